@@ -1,0 +1,79 @@
+"""aigateway: a programmable gateway to language models, as a library and as a server made of it."""
+
+from aigateway.app.asgi import Gateway
+from aigateway.app.cors import CORS
+from aigateway.call import Attempt, Call, Principal, Target
+from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
+from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.types import Usage
+from aigateway.errors import (
+    AuthenticationError,
+    GatewayError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    ModelNotFoundError,
+    NotFoundError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    UnsupportedError,
+    UpstreamConnectionError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+)
+from aigateway.gateway import EventStream
+from aigateway.hooks import APIKeyAuthenticator, Hook, LoggingHook
+from aigateway.intake import Limits
+from aigateway.models import Models
+from aigateway.providers.function import FunctionProvider
+from aigateway.providers.protocol import Answer, ProviderLike, ProviderReply, ProviderRequest
+from aigateway.providers.provider import Provider
+from aigateway.providers.secret import Secret
+from aigateway.transport.protocol import Pool, Timeout, Transport
+
+__all__ = [
+    "APIKeyAuthenticator",
+    "Answer",
+    "Attempt",
+    "AuthenticationError",
+    "CORS",
+    "Call",
+    "EventLens",
+    "EventStream",
+    "FunctionProvider",
+    "Gateway",
+    "GatewayError",
+    "Hook",
+    "InvalidRequestError",
+    "Limits",
+    "LoggingHook",
+    "MethodNotAllowedError",
+    "ModelNotFoundError",
+    "Models",
+    "NotFoundError",
+    "PayloadTooLargeError",
+    "PermissionDeniedError",
+    "Pool",
+    "Principal",
+    "Provider",
+    "ProviderLike",
+    "ProviderReply",
+    "ProviderRequest",
+    "Quirks",
+    "RateLimitError",
+    "ReplyLens",
+    "RequestLens",
+    "Secret",
+    "ServerError",
+    "Target",
+    "Timeout",
+    "Transport",
+    "UnsupportedError",
+    "UpstreamConnectionError",
+    "UpstreamError",
+    "UpstreamProtocolError",
+    "UpstreamTimeoutError",
+    "Usage",
+]

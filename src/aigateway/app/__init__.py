@@ -1,0 +1,1 @@
+"""The HTTP surface: a table of endpoints, errors as bodies, CORS, and the delivery of answers over ASGI."""

@@ -1,0 +1,201 @@
+"""The gateway as an ASGI application: serve it, or mount it in another one under any prefix."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from aigateway import _json
+from aigateway.app.cors import CORS
+from aigateway.app.delivery import ClientGoneError, Delivery
+from aigateway.call import Call
+from aigateway.errors import (
+    GatewayError,
+    MethodNotAllowedError,
+    NotFoundError,
+    UpgradeRequiredError,
+)
+from aigateway.exchange import Answer
+from aigateway.formats import render_error
+from aigateway.gateway import Journey, new_id
+from aigateway.intake import Limits
+from aigateway.models import Models, Resolver, Where
+from aigateway.providers.protocol import ProviderLike
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+logger = logging.getLogger("aigateway")
+
+ENDPOINTS: Mapping[str, Mapping[str, str]] = {
+    "/chat/completions": {"POST": "chat"},
+    "/responses": {"POST": "responses"},
+    "/embeddings": {"POST": "embeddings"},
+    "/images/generations": {"POST": "images"},
+    "/images/edits": {"POST": "images.edits"},
+    "/images/variations": {"POST": "images.variations"},
+    "/models": {"GET": "models"},
+    "/models/{id}": {"GET": "models.retrieve"},
+}
+"""Path below `/v1` -> method -> operation. HEAD is GET without a body."""
+
+_NO_WEBSOCKET = UpgradeRequiredError("This path is served over HTTP only; no WebSocket is spoken here.")
+
+
+class Gateway(Journey):
+    """A programmable gateway to language models, and an ASGI application.
+
+    models     name -> provider, Target, or several in order; or a ready `Models`.
+    providers  a shorthand: names that no entry of `models` matches go to the first of these.
+    hooks      in order; each an object with some of the methods of `Hook`.
+    resolver   chooses targets by anything in the call, before the registry is asked.
+    limits     on what callers may send.
+    cors       lets pages in browsers call; None = no CORS headers.
+
+    Nothing is opened before the first request; `aclose()` (or `async with`, or the ASGI lifespan) closes everything.
+    """
+
+    def __init__(
+        self,
+        *,
+        models: Models | Mapping[str, Where] | None = None,
+        providers: Iterable[ProviderLike] = (),
+        hooks: Iterable[object] = (),
+        resolver: Resolver | None = None,
+        limits: Limits | None = None,
+        cors: CORS | None = None,
+    ) -> None:
+        super().__init__(models=models, providers=providers, hooks=hooks, resolver=resolver, limits=limits)
+        self.cors = cors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await _refuse_websocket(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                try:
+                    await self.aclose()
+                except Exception as error:
+                    logger.exception("closing the gateway failed")
+                    await send({"type": "lifespan.shutdown.failed", "message": type(error).__name__})
+                    return
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        origin = headers.get("origin")
+        cors = self.cors.response_headers(origin) if self.cors is not None and origin is not None else []
+        delivery = Delivery(receive, send, self.limits, head_only=scope["method"] == "HEAD")
+        if self.cors is not None and origin is not None and _is_preflight(scope, headers):
+            await delivery.send(Answer(204, self.cors.preflight(headers)))
+            return
+        path, method = route_path(scope), "GET" if scope["method"] == "HEAD" else scope["method"]
+        if path == "/health" and method == "GET":
+            await delivery.send(Answer(200, [("content-type", "application/json"), *cors], b'{"status":"ok"}'))
+            return
+        if headers.get("upgrade", "").lower() == "websocket":
+            body = _json.encode(render_error("unknown", _NO_WEBSOCKET))
+            shown = [("content-type", "application/json"), ("x-request-id", new_id("req")), ("upgrade", "HTTP/1.1")]
+            await delivery.send(Answer(426, shown, body))
+            return
+        operation, served = self._find(path, method)
+        client = scope.get("client")
+        exchange = self.exchange(operation, headers, api_key=_api_key(headers), client=client[0] if client else "")
+        extra = [("x-request-id", exchange.call.id), *cors]
+
+        async def work() -> None:
+            answer = await exchange.answer(
+                lambda: delivery.read_body(headers), None if served is None else lambda: served(exchange.call)
+            )
+            answer.headers += extra
+            await delivery.send(answer)
+            exchange.delivered()
+
+        try:
+            await delivery.run(work())
+        except ClientGoneError:
+            pass
+        finally:
+            await exchange.aclose()
+
+    def _find(self, path: str, method: str) -> tuple[str, Callable[[Call], dict[str, Any]] | None]:
+        """The operation of a path, and what serves it where that is the gateway itself."""
+        methods = ENDPOINTS.get(path)
+        name = ""
+        if methods is None and path.startswith("/models/") and len(path) > len("/models/"):
+            methods, name = ENDPOINTS["/models/{id}"], unquote(path[len("/models/") :])
+        if methods is None:
+            return "unknown", _raising(
+                NotFoundError(f"Not found: this gateway serves no {method} at this path.", code="not_found")
+            )
+        operation = methods.get(method)
+        if operation is None:
+            allowed = ", ".join(sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())} - {"OPTIONS"}))
+            error = MethodNotAllowedError(
+                f"The method {method} is not allowed here; use {allowed}.", headers={"Allow": allowed}
+            )
+            return next(iter(methods.values())), _raising(error)
+        if operation == "models":
+            return operation, self.listed
+        if operation == "models.retrieve":
+            return operation, lambda call: self.retrieved(call, name)
+        return operation, None
+
+
+def _raising(error: GatewayError) -> Callable[[Call], dict[str, Any]]:
+    def serve(_: Call) -> dict[str, Any]:
+        raise error
+
+    return serve
+
+
+def route_path(scope: Scope) -> str:
+    """The path below `/v1`, whatever prefix the gateway is mounted under; other paths as they are."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    if root and (path == root or path.startswith(f"{root}/")):
+        path = path[len(root) :]
+    if path.startswith("/v1/"):
+        return path[3:]
+    if path == "/health" or root.endswith("/v1"):
+        return path
+    return f"/?{path}"
+
+
+def _is_preflight(scope: Scope, headers: Mapping[str, str]) -> bool:
+    return bool(scope["method"] == "OPTIONS") and "access-control-request-method" in headers
+
+
+def _api_key(headers: Mapping[str, str]) -> str | None:
+    """The caller's key: `Authorization: Bearer KEY`."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """426, so that clients which try a WebSocket first go on over HTTP at once."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1002})
+        return
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", new_id("req").encode())]
+    await send({"type": "websocket.http.response.start", "status": 426, "headers": headers})
+    body = _json.encode(render_error("unknown", _NO_WEBSOCKET))
+    await send({"type": "websocket.http.response.body", "body": body})

@@ -1,0 +1,180 @@
+"""One answer over ASGI: the body read within its limit, the caller watched for leaving, silence filled with comments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from typing import Any
+
+from aigateway.errors import InvalidRequestError, PayloadTooLargeError
+from aigateway.exchange import Answer
+from aigateway.intake import Limits
+
+KEEPALIVE = b": keep-alive\n\n"
+
+
+class ClientGoneError(Exception):
+    """The caller left before the answer was complete."""
+
+
+class Delivery:
+    """The ASGI side of one request."""
+
+    def __init__(
+        self,
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+        limits: Limits,
+        *,
+        head_only: bool = False,
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self._limits = limits
+        self._head_only = head_only
+        self._watcher: asyncio.Task[None] | None = None
+        self._gone = False
+        self._sending = False
+        self._last_sent = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._comment: asyncio.Task[None] | None = None
+
+    async def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work; the caller leaving cancels it. Raises ClientGoneError."""
+        self._task = task = _current_task()
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
+            task.uncancel()
+            raise ClientGoneError from None
+        except OSError as error:
+            self._gone = True
+            raise ClientGoneError from error
+        finally:
+            await self._unwatch()
+
+    async def read_body(self, headers: Mapping[str, str]) -> bytes:
+        """The request's body. Raises PayloadTooLargeError or InvalidRequestError; is cancelled if the caller leaves."""
+        limit = self._limits.max_body
+        announced = headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > limit:
+            raise _too_large(limit)
+        if headers.get("content-encoding", "identity") != "identity":
+            raise InvalidRequestError(
+                "Compressed request bodies are not read here; send the body without Content-Encoding.",
+                status=415,
+                code="unsupported_content_encoding",
+            )
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            self._within(len(body))
+            self._watch()
+            return body
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                self._gone = True
+                raise asyncio.CancelledError
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            self._within(size)
+            if not message.get("more_body", False):
+                break
+            message = await self._receive()
+        self._watch()
+        return b"".join(pieces)
+
+    async def send(self, answer: Answer) -> None:
+        """The whole answer."""
+        headers = [(name.encode("latin-1"), _header_value(value)) for name, value in answer.headers]
+        if answer.frames is None:
+            if answer.status != 204:
+                headers.append((b"content-length", str(len(answer.body)).encode()))
+            await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": b"" if self._head_only else answer.body})
+            return
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        self._last_sent = asyncio.get_running_loop().time()
+        self._arm(self._limits.keepalive)
+        try:
+            async for frame in answer.frames:
+                await self._frame(frame)
+        finally:
+            await self._disarm()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _frame(self, frame: bytes) -> None:
+        if self._comment is not None:
+            await self._comment
+        self._sending = True
+        await self._send({"type": "http.response.body", "body": frame, "more_body": True})
+        self._sending = False
+        self._last_sent = self._task.get_loop().time()
+
+    # the caller leaving
+
+    def _watch(self) -> None:
+        self._watcher = asyncio.ensure_future(self._watch_for_leaving())
+
+    async def _watch_for_leaving(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._task.cancel()
+
+    async def _unwatch(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None and not watcher.done():
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+
+    # silence
+
+    def _arm(self, delay: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay, self._check_silence)
+
+    def _check_silence(self) -> None:
+        silent = asyncio.get_running_loop().time() - self._last_sent
+        if silent < self._limits.keepalive or self._sending:
+            self._arm(max(self._limits.keepalive - silent, 0.05))
+            return
+        self._comment = asyncio.ensure_future(self._send_comment())
+
+    async def _send_comment(self) -> None:
+        await self._send({"type": "http.response.body", "body": KEEPALIVE, "more_body": True})
+        self._last_sent = asyncio.get_running_loop().time()
+        self._comment = None
+        self._arm(self._limits.keepalive)
+
+    async def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
+            await asyncio.gather(self._comment, return_exceptions=True)
+
+    def _within(self, size: int) -> None:
+        if size > self._limits.max_body:
+            raise _too_large(self._limits.max_body)
+
+
+def _too_large(limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"The request body is larger than {limit} bytes, the most that this gateway takes.",
+        headers={"Connection": "close"},
+    )
+
+
+def _header_value(value: str) -> bytes:
+    return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
+
+
+def _current_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a request is served in a task")
+    return task

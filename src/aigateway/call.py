@@ -1,0 +1,167 @@
+"""The facts of one request, from its arrival to its end: what hooks read, and what the journey writes down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from aigateway.canonical.lens import RequestLens
+from aigateway.canonical.types import Change, Usage
+from aigateway.errors import GatewayError
+from aigateway.providers.protocol import ProviderLike
+from aigateway.providers.secret import Secret
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One row of the surface: what is asked, and in which form.
+
+    name      `chat`, `responses`, `images.edits`, ...: names the operation in logs and metrics.
+    api       the API it belongs to.
+    path      below `/v1`, here and upstream.
+    method    the HTTP method.
+    form      `json`, `multipart`, or `none` (no body).
+    """
+
+    name: str
+    api: str
+    path: str
+    method: str = "POST"
+    form: str = "json"
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who calls. `tenant` is who pays; `facts` are the authenticator's own."""
+
+    tenant: str
+    facts: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a request may go. model: the name that the upstream knows (None = as asked). prefer: the API used there."""
+
+    provider: ProviderLike
+    model: str | None = None
+    prefer: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How one attempt is made. mode: `same` (relay, observe or edit) or `translate`."""
+
+    target: Target
+    model: str
+    caller_api: str
+    upstream_api: str
+
+    @property
+    def translates(self) -> bool:
+        """Whether the two sides speak different APIs."""
+        return self.caller_api != self.upstream_api
+
+
+class Attempt(msgspec.Struct):
+    """One try at one target. `before_attempt` hooks may set `headers`, `api_key` and `body`.
+
+    number    from 1.
+    headers   set on the upstream request, over the provider's own.
+    api_key   used in place of the provider's own key.
+    body      the bytes to send, in the upstream's form.
+    status    the upstream's HTTP status, once it answered.
+    error     why the attempt failed.
+    started_at, first_byte_at, ended_at   seconds on the monotonic clock.
+    """
+
+    number: int
+    plan: Plan
+    body: bytes
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    api_key: Secret | None = None
+    status: int | None = None
+    error: GatewayError | None = None
+    started_at: float = 0.0
+    first_byte_at: float | None = None
+    ended_at: float | None = None
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return self.plan.target.provider.name
+
+    @property
+    def model(self) -> str:
+        """The model as the upstream knows it."""
+        return self.plan.model
+
+
+class Call:
+    """One request to the gateway.
+
+    id          the request id, also in the `x-request-id` header of the answer.
+    operation   what is asked. `api` is short for `operation.api`.
+    headers     of the request; names in lower case.
+    client      the caller's address, "" if unknown.
+    request     the lens on the caller's body; AttributeError before the body was read.
+    principal   who calls; None without authentication. `tenant` is short for `principal.tenant`.
+    model       the model asked for.
+    stream      whether events are asked for.
+    attempts    the tries, in order.
+    usage       tokens, None until known.
+    changes     what a translation did not carry as it was.
+    outcome     None while running, then completed, failed, refused, or abandoned (the caller left).
+    status      the HTTP status of the answer.
+    error       why the call failed, as the caller sees it.
+    state       for hooks to keep their own things in.
+    created_at  Unix seconds. started_at, first_byte_at, ended_at: seconds on the monotonic clock.
+    """
+
+    request: RequestLens
+
+    def __init__(
+        self,
+        id: str,
+        operation: Operation,
+        headers: Mapping[str, str],
+        *,
+        api_key: str | None = None,
+        client: str = "",
+        created_at: float = 0.0,
+    ) -> None:
+        self.id = id
+        self.operation = operation
+        self.headers = headers
+        self.client = client
+        self.principal: Principal | None = None
+        self.model = ""
+        self.stream = False
+        self.attempts: list[Attempt] = []
+        self.usage: Usage | None = None
+        self.changes: list[Change] = []
+        self.outcome: str | None = None
+        self.status = 0
+        self.error: GatewayError | None = None
+        self.state: dict[str, Any] = {}
+        self.created_at = created_at
+        self.started_at = time.monotonic()
+        self.first_byte_at: float | None = None
+        self.ended_at: float | None = None
+        self._api_key = api_key
+
+    @property
+    def api(self) -> str:
+        """The API's name: chat, responses, embeddings, images, models."""
+        return self.operation.api
+
+    @property
+    def tenant(self) -> str | None:
+        """Who pays; None without authentication."""
+        return self.principal.tenant if self.principal is not None else None
+
+    @property
+    def has_request(self) -> bool:
+        """Whether the body was read and understood."""
+        return "request" in self.__dict__
+
+    def __repr__(self) -> str:
+        return f"Call({self.id!r}, {self.operation.name!r}, model={self.model!r}, outcome={self.outcome!r})"

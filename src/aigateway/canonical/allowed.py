@@ -1,0 +1,64 @@
+"""`tool_choice` as a hard limit: calls of tools that may not be called never reach the caller."""
+
+from __future__ import annotations
+
+import msgspec
+
+from aigateway.canonical.events import Finished, ItemStarted, StreamEvent
+from aigateway.canonical.types import AllowedTools, Change, NamedTool, Reply, Request, ToolCall
+
+
+class CallLimit:
+    """Lets through the calls that a request allows; lists what it held back in `changes`. State of one reply."""
+
+    def __init__(self, request: Request, changes: list[Change]) -> None:
+        self._names = _allowed_names(request)
+        self._changes = changes
+        self._held: set[int] = set()
+        self._passed = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether the request limits anything."""
+        return self._names is not None
+
+    def filter_reply(self, reply: Reply) -> Reply:
+        """The reply without forbidden calls."""
+        items = tuple(item for item in reply.items if not (isinstance(item, ToolCall) and self._forbids(item)))
+        if len(items) == len(reply.items):
+            return reply
+        return msgspec.structs.replace(
+            reply, items=items, finish_reason=self._reason(reply.finish_reason, self._passed)
+        )
+
+    def filter_event(self, event: StreamEvent) -> StreamEvent | None:
+        """The event; None where it belongs to a forbidden call."""
+        if isinstance(event, ItemStarted) and isinstance(event.item, ToolCall) and self._forbids(event.item):
+            self._held.add(event.index)
+        if getattr(event, "index", None) in self._held:
+            return None
+        if isinstance(event, Finished) and self._held:
+            return Finished(self._reason(event.reason, self._passed), event.service_tier)
+        return event
+
+    def _forbids(self, call: ToolCall) -> bool:
+        if self._names is None or call.name in self._names:
+            self._passed += 1
+            return False
+        self._changes.append(Change(field="tool_choice", action="dropped", reason="a call that is not allowed"))
+        return True
+
+    @staticmethod
+    def _reason(reason: str, calls: int) -> str:
+        return "stop" if reason == "tool_calls" and not calls else reason
+
+
+def _allowed_names(request: Request) -> frozenset[str] | None:
+    choice = request.tool_choice
+    if choice == "none":
+        return frozenset()
+    if isinstance(choice, NamedTool):
+        return frozenset([choice.name])
+    if isinstance(choice, AllowedTools):
+        return frozenset(tool.name for tool in choice.tools if isinstance(tool, NamedTool))
+    return None

@@ -1,0 +1,26 @@
+"""Where the dialect of a host differs from OpenAI's own."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Quirks(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts of a host that translation keeps to. The defaults suit a host that nobody knows.
+
+    max_tokens       the chat field for the output limit that the host reads.
+    developer_role   takes the role `developer` (else it is sent as `system`).
+    allowed_tools    takes `tool_choice: {type: allowed_tools}` on chat.
+    stream_usage     takes `stream_options: {include_usage: true}`.
+    strict_fields    refuses fields it does not know (so OpenAI-only extras are left out when translating).
+    reasoning_field  the chat message field that carries reasoning, both ways; "" = takes none back.
+    text_parts       takes several texts of one chat message as a list of parts (else they are joined by line feeds).
+    """
+
+    max_tokens: str = "max_tokens"
+    developer_role: bool = False
+    allowed_tools: bool = False
+    stream_usage: bool = True
+    strict_fields: bool = False
+    reasoning_field: str = "reasoning_content"
+    text_parts: bool = True

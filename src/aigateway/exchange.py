@@ -1,0 +1,506 @@
+"""One call's whole way: authenticate, understand, hooks, route, attempt, and the answer brought back.
+
+The only file that knows the order of the stages. It ends in an `Answer`: head and body for HTTP or for a caller in
+process. An error before the answer began is answered with its status; one after it ends the stream lawfully.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from aigateway import _json, _sse
+from aigateway.call import Attempt, Call, Plan, Target
+from aigateway.canonical.lens import EventLens
+from aigateway.errors import (
+    GatewayError,
+    InvalidRequestError,
+    ServerError,
+    UnsupportedError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+)
+from aigateway.formats import CODECS, FORMATS, Format, render_error
+from aigateway.formats.protocol import WireEvent
+from aigateway.hooks.chain import Chain
+from aigateway.intake import Limits, understand
+from aigateway.models import Models
+from aigateway.providers.protocol import ProviderReply, ProviderRequest
+from aigateway.translation import Translation
+from aigateway.upstream import SHOWN_HEADERS, reply_error, unary_head, upstream_request
+
+logger = logging.getLogger("aigateway")
+
+BodyReader = Callable[[], Awaitable[bytes]]
+JSON_TYPE = ("content-type", "application/json")
+STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+
+
+class Answer(msgspec.Struct):
+    """What goes back to the caller: a body, or `frames` (whole server-sent events, already encoded)."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes = b""
+    frames: AsyncIterator[bytes] | None = None
+
+
+class Exchange:
+    """Runs one call. Use: `answer()` once, deliver it, note `delivered()`, and always `aclose()`."""
+
+    def __init__(self, call: Call, chain: Chain, models: Models, limits: Limits, new_id: Callable[[str], str]) -> None:
+        self.call = call
+        self._chain = chain
+        self._models = models
+        self._limits = limits
+        self._new_id = new_id
+        self._format: Format = FORMATS.get(call.api, FORMATS["chat"])
+        self._asked = ""
+        self._reply: ProviderReply | None = None
+        self._frames: AsyncIterator[bytes] | None = None
+        self._opened = False
+        self._error_told = False
+        self._delivered = False
+        self._asked_usage = False
+
+    # the way in
+
+    async def answer(self, read_body: BodyReader, served: Callable[[], dict[str, Any]] | None = None) -> Answer:
+        """The answer, whatever happens: errors are rendered. `served` answers operations of the gateway itself."""
+        call = self.call
+        try:
+            await self._chain.authenticate(call, call._api_key)  # noqa: SLF001 - the key is nobody else's business
+            if served is not None:
+                answer = Answer(200, [JSON_TYPE], _json.encode(served()))
+            else:
+                answer = await self._generate(await read_body())
+        except GatewayError as error:
+            answer = await self._failure(error)
+        except Exception as error:
+            logger.exception("call %s failed inside the gateway", call.id)
+            answer = await self._failure(_server_error(error))
+        call.status = answer.status
+        if call.first_byte_at is None:
+            call.first_byte_at = time.monotonic()
+        return answer
+
+    def delivered(self) -> None:
+        """The caller has the whole answer."""
+        self._delivered = True
+
+    async def aclose(self) -> None:
+        """End the call: close what is open upstream, settle the outcome, tell the hooks. Once; later calls do nothing."""
+        call = self.call
+        if call.ended_at is not None:
+            return
+        call.ended_at = time.monotonic()
+        try:
+            await self._release()
+        finally:
+            if call.outcome is None:
+                call.outcome = "completed" if self._delivered else "abandoned"
+            if call.attempts and call.attempts[-1].ended_at is None:
+                call.attempts[-1].ended_at = call.ended_at
+            await self._chain.on_complete(call)
+
+    async def _release(self) -> None:
+        frames, self._frames = self._frames, None
+        reply, self._reply = self._reply, None
+        try:
+            closer = getattr(frames, "aclose", None)
+            if closer is not None:
+                await closer()
+        finally:
+            if reply is not None:
+                await reply.aclose()
+
+    async def _generate(self, body: bytes) -> Answer:
+        call = self.call
+        understand(call, body, self._limits)
+        self._asked = call.model
+        made = await self._chain.before_request(call)
+        if call.request.touched:
+            understand(call, call.request.raw, self._limits, lens=call.request)
+        if made is not None:
+            return await self._answer_made(made)
+        targets = await self._models.resolve(call)
+        targets = await self._chain.on_route(call, targets)
+        return await self._try_targets(targets)
+
+    async def _try_targets(self, targets: list[Target]) -> Answer:
+        if not targets:
+            raise ServerError("No target is left for this request.", code="no_target")
+        for number, target in enumerate(targets, 1):
+            try:
+                return await self._attempt(target, number)
+            except UpstreamError as error:
+                await self._release()
+                if not error.retryable or number == len(targets):
+                    raise
+                logger.info("call %s: provider %s failed, trying the next target", self.call.id, error.provider)
+        raise AssertionError("unreachable")
+
+    # one attempt
+
+    async def _attempt(self, target: Target, number: int) -> Answer:
+        call = self.call
+        plan = plan_for(call, target)
+        call.changes.clear()
+        translation = Translation(call, plan, self._asked, self._new_id) if plan.translates else None
+        if translation is not None:
+            body = translation.request_body()
+            self._asked_usage = False
+        else:
+            body, self._asked_usage = upstream_request(call, plan, wants_usage=self._chain.has("on_complete"))
+        attempt = Attempt(number, plan, body, started_at=time.monotonic())
+        call.attempts.append(attempt)
+        try:
+            await self._chain.before_attempt(call, attempt)
+            self._reply = reply = await self._send(attempt)
+            attempt.status = reply.status
+            attempt.first_byte_at = time.monotonic()
+            if reply.status >= 300:
+                raise await reply_error(reply, attempt.provider)
+            if call.stream:
+                return await self._stream(attempt, translation, reply)
+            return await self._whole(translation, reply)
+        except GatewayError as error:
+            _name(error, attempt)
+            attempt.error = error
+            attempt.ended_at = time.monotonic()
+            raise
+
+    async def _send(self, attempt: Attempt) -> ProviderReply:
+        call = self.call
+        request = ProviderRequest(
+            api=attempt.plan.upstream_api,
+            path=call.operation.path if not attempt.plan.translates else _PATHS[attempt.plan.upstream_api],
+            model=attempt.model,
+            body=attempt.body,
+            content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],
+            stream=call.stream,
+            headers=forwarded_headers(call) | attempt.headers,
+            api_key=attempt.api_key.reveal() if attempt.api_key is not None else None,
+            request_id=call.id,
+        )
+        try:
+            return await attempt.plan.target.provider.send(request)
+        except GatewayError:
+            raise
+        except TimeoutError as error:
+            raise UpstreamTimeoutError(f"Provider '{attempt.provider}' did not answer in time.") from error
+        except Exception as error:
+            logger.exception("call %s: provider %s raised", call.id, attempt.provider)
+            raise UpstreamError(f"Provider '{attempt.provider}' failed.") from error
+
+    # the whole answer at once
+
+    async def _whole(self, translation: Translation | None, reply: ProviderReply) -> Answer:
+        body = await reply.read()
+        headers = [JSON_TYPE, *shown_headers(reply)]
+        if translation is not None:
+            return await self._answer_document(translation.reply(body), headers)
+        content_type = dict(reply.headers).get("content-type", "")
+        if content_type.startswith("text/event-stream"):
+            raise UpstreamProtocolError("The upstream answered with a stream where none was asked for.")
+        body, usage = unary_head(self.call, body, self._asked)
+        self.call.usage = usage
+        return await self._answer_document(body, headers)
+
+    async def _answer_document(self, document: bytes | dict[str, Any], headers: list[tuple[str, str]]) -> Answer:
+        if isinstance(document, bytes) and not self._chain.has("after_response"):
+            return Answer(200, headers, document)
+        lens = self._format.reply(document)
+        if self._chain.has("after_response"):
+            await self._chain.after_response(self.call, lens)
+        return Answer(200, headers, lens.raw)
+
+    # the answer as a stream
+
+    async def _stream(self, attempt: Attempt, translation: Translation | None, reply: ProviderReply) -> Answer:
+        headers = [*STREAM_HEADERS, *shown_headers(reply)]
+        content_type = dict(reply.headers).get("content-type", "")
+        if content_type.startswith("text/html"):
+            raise UpstreamProtocolError(f"Provider '{attempt.provider}' answered with a web page.")
+        if translation is None and (not content_type.startswith("application/json") or self.call.api not in CODECS):
+            relay = self._format.relay(self._asked, hide_usage=self._asked_usage)
+            frames, fail = self._relayed(reply, relay), relay.fail
+        else:
+            translation = translation or Translation(self.call, attempt.plan, self._asked, self._new_id)
+            source = translation.stream(reply, whole=content_type.startswith("application/json"))
+            frames, fail = self._encoded(source), translation.encoder.fail
+        return await self._answer_stream(frames, fail, headers)
+
+    async def _answer_stream(
+        self,
+        frames: AsyncIterator[bytes],
+        fail: Callable[[GatewayError], list[WireEvent]],
+        headers: list[tuple[str, str]],
+    ) -> Answer:
+        """Hold the head back until the upstream has begun to answer well, or has been silent for a while."""
+        self._frames = guarded = self._guarded(frames, fail)
+        first: asyncio.Future[bytes | None] = asyncio.ensure_future(_next(guarded))
+        try:
+            await asyncio.wait((first,), timeout=self._limits.keepalive)
+        except asyncio.CancelledError:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            raise
+        if first.done():
+            first.result()
+        self._opened = True
+        return Answer(200, headers, frames=self._from(first, guarded))
+
+    async def _from(self, first: asyncio.Future[bytes | None], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        try:
+            frame = await first
+            self.call.first_byte_at = time.monotonic()
+            if frame is not None:
+                yield frame
+                async for frame in rest:
+                    yield frame
+        finally:
+            if not first.done():
+                first.cancel()
+                await asyncio.gather(first, return_exceptions=True)
+
+    async def _guarded(
+        self, frames: AsyncIterator[bytes], fail: Callable[[GatewayError], list[WireEvent]]
+    ) -> AsyncIterator[bytes]:
+        """The frames; from the moment the caller has seen some, an error becomes the lawful end of the stream."""
+        try:
+            async for frame in frames:
+                yield frame
+        except GatewayError as error:
+            if not self._opened:
+                raise
+            final = await self._told(error)
+        except Exception as error:
+            if not self._opened:
+                raise
+            logger.exception("call %s failed inside the gateway", self.call.id)
+            final = await self._told(_server_error(error))
+        else:
+            return
+        finally:
+            await frames.aclose()  # type: ignore[attr-defined]  # always one of our own generators
+        for wire in fail(final):
+            yield _sse.encode(_json.encode(wire.data), wire.name)
+        if self._format.done_on_error:
+            yield _sse.DONE_FRAME
+
+    async def _relayed(self, reply: ProviderReply, relay: Any) -> AsyncIterator[bytes]:
+        """Same format in and out."""
+        call = self.call
+        edits = self._chain.has("on_event")
+        decoder = _sse.SSEDecoder()
+        numbers = _Numbers(call.api)
+        held = b""
+        source = reply.stream()
+        try:
+            async for chunk in source:
+                out = relay.feed(chunk)
+                if held:
+                    out, held = held + out, b""
+                if not relay.saw_event:
+                    held = out
+                elif edits:
+                    for frame in await self._edited(decoder.feed(out), numbers):
+                        yield frame
+                elif out:
+                    yield out
+            out = held + relay.flush()
+            if edits:
+                for frame in await self._edited(decoder.feed(out) + decoder.flush(), numbers):
+                    yield frame
+            elif out:
+                yield out
+        finally:
+            call.usage = relay.usage or call.usage
+            await source.aclose()  # type: ignore[attr-defined]  # the stream of a reply is a generator
+
+    async def _edited(self, events: list[_sse.SSEEvent], numbers: _Numbers) -> list[bytes]:
+        frames: list[bytes] = []
+        for event in events:
+            if event.data == _sse.DONE:
+                frames.append(_sse.DONE_FRAME)
+                continue
+            frames += await self._through_hooks(self._format.event(event.data, event.event), numbers)
+        return frames
+
+    async def _through_hooks(self, lens: EventLens, numbers: _Numbers) -> list[bytes]:
+        return [
+            _sse.encode(shown.raw, shown.name)
+            for shown in numbers.renumbered(await self._chain.on_event(self.call, lens))
+        ]
+
+    async def _encoded(self, events: AsyncIterator[WireEvent]) -> AsyncIterator[bytes]:
+        """Translated events, through the hooks, as frames: one event each."""
+        edits = self._chain.has("on_event")
+        numbers = _Numbers(self.call.api)
+        event_lens = self._format.event
+        async for wire in events:
+            if not edits:
+                yield _sse.encode(_json.encode(wire.data), wire.name)
+                continue
+            for frame in await self._through_hooks(event_lens(wire.data, wire.name), numbers):
+                yield frame
+        if self._format.done:
+            yield _sse.DONE_FRAME
+
+    # answers that no upstream gave
+
+    async def _answer_made(self, made: Any) -> Answer:
+        """A reply that a hook gave: a dict in the caller's format, or a text."""
+        call = self.call
+        if not isinstance(made, str | dict):
+            made = getattr(made, "body", made)
+        codec = CODECS.get(call.api)
+        if isinstance(made, dict) and not (call.stream and codec):
+            return await self._answer_document(made, [JSON_TYPE])
+        if codec is None or not isinstance(made, str | dict):
+            logger.error("a hook answered call %s with something that is no reply of %s", call.id, call.api)
+            raise ServerError("A hook of the gateway gave a reply that does not fit.", code="hook_failed")
+        plan = Plan(Target(_NOBODY), call.model, call.api, call.api)
+        translation = Translation(call, plan, self._asked, self._new_id)
+        reply = translation.made(made)
+        if not call.stream:
+            return await self._answer_document(translation.encoded(reply), [JSON_TYPE])
+        return await self._answer_stream(
+            self._encoded(translation.replay(reply)), translation.encoder.fail, list(STREAM_HEADERS)
+        )
+
+    async def _failure(self, error: GatewayError) -> Answer:
+        """The answer to an error, or what a hook put in its place."""
+        try:
+            result = await self._chain.on_error(self.call, error) if not self._error_told else error
+            self._error_told = True
+            if not isinstance(result, GatewayError):
+                self._asked = self._asked or self.call.model
+                answer = await self._answer_made(result)
+                self.call.error = None
+                return answer
+        except GatewayError as raised:
+            result = raised
+        self._note(result)
+        headers = [JSON_TYPE, *result.headers.items()]
+        return Answer(result.status, headers, _json.encode(render_error(self.call.api, result)))
+
+    async def _told(self, error: GatewayError) -> GatewayError:
+        """The error of a stream that has begun, as the hooks want it; a reply in its place comes too late."""
+        if self.call.attempts:
+            _name(error, self.call.attempts[-1])
+            self.call.attempts[-1].error = error
+        result = await self._chain.on_error(self.call, error) if not self._error_told else error
+        self._error_told = True
+        final = result if isinstance(result, GatewayError) else error
+        self._note(final)
+        return final
+
+    def _note(self, error: GatewayError) -> None:
+        call = self.call
+        call.error = error
+        refused = not call.attempts and error.status < 500
+        call.outcome = "refused" if refused else "failed"
+
+
+class _Nobody:
+    """Stands for the provider of a reply that a hook made."""
+
+    name = "hook"
+    apis: frozenset[str] = frozenset()
+
+    async def send(self, request: ProviderRequest) -> ProviderReply:
+        """Never called."""
+        raise UnsupportedError(f"nothing answers {request.api}")
+
+
+_NOBODY = _Nobody()
+_PATHS = {"chat": "/chat/completions", "responses": "/responses"}
+
+
+class _Numbers:
+    """Keeps `sequence_number` without holes when hooks drop or split events of a Responses stream."""
+
+    def __init__(self, api: str) -> None:
+        self._counts = api == "responses"
+        self._next: int | None = None
+        self._moved = False
+
+    def renumbered(self, events: list[EventLens]) -> list[EventLens]:
+        """The events that one event has become, numbered on."""
+        if not self._counts:
+            return events
+        if len(events) != 1 and not self._moved:
+            self._moved = True
+            self._next = self._next or 0
+        for event in events:
+            if self._moved:
+                event.data["sequence_number"] = self._next or 0
+            self._next = (self._next or 0) + 1
+        return events
+
+
+def plan_for(call: Call, target: Target) -> Plan:
+    """Which API is spoken upstream.
+
+    The one the target prefers, else the caller's own, else one that it can be
+    translated into; in each case only if the provider speaks it. Raises UnsupportedError where there is none.
+    """
+    apis = target.provider.apis
+    wanted = [call.api]
+    if call.api in CODECS:
+        wanted = [call.api, *CODECS]
+        if target.prefer in CODECS:
+            wanted.insert(0, target.prefer)
+    for api in wanted:
+        if api in apis:
+            return Plan(target, target.model or call.model, call.api, api)
+    raise UnsupportedError(
+        f"Provider '{target.provider.name}' does not offer the '{call.api}' API, and it cannot be translated into "
+        "one that it offers.",
+        param="model",
+        code="unsupported_api",
+    )
+
+
+_FORWARDED = ("openai-beta", "idempotency-key", "traceparent", "tracestate", "x-client-request-id")
+
+
+def forwarded_headers(call: Call) -> dict[str, str]:
+    """The caller's headers that go on to the upstream: none that carries a key or a cookie."""
+    headers = call.headers
+    return {name: headers[name] for name in _FORWARDED if name in headers}
+
+
+def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
+    """The upstream's headers that the caller sees."""
+    return [
+        (name, value)
+        for name, value in reply.headers
+        if name in SHOWN_HEADERS or name.startswith(("x-ratelimit-", "openai-"))
+    ]
+
+
+def _name(error: GatewayError, attempt: Attempt) -> None:
+    """Let an error of the wire say which provider it is about."""
+    if isinstance(error, UpstreamError):
+        error.provider = attempt.provider
+        if error.message.startswith("The upstream"):
+            error.message = f"Provider '{attempt.provider}'{error.message[len('The upstream') :]}"
+
+
+async def _next(frames: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(frames, None)
+
+
+def _server_error(error: Exception) -> GatewayError:
+    if isinstance(error, RecursionError):
+        return InvalidRequestError("The request body is nested too deeply.", code="invalid_json")
+    return ServerError("The gateway failed on this request. Its log says why.")

@@ -1,0 +1,96 @@
+"""The formats: one row each. A new API is a folder and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
+from aigateway.errors import GatewayError
+from aigateway.formats.chat.codec import ChatCodec
+from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
+from aigateway.formats.chat.relay import ChatRelay
+from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
+from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
+from aigateway.formats.protocol import TextCodec
+from aigateway.formats.relay import StreamRelay, error_object
+from aigateway.formats.responses.codec import ResponsesCodec
+from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, ResponsesRequest
+from aigateway.formats.responses.relay import ResponsesRelay
+
+
+class Format(msgspec.Struct, frozen=True, kw_only=True):
+    """One API's form.
+
+    codec          translates through the canonical form; None = the API is only relayed.
+    request, reply, event   the lenses for hooks.
+    relay          for streams whose both sides have this form.
+    done           whether a finished stream ends with `[DONE]`.
+    done_on_error  whether a failed one does.
+    """
+
+    codec: TextCodec | None
+    request: type[RequestLens]
+    reply: type[ReplyLens]
+    event: type[EventLens]
+    relay: type[StreamRelay]
+    done: bool
+    done_on_error: bool
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "chat": Format(
+            codec=ChatCodec(),
+            request=ChatRequest,
+            reply=ChatReply,
+            event=ChatEvent,
+            relay=ChatRelay,
+            done=True,
+            done_on_error=False,
+        ),
+        "responses": Format(
+            codec=ResponsesCodec(),
+            request=ResponsesRequest,
+            reply=ResponsesReply,
+            event=ResponsesEvent,
+            relay=ResponsesRelay,
+            done=True,
+            done_on_error=True,
+        ),
+        "embeddings": Format(
+            codec=None,
+            request=EmbeddingsRequest,
+            reply=EmbeddingsReply,
+            event=EventLens,
+            relay=StreamRelay,
+            done=False,
+            done_on_error=False,
+        ),
+        "images": Format(
+            codec=None,
+            request=ImagesRequest,
+            reply=ImagesReply,
+            event=ImagesEvent,
+            relay=StreamRelay,
+            done=False,
+            done_on_error=False,
+        ),
+    }
+)
+
+CODECS: Mapping[str, TextCodec] = MappingProxyType(
+    {name: row.codec for name, row in FORMATS.items() if row.codec is not None}
+)
+"""The formats that can be translated into each other."""
+
+
+def render_error(api: str, error: GatewayError) -> dict[str, Any]:
+    """An error body in the caller's own format: {"error": {message, type, param, code}}, all four keys always."""
+    body = error_object(error)
+    if api == "responses" and error.status == 404:
+        body["type"] = "not_found"
+    return {"error": body}

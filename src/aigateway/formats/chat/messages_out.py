@@ -1,0 +1,284 @@
+"""Items -> chat messages.
+
+What one assistant turn did (reasoning, text, calls) is one message in chat, and the results of its calls must follow it
+at once; tool messages hold text only, so images move into a user message behind them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.types import (
+    Audio,
+    Change,
+    Extra,
+    File,
+    Image,
+    Item,
+    Message,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Request,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from aigateway.errors import UnsupportedError
+from aigateway.formats.chat.wire import FORMAT, encode_reasoning, encode_tool_call
+
+
+def encode_messages(request: Request, quirks: Quirks, changes: list[Change]) -> list[dict[str, Any]]:
+    """The messages of a request. Raises UnsupportedError for content that chat cannot hold."""
+    writer = _Writer(quirks, changes)
+    if request.instructions is not UNSET and request.instructions:
+        role = "developer" if quirks.developer_role else "system"
+        writer.messages.append({"role": role, "content": request.instructions})
+    writer.write(request.items)
+    return writer.messages
+
+
+def _unsupported(what: str) -> UnsupportedError:
+    return UnsupportedError(f"The target's chat API cannot carry {what}.", code="unsupported_content")
+
+
+class _Turn:
+    """One assistant message as it grows."""
+
+    def __init__(self) -> None:
+        self.reasoning: list[str] = []
+        self.details: list[dict[str, Any]] = []
+        self.parts: list[Part] = []
+        self.refusals: list[str] = []
+        self.calls: list[ToolCall] = []
+        self.fields: dict[str, Any] = {}
+        self.spoke = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.spoke or self.calls or self.reasoning or self.details)
+
+
+class _Writer:
+    def __init__(self, quirks: Quirks, changes: list[Change]) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._quirks = quirks
+        self._changes = changes
+        self._noted: set[str] = set()
+        self._media: list[dict[str, Any]] = []
+        self._results: dict[str, deque[int]] = {}
+
+    def write(self, items: Sequence[Item]) -> None:
+        """Write all items, each result behind its call."""
+        for position, item in enumerate(items):
+            if isinstance(item, ToolResult):
+                self._results.setdefault(item.call_id, deque()).append(position)
+        turn = _Turn()
+        written: set[int] = set()
+        for position, item in enumerate(items):
+            if position in written:
+                continue
+            if self._add(turn, item):
+                continue
+            written |= self._end_turn(turn, items, position)
+            turn = _Turn()
+            if isinstance(item, ToolResult):
+                if position not in written:
+                    self._result(item)
+            elif isinstance(item, Message):
+                self._flush_media()
+                self.messages.append(self._message(item))
+            elif isinstance(item, Opaque):
+                self._opaque(item)
+        self._end_turn(turn, items, len(items))
+        self._flush_media()
+
+    def _add(self, turn: _Turn, item: Item) -> bool:
+        """Whether the item belongs to the assistant's turn, and now stands there."""
+        if isinstance(item, ToolCall):
+            turn.calls.append(item)
+        elif isinstance(item, Reasoning):
+            self._reasoning(turn, item)
+        elif isinstance(item, Message) and item.role == "assistant":
+            self._said(turn, item)
+        else:
+            return False
+        return True
+
+    def _reasoning(self, turn: _Turn, item: Reasoning) -> None:
+        text = encode_reasoning(item)
+        details = self._extra(item.extra).get("reasoning_details", ())
+        if text and self._quirks.reasoning_field:
+            turn.reasoning.append(text)
+        elif text:
+            self._note("reasoning", "dropped", "The target's chat API takes no reasoning back.")
+        elif item.encrypted is not UNSET and not details:
+            self._note("reasoning.encrypted_content", "dropped", "Only its maker can read it, and chat has no place.")
+        turn.details += details
+
+    def _said(self, turn: _Turn, item: Message) -> None:
+        turn.spoke = True
+        if item.name is not UNSET:
+            turn.fields["name"] = item.name
+        turn.fields.update(self._extra(item.extra))
+        for part in item.content:
+            if isinstance(part, Refusal):
+                turn.refusals.append(part.text)
+            elif isinstance(part, Audio):
+                self._spoken(turn, part)
+            else:
+                turn.parts.append(part)
+
+    def _spoken(self, turn: _Turn, part: Audio) -> None:
+        if part.id is not UNSET:
+            turn.fields["audio"] = {"id": part.id}
+        elif part.transcript is not UNSET:
+            turn.parts.append(Text(text=part.transcript))
+            self._note("audio", "changed", "Audio of the assistant without an id is sent as its transcript.")
+        else:
+            raise _unsupported("audio of the assistant that has neither id nor transcript")
+
+    def _end_turn(self, turn: _Turn, items: Sequence[Item], position: int) -> set[int]:
+        """Write the turn and the results of its calls; give the positions of these results."""
+        if turn.is_empty:
+            return set()
+        self._flush_media()
+        self.messages.append(self._assistant(turn))
+        found = sorted(self._results_of(turn, position))
+        if found and found[-1] >= position + len(found):
+            self._note("input", "changed", "Chat wants tool results right behind their calls: they were moved there.")
+        for place in found:
+            result = items[place]
+            if isinstance(result, ToolResult):
+                self._result(result)
+        return set(found)
+
+    def _results_of(self, turn: _Turn, position: int) -> list[int]:
+        found = []
+        for call in turn.calls:
+            places = self._results.get(call.call_id)
+            while places and places[0] < position:
+                places.popleft()
+            if places:
+                found.append(places.popleft())
+        return found
+
+    def _assistant(self, turn: _Turn) -> dict[str, Any]:
+        parts: list[Part] = turn.parts
+        if turn.refusals and self._quirks.strict_fields:
+            parts = [*parts, *(Text(text=refusal) for refusal in turn.refusals)]
+            self._note("refusal", "changed", "The target's chat API has no refusals: sent as text.")
+        silent = bool(turn.calls or turn.refusals or "audio" in turn.fields)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": self._content(parts) if parts or not silent else None,
+        }
+        if turn.refusals and not self._quirks.strict_fields:
+            message["refusal"] = "".join(turn.refusals)
+        message.update(turn.fields)
+        if turn.reasoning:
+            message[self._quirks.reasoning_field] = "\n\n".join(turn.reasoning)
+        if turn.details:
+            message["reasoning_details"] = turn.details
+        if turn.calls:
+            message["tool_calls"] = [{**self._extra(call.extra), **encode_tool_call(call)} for call in turn.calls]
+        return message
+
+    def _message(self, item: Message) -> dict[str, Any]:
+        role = "system" if item.role == "developer" and not self._quirks.developer_role else item.role
+        message: dict[str, Any] = {"role": role, "content": self._content(item.content)}
+        if item.name is not UNSET:
+            message["name"] = item.name
+        message.update(self._extra(item.extra))
+        return message
+
+    def _opaque(self, item: Opaque) -> None:
+        if item.format != FORMAT:
+            raise _unsupported(f"an input item of type {item.raw.get('type')}")
+        self._flush_media()
+        self.messages.append(item.raw)
+
+    def _result(self, item: ToolResult) -> None:
+        message: dict[str, Any] = {"role": "tool", "tool_call_id": item.call_id, "content": self._output(item)}
+        message.update(self._extra(item.extra))
+        self.messages.append(message)
+
+    def _output(self, item: ToolResult) -> str | list[dict[str, Any]]:
+        if isinstance(item.output, str):
+            return item.output
+        kept: list[Part] = []
+        media: list[Part] = []
+        for part in item.output:
+            (media if isinstance(part, Image | File | Audio) else kept).append(part)
+        if media:
+            self._media.append({"type": "text", "text": f"From the result of tool call {item.call_id}:"})
+            self._media += [self._part(part) for part in media]
+            self._note("input", "changed", "Images and files of tool results are sent in a user message behind them.")
+        if any(isinstance(part, Opaque) for part in kept):
+            return [self._part(part) for part in kept]
+        text = "\n".join(part.text for part in kept if isinstance(part, Text | Refusal))
+        return text if text or not media else "The result stands in the next user message."
+
+    def _flush_media(self) -> None:
+        if self._media:
+            self.messages.append({"role": "user", "content": self._media})
+            self._media = []
+
+    def _content(self, parts: Sequence[Part]) -> str | list[dict[str, Any]]:
+        """A string for one plain text, parts where there is more to keep."""
+        if not parts:
+            return ""
+        plain = [part.text for part in parts if isinstance(part, Text) and not self._extra(part.extra)]
+        if len(plain) == len(parts) and (len(plain) == 1 or not self._quirks.text_parts):
+            return "\n".join(plain)
+        return [self._part(part) for part in parts]
+
+    def _part(self, part: Part) -> dict[str, Any]:
+        if isinstance(part, Text):
+            return {"type": "text", "text": part.text, **self._extra(part.extra)}
+        if isinstance(part, Refusal):
+            return {"type": "text", "text": part.text}
+        if isinstance(part, Image):
+            return {"type": "image_url", "image_url": _image(part), **self._extra(part.extra)}
+        if isinstance(part, File):
+            return {"type": "file", "file": _file(part), **self._extra(part.extra)}
+        if isinstance(part, Audio):
+            return {"type": "input_audio", "input_audio": _audio(part)}
+        if part.format != FORMAT:
+            raise _unsupported(f"content of type {part.raw.get('type')}")
+        return part.raw
+
+    def _extra(self, extra: Extra | UnsetType) -> dict[str, Any]:
+        if extra is UNSET or extra.format != FORMAT or self._quirks.strict_fields:
+            return {}
+        return extra.fields
+
+    def _note(self, field: str, action: str, reason: str) -> None:
+        if reason not in self._noted:
+            self._noted.add(reason)
+            self._changes.append(Change(field=field, action=action, reason=reason))
+
+
+def _image(part: Image) -> dict[str, Any]:
+    if part.url is UNSET:
+        raise _unsupported("an image by file id")
+    return {"url": part.url} if part.detail is UNSET else {"url": part.url, "detail": part.detail}
+
+
+def _file(part: File) -> dict[str, Any]:
+    if part.data is UNSET and part.file_id is UNSET:
+        raise _unsupported("a file by URL" if part.url is not UNSET else "a file without data or id")
+    fields = (("filename", part.filename), ("file_data", part.data), ("file_id", part.file_id))
+    return {key: value for key, value in fields if value is not UNSET}
+
+
+def _audio(part: Audio) -> dict[str, Any]:
+    if part.data is UNSET or part.format is UNSET:
+        raise _unsupported("audio without its data and format")
+    return {"data": part.data, "format": part.format}

@@ -1,0 +1,57 @@
+"""Chat streams relayed: the tap that watches for the finish, the usage, and errors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from aigateway import _json, _sse
+from aigateway.errors import GatewayError
+from aigateway.formats.protocol import WireEvent
+from aigateway.formats.relay import StreamRelay, Terminal, error_object, events_in, stream_error
+from aigateway.formats.usage import chat_usage
+
+_FINISH = Terminal((b'"finish_reason":"', b'"finish_reason": "', b"data: [DONE]", b"data:[DONE]"))
+_USAGE_OBJECTS = (b'"usage":{', b'"usage": {')
+
+
+class ChatRelay(StreamRelay):
+    """With `hide_usage` the chunk that tells only the usage is kept back: the gateway asked for it, not the caller."""
+
+    always_finished: ClassVar[bool] = False
+
+    def fail(self, error: GatewayError) -> list[WireEvent]:
+        """One error object."""
+        return [WireEvent("", {"error": error_object(error)})]
+
+    def _check_first(self, body: Any) -> None:
+        if isinstance(body, dict) and body.get("error") and not body.get("choices"):
+            raise stream_error(body["error"])
+
+    def _tap(self, data: bytes) -> bytes:
+        if not self.finished:
+            self.finished = _FINISH.within(data)
+        if any(mark in data for mark in _USAGE_OBJECTS):
+            return self._usage_frames(data)
+        return data
+
+    def _usage_frames(self, data: bytes) -> bytes:
+        shown: list[bytes] = []
+        for frame in data.split(b"\n\n"):
+            if any(mark in frame for mark in _USAGE_OBJECTS) and self._told_usage_only(frame) and self._hide_usage:
+                continue
+            shown.append(frame)
+        return b"\n\n".join(shown)
+
+    def _told_usage_only(self, frame: bytes) -> bool:
+        only = False
+        for event in events_in(frame):
+            if event.data == _sse.DONE:
+                continue
+            try:
+                body = _json.decode(event.data)
+            except (_json.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            if isinstance(body, dict):
+                self.usage = chat_usage(body.get("usage")) or self.usage
+                only = not body.get("choices")
+        return only

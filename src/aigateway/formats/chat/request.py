@@ -1,0 +1,226 @@
+"""Requests, both ways: the knobs by table, the rest by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, Opaque, OutputFormat, Request
+from aigateway.errors import UnsupportedError
+from aigateway.formats.chat.fields import (
+    read_boolean,
+    read_integer,
+    read_number,
+    read_number_map,
+    read_object,
+    read_stop,
+    read_string,
+    read_string_map,
+    read_strings,
+)
+from aigateway.formats.chat.messages_in import decode_messages
+from aigateway.formats.chat.messages_out import encode_messages
+from aigateway.formats.chat.tools import decode_tool_choice, decode_tools, encode_tools
+from aigateway.formats.chat.wire import FORMAT
+
+
+class _Knob(msgspec.Struct, frozen=True):
+    """A field that chat and the canonical form spell alike. `openai_only`: hosts with strict fields refuse it."""
+
+    read: Callable[[Any, str], Any]
+    openai_only: bool = False
+
+
+_KNOBS = {
+    "temperature": _Knob(read_number),
+    "top_p": _Knob(read_number),
+    "presence_penalty": _Knob(read_number),
+    "frequency_penalty": _Knob(read_number),
+    "stop": _Knob(read_stop),
+    "seed": _Knob(read_integer),
+    "n": _Knob(read_integer),
+    "logit_bias": _Knob(read_number_map),
+    "reasoning_effort": _Knob(read_string),
+    "verbosity": _Knob(read_string, openai_only=True),
+    "metadata": _Knob(read_string_map, openai_only=True),
+    "store": _Knob(read_boolean, openai_only=True),
+    "service_tier": _Knob(read_string, openai_only=True),
+    "user": _Knob(read_string, openai_only=True),
+    "safety_identifier": _Knob(read_string, openai_only=True),
+    "prompt_cache_key": _Knob(read_string, openai_only=True),
+    "prompt_cache_retention": _Knob(read_string, openai_only=True),
+    "prediction": _Knob(read_object, openai_only=True),
+    "modalities": _Knob(read_strings, openai_only=True),
+    "audio": _Knob(read_object, openai_only=True),
+}
+_READ_ALONE = {"parallel_tool_calls": read_boolean, "logprobs": read_boolean, "top_logprobs": read_integer}
+_BY_HAND = frozenset(
+    {
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "tools",
+        "functions",
+        "tool_choice",
+        "function_call",
+        "response_format",
+        "max_completion_tokens",
+        "max_tokens",
+    }
+)
+_LOGPROBS = "message.output_text.logprobs"
+
+
+def decode_request(body: dict[str, Any]) -> Request:
+    """A chat request. Raises InvalidRequestError whose `param` names the place."""
+    fields: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    for key, value in body.items():
+        knob = _KNOBS.get(key)
+        read = knob.read if knob else _READ_ALONE.get(key)
+        if read is not None:
+            if value is not None:
+                fields[key] = read(value, key)
+        elif key not in _BY_HAND:
+            unknown[key] = value
+    model, stream = body.get("model"), body.get("stream")
+    return Request(
+        model="" if model is None else read_string(model, "model"),
+        items=decode_messages(body.get("messages")),
+        stream=stream is not None and read_boolean(stream, "stream"),
+        tools=decode_tools(body),
+        tool_choice=decode_tool_choice(body),
+        output_format=_decode_format(body.get("response_format")),
+        max_output_tokens=_decode_limit(body),
+        extra=Extra(format=FORMAT, fields=unknown) if unknown else UNSET,
+        **_decode_stream_options(body.get("stream_options")),
+        **fields,
+    )
+
+
+def _decode_limit(body: dict[str, Any]) -> int | UnsetType:
+    for key in ("max_completion_tokens", "max_tokens"):
+        if body.get(key) is not None:
+            return read_integer(body[key], key)
+    return UNSET
+
+
+def _decode_stream_options(raw: Any) -> dict[str, Any]:
+    if raw is None:
+        return {}
+    options = read_object(raw, "stream_options")
+    return {
+        key: read_boolean(options[key], f"stream_options.{key}")
+        for key in ("include_usage", "include_obfuscation")
+        if options.get(key) is not None
+    }
+
+
+def _decode_format(raw: Any) -> OutputFormat | UnsetType:
+    if raw is None:
+        return UNSET
+    chosen = read_object(raw, "response_format")
+    kind = read_string(chosen.get("type"), "response_format.type")
+    if kind in ("text", "json_object"):
+        return kind
+    if kind != "json_schema":
+        return Opaque(format=FORMAT, raw=chosen)
+    place = "response_format.json_schema"
+    schema = read_object(chosen.get("json_schema"), place)
+    fields: dict[str, Any] = {}
+    if schema.get("schema") is not None:
+        fields["schema"] = read_object(schema["schema"], f"{place}.schema")
+    for key, read in (("description", read_string), ("strict", read_boolean)):
+        if key in schema:
+            fields[key] = None if schema[key] is None else read(schema[key], f"{place}.{key}")
+    return JSONSchemaFormat(name=read_string(schema.get("name"), f"{place}.name"), **fields)
+
+
+def encode_request(request: Request, *, model: str, quirks: Quirks, changes: list[Change]) -> dict[str, Any]:
+    """A chat request for a host with these quirks. Raises UnsupportedError for what cannot be left out."""
+    body: dict[str, Any] = {"model": model, "messages": encode_messages(request, quirks, changes)}
+    if request.stream:
+        body["stream"] = True
+    _encode_stream_options(body, request, quirks, changes)
+    body.update(encode_tools(request, quirks, changes))
+    if request.output_format is not UNSET:
+        body["response_format"] = _encode_format(request.output_format)
+    if request.max_output_tokens is not UNSET:
+        body[quirks.max_tokens] = request.max_output_tokens
+    for key, knob in _KNOBS.items():
+        value = getattr(request, key)
+        if value is UNSET:
+            continue
+        if knob.openai_only and quirks.strict_fields:
+            changes.append(Change(field=key, action="dropped", reason=f"The target does not know {key}."))
+        else:
+            body[key] = list(value) if isinstance(value, tuple) else value
+    _encode_logprobs(body, request)
+    _note_dropped(request, changes)
+    if request.extra is not UNSET and request.extra.format == FORMAT:
+        body.update(request.extra.fields)
+    return body
+
+
+def _encode_stream_options(body: dict[str, Any], request: Request, quirks: Quirks, changes: list[Change]) -> None:
+    if not request.stream:
+        return
+    options: dict[str, bool] = {}
+    if quirks.stream_usage:
+        options["include_usage"] = True
+    elif request.include_usage is True:
+        reason = "The target tells no usage in streams."
+        changes.append(Change(field="stream_options.include_usage", action="dropped", reason=reason))
+    if request.include_obfuscation is not UNSET:
+        if quirks.strict_fields or not quirks.stream_usage:
+            reason = "The target does not know include_obfuscation."
+            changes.append(Change(field="stream_options.include_obfuscation", action="dropped", reason=reason))
+        else:
+            options["include_obfuscation"] = request.include_obfuscation
+    if options:
+        body["stream_options"] = options
+
+
+def _encode_format(chosen: OutputFormat) -> dict[str, Any]:
+    if isinstance(chosen, str):
+        return {"type": chosen}
+    if isinstance(chosen, Opaque):
+        if chosen.format != FORMAT:
+            kind = chosen.raw.get("type")
+            raise UnsupportedError(f"Chat has no output format of type {kind}.", param="response_format")
+        return chosen.raw
+    facts = (("description", chosen.description), ("schema", chosen.schema), ("strict", chosen.strict))
+    given = {key: value for key, value in facts if value is not UNSET and value is not None}
+    return {"type": "json_schema", "json_schema": {"name": chosen.name, **given}}
+
+
+def _encode_logprobs(body: dict[str, Any], request: Request) -> None:
+    asked = request.include is not UNSET and _LOGPROBS in request.include
+    if request.top_logprobs is not UNSET and (request.top_logprobs > 0 or request.logprobs is True):
+        body["logprobs"] = True
+        body["top_logprobs"] = request.top_logprobs
+    elif asked:
+        body["logprobs"] = True
+    elif request.logprobs is not UNSET:
+        body["logprobs"] = request.logprobs
+
+
+def _note_dropped(request: Request, changes: list[Change]) -> None:
+    """List the knobs that chat has not."""
+    dropped: list[str] = []
+    if request.truncation is not UNSET and request.truncation != "disabled":
+        dropped.append("truncation")
+    if request.max_tool_calls is not UNSET:
+        dropped.append("max_tool_calls")
+    if request.reasoning_summary is not UNSET:
+        dropped.append("reasoning.summary")
+    if request.include is not UNSET and any(entry != _LOGPROBS for entry in request.include):
+        dropped.append("include")
+    if request.extra is not UNSET and request.extra.format != FORMAT:
+        dropped += request.extra.fields
+    changes += [Change(field=name, action="dropped", reason=f"Chat has no {name}.") for name in dropped]

@@ -1,0 +1,215 @@
+"""What messages, replies and streams of chat spell alike.
+
+https://platform.openai.com/docs/api-reference/chat, and the dialects of the hosts that imitate it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from aigateway import _json
+from aigateway.canonical.accumulator import is_json
+from aigateway.canonical.types import Annotation, Audio, Extra, Opaque, Reasoning, ToolCall, UrlCitation, Usage
+from aigateway.errors import UpstreamError
+
+FORMAT = "chat"
+
+_FINISH_REASONS = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    "max_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "MAX_TOKENS": "length",
+    "safety": "content_filter",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "sensitive": "content_filter",
+}
+_BROKEN = frozenset(
+    {"error", "abort", "aborted", "cancelled", "canceled", "insufficient_system_resource", "network_error"}
+)
+
+
+def decode_finish_reason(raw: Any, *, has_tool_calls: bool) -> str:
+    """The finish reason in our words; hosts say `stop`, or words of their own, also after tool calls."""
+    reason = _FINISH_REASONS.get(raw, "stop") if isinstance(raw, str) else "stop"
+    return "tool_calls" if reason == "stop" and has_tool_calls else reason
+
+
+def broken_finish(raw: Any) -> UpstreamError | None:
+    """The error behind a finish reason that tells of one: such an answer is no success."""
+    if isinstance(raw, str) and raw in _BROKEN:
+        return UpstreamError(f"The upstream broke off its answer (finish_reason {raw}).")
+    return None
+
+
+def reasoning_text(message: dict[str, Any]) -> str:
+    """The reasoning of a message or delta, under whichever name the host has for it."""
+    for key in ("reasoning_content", "reasoning"):
+        text = message.get(key)
+        if isinstance(text, str) and text:
+            return text
+    return ""
+
+
+def thinking_text(part: dict[str, Any]) -> str:
+    """The text of Mistral's `{type: thinking, thinking: [{type: text, text}]}`."""
+    thinking = part.get("thinking")
+    if isinstance(thinking, str):
+        return thinking
+    if not isinstance(thinking, list):
+        return ""
+    texts = [entry.get("text") for entry in thinking if isinstance(entry, dict)]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def reasoning_details(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """OpenRouter's `reasoning_details`: what must come back with the next request for the reasoning to go on."""
+    details = message.get("reasoning_details")
+    return [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
+
+
+def details_text(details: list[dict[str, Any]]) -> str:
+    """The readable part of `reasoning_details`, for hosts that send nothing else."""
+    texts = [entry.get("text") or entry.get("summary") for entry in details]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def decode_reasoning(text: str, details: list[dict[str, Any]]) -> Reasoning:
+    """One reasoning item. Of the details it knows the encrypted form, the signature and the id; all are kept raw."""
+    content = (text,) if text else ()
+    if not details:
+        return Reasoning(content=content)
+    return Reasoning(
+        content=content,
+        encrypted=_first(details, "data"),
+        signature=_first(details, "signature"),
+        id=_first(details, "id"),
+        extra=Extra(format=FORMAT, fields={"reasoning_details": details}),
+    )
+
+
+def _first(details: list[dict[str, Any]], key: str) -> Any:
+    for entry in details:
+        value = entry.get(key)
+        if isinstance(value, str) and value:
+            return value
+    return UNSET
+
+
+def encode_reasoning(reasoning: Reasoning) -> str:
+    """The reasoning as one text: the reasoning itself, else its summaries."""
+    return "".join(reasoning.content) or "\n\n".join(text for text in reasoning.summary if text)
+
+
+def encode_reasoning_details(reasoning: Reasoning) -> list[dict[str, Any]]:
+    """The details as they came, else the encrypted form in OpenRouter's dress: a caller that sends it back keeps it."""
+    if reasoning.extra is not UNSET and reasoning.extra.format == FORMAT:
+        return list(reasoning.extra.fields.get("reasoning_details", ()))
+    if reasoning.encrypted is UNSET:
+        return []
+    entry = {"type": "reasoning.encrypted", "data": reasoning.encrypted, "format": "openai-responses-v1", "index": 0}
+    return [entry if reasoning.id is UNSET else {**entry, "id": reasoning.id}]
+
+
+def decode_annotations(raw: Any) -> tuple[Annotation, ...]:
+    """The annotations of a message or delta."""
+    if not isinstance(raw, list):
+        return ()
+    return tuple(_decode_annotation(entry) for entry in raw if isinstance(entry, dict))
+
+
+def _decode_annotation(raw: dict[str, Any]) -> Annotation:
+    citation = raw.get("url_citation")
+    if not isinstance(citation, dict) or not isinstance(citation.get("url"), str):
+        return Opaque(format=FORMAT, raw=raw)
+    title, start, end = citation.get("title"), citation.get("start_index"), citation.get("end_index")
+    return UrlCitation(
+        url=citation["url"],
+        title=title if isinstance(title, str) else "",
+        start_index=start if isinstance(start, int) else 0,
+        end_index=end if isinstance(end, int) else 0,
+    )
+
+
+def encode_annotation(annotation: Annotation, offset: int) -> dict[str, Any] | None:
+    """The annotation of a text that stands `offset` characters into the message; None if it is another format's."""
+    if isinstance(annotation, Opaque):
+        return annotation.raw if annotation.format == FORMAT else None
+    citation = {
+        "url": annotation.url,
+        "title": annotation.title,
+        "start_index": annotation.start_index + offset,
+        "end_index": annotation.end_index + offset,
+    }
+    return {"type": "url_citation", "url_citation": citation}
+
+
+def decode_audio(raw: dict[str, Any]) -> Audio:
+    """The audio of an assistant message, whole or by id."""
+    fields: dict[str, Any] = {}
+    for key in ("id", "data", "transcript"):
+        if isinstance(raw.get(key), str):
+            fields[key] = raw[key]
+    if isinstance(raw.get("expires_at"), int):
+        fields["expires_at"] = raw["expires_at"]
+    return Audio(**fields)
+
+
+def encode_audio(audio: Audio) -> dict[str, Any]:
+    """The audio of a reply, with all the keys that a chat reply has."""
+    return {
+        "id": audio.id or "",
+        "data": audio.data or "",
+        "transcript": audio.transcript or "",
+        "expires_at": audio.expires_at or 0,
+    }
+
+
+def decode_arguments(raw: Any) -> str:
+    """Arguments as text; hosts give them as an object too."""
+    if isinstance(raw, str):
+        return raw
+    return "" if raw is None else _json.encode(raw).decode()
+
+
+def settled(call: ToolCall) -> ToolCall:
+    """A call that gets no more arguments: marked incomplete where they were cut."""
+    if call.kind != "function" or not call.arguments or is_json(call.arguments):
+        return call
+    return msgspec.structs.replace(call, status="incomplete")
+
+
+def encode_tool_call(call: ToolCall) -> dict[str, Any]:
+    """One entry of `tool_calls`."""
+    if call.kind == "custom":
+        return {"id": call.call_id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def encode_usage(usage: Usage) -> dict[str, Any]:
+    """The usage object with its details, as OpenAI sends it."""
+    prompt = {"cached_tokens": usage.cached_tokens, "audio_tokens": usage.input_audio_tokens}
+    if usage.cache_write_tokens:
+        prompt["cache_write_tokens"] = usage.cache_write_tokens
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": prompt,
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.output_audio_tokens,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }

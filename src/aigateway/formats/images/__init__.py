@@ -1,0 +1,1 @@
+"""The `images` API: generations in JSON, edits and variations as multipart forms; relayed."""

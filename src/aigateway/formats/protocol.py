@@ -1,0 +1,85 @@
+"""What every format gives: one Codec a format, listed in `formats.CODECS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from aigateway._sse import SSEEvent
+from aigateway.canonical.events import StreamEvent
+from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.types import Change, Reply, Request
+from aigateway.errors import GatewayError
+
+
+class WireEvent(msgspec.Struct):
+    """One event in a format's own wire form. `name` is the SSE event name, "" where the format uses none."""
+
+    name: str
+    data: dict[str, Any]
+
+
+class ReplyContext(msgspec.Struct, kw_only=True):
+    """What an encoder needs to know beside the reply: time and ids come from here, never from the codec itself.
+
+    model    the name that the caller asked for, which the reply names.
+    body     the caller's own request body, for what is echoed.
+    request  the same, decoded.
+    new_id   makes a fresh id with a prefix: new_id("msg") -> "msg_...".
+    now      Unix seconds.
+    """
+
+    model: str
+    body: dict[str, Any]
+    request: Request
+    new_id: Callable[[str], str]
+    now: Callable[[], int]
+
+
+class StreamDecoder(Protocol):
+    """Wire events of an upstream -> canonical events. State of one stream."""
+
+    def feed(self, event: SSEEvent) -> list[StreamEvent]:
+        """What follows from one event. A broken or error event gives `Failed` as the last one; later ones nothing."""
+        ...
+
+    def flush(self) -> list[StreamEvent]:
+        """The end of the bytes. Gives `Failed` where the stream stopped before it was finished."""
+        ...
+
+
+class StreamEncoder(Protocol):
+    """Canonical events -> wire events of the caller's format. State of one stream."""
+
+    def feed(self, event: StreamEvent) -> list[WireEvent]:
+        """What the caller gets for one canonical event."""
+        ...
+
+    def fail(self, error: GatewayError) -> list[WireEvent]:
+        """The lawful end of a stream that broke: whatever must be told, nothing after it."""
+        ...
+
+
+class TextCodec(Protocol):
+    """A format for generating text, which translates through the canonical form.
+
+    `encode_request` puts `model` in as the upstream's name, lists in `changes` what it could not carry, and raises
+    UnsupportedError for content that its format cannot hold. `decode_reply` raises UpstreamProtocolError for a reply
+    that is not of its format, and UpstreamError for one that says it failed.
+    """
+
+    def decode_request(self, body: dict[str, Any]) -> Request: ...
+
+    def encode_request(
+        self, request: Request, *, model: str, quirks: Quirks, changes: list[Change]
+    ) -> dict[str, Any]: ...
+
+    def decode_reply(self, body: dict[str, Any]) -> Reply: ...
+
+    def encode_reply(self, reply: Reply, context: ReplyContext) -> dict[str, Any]: ...
+
+    def stream_decoder(self) -> StreamDecoder: ...
+
+    def stream_encoder(self, context: ReplyContext) -> StreamEncoder: ...

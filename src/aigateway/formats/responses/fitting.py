@@ -1,0 +1,102 @@
+"""A request of another format made to fit the Responses API: what it lacks is dropped and listed, or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from aigateway.canonical.types import Audio, Change, Item, Message, Part, Reasoning, Request, ToolResult
+from aigateway.errors import UnsupportedError
+
+LOGPROBS = "message.output_text.logprobs"
+MIN_OUTPUT_TOKENS = 16
+
+_LACKING = ("stop", "seed", "logit_bias", "prediction", "audio", "presence_penalty", "frequency_penalty")
+
+
+def fitted(request: Request, changes: list[Change]) -> Request:
+    """The request with only what the Responses API has. UnsupportedError for several choices, and for audio.
+
+    Nothing is stored at the upstream unless the caller asked for it: other APIs keep nothing by default.
+    """
+    _refuse(request)
+    without: dict[str, Any] = {}
+    for field in _LACKING:
+        if getattr(request, field) is not UNSET:
+            without[field] = UNSET
+            changes.append(Change(field=field, action="dropped", reason=f"The Responses API has no {field}."))
+    if request.logprobs is True:
+        include = () if request.include is UNSET else request.include
+        without["include"] = include if LOGPROBS in include else (*include, LOGPROBS)
+    if request.store is UNSET:
+        without["store"] = False
+    return msgspec.structs.replace(
+        request,
+        items=tuple(item for item in (_fitted_item(item, changes) for item in request.items) if item is not None),
+        max_output_tokens=_fitted_limit(request, changes),
+        **without,
+    )
+
+
+def _refuse(request: Request) -> None:
+    if request.n is not UNSET and request.n > 1:
+        raise UnsupportedError(
+            "This model is served by the Responses API, which gives one choice. Send `n` requests, or leave `n` out.",
+            param="n",
+        )
+    if request.modalities is not UNSET and set(request.modalities) - {"text"}:
+        raise UnsupportedError(
+            "This model is served by the Responses API, which answers in text only. Leave `modalities` out.",
+            param="modalities",
+        )
+
+
+def _fitted_limit(request: Request, changes: list[Change]) -> int | msgspec.UnsetType:
+    limit = request.max_output_tokens
+    if limit is UNSET or limit >= MIN_OUTPUT_TOKENS:
+        return limit
+    changes.append(
+        Change(
+            field="max_output_tokens",
+            action="changed",
+            reason=f"The Responses API takes no limit below {MIN_OUTPUT_TOKENS}.",
+        )
+    )
+    return MIN_OUTPUT_TOKENS
+
+
+def _fitted_item(item: Item, changes: list[Change]) -> Item | None:
+    """The item without what the Responses API would refuse; None where nothing is left of it."""
+    if isinstance(item, Message):
+        _refuse_audio(item.content)
+        if item.name is not UNSET:
+            _note(
+                changes,
+                Change(field="name", action="dropped", reason="The Responses API has no names of participants."),
+            )
+        return item if item.content else None
+    if isinstance(item, ToolResult) and not isinstance(item.output, str):
+        _refuse_audio(item.output)
+    if isinstance(item, Reasoning) and item.id is UNSET and item.encrypted is UNSET:
+        reason = "The Responses API takes back only reasoning of its own, with its id or encrypted content."
+        _note(changes, Change(field="reasoning", action="dropped", reason=reason))
+        return None
+    return item
+
+
+def _refuse_audio(parts: tuple[Part, ...]) -> None:
+    if any(isinstance(part, Audio) for part in parts):
+        raise UnsupportedError(
+            "This model is served by the Responses API, which takes no audio. Send the words as text, or use a model "
+            "served by the chat API.",
+            param="messages",
+            code="unsupported_content",
+        )
+
+
+def _note(changes: list[Change], change: Change) -> None:
+    """List a change once, however many items it befell."""
+    if change not in changes:
+        changes.append(change)

@@ -1,0 +1,107 @@
+"""Whole replies: the response resource of an upstream -> canonical."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from aigateway import _json
+from aigateway.canonical.types import Item, Reply, ToolCall
+from aigateway.errors import InvalidRequestError, UpstreamProtocolError
+from aigateway.formats.relay import stream_error
+from aigateway.formats.responses.items import decode_item
+from aigateway.formats.usage import responses_usage
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "message": {"role": "assistant", "content": []},
+    "function_call": {"call_id": "", "name": "", "arguments": ""},
+    "custom_tool_call": {"call_id": "", "name": "", "input": ""},
+    "reasoning": {},
+}
+"""What an upstream may leave out of an output item."""
+
+
+def decode_reply(body: dict[str, Any]) -> Reply:
+    """The reply in canonical form.
+
+    Raises UpstreamError for a response that failed, UpstreamProtocolError for one that is not finished or not a response.
+    """
+    output, status = body.get("output"), body.get("status", "completed")
+    if status == "failed" or (output is None and body.get("error") is not None):
+        raise stream_error(body.get("error") or {})
+    if not isinstance(output, list):
+        raise UpstreamProtocolError("The upstream's reply is not a response: it has no `output`.")
+    if status not in ("completed", "incomplete"):
+        raise UpstreamProtocolError(f"The upstream's response is not finished: its status is {status!r}.")
+    items = tuple(decode_output_item(item, place) for place, item in enumerate(output))
+    usage = responses_usage(body.get("usage"))
+    return Reply(
+        id=text_or_empty(body.get("id")),
+        model=text_or_empty(body.get("model")),
+        created_at=unix_seconds(body.get("created_at")),
+        items=items,
+        finish_reason=finish_reason(body, has_tool_calls=any_tool_calls(items)),
+        usage=UNSET if usage is None else usage,
+        service_tier=service_tier(body),
+    )
+
+
+def decode_output_item(raw: Any, place: int) -> Item:
+    """One item that a model made, read leniently. Raises UpstreamProtocolError."""
+    try:
+        return decode_item(_filled(raw), f"output[{place}]")
+    except InvalidRequestError as error:
+        raise UpstreamProtocolError(f"The upstream sent an output item that cannot be read: {error.message}") from error
+
+
+def _filled(raw: Any) -> Any:
+    """The item with what the upstream left out, and without the keys that say nothing."""
+    if not isinstance(raw, dict) or raw.get("type") not in _DEFAULTS:
+        return raw
+    item = _DEFAULTS[raw["type"]] | {key: value for key, value in raw.items() if value is not None}
+    content, arguments = item.get("content"), item.get("arguments")
+    if isinstance(content, list):
+        item["content"] = [_without_nothing(part) for part in content]
+        if not content and item["type"] == "reasoning":
+            del item["content"]
+    if item["type"] == "function_call" and isinstance(arguments, dict):
+        item["arguments"] = _json.encode(arguments).decode()
+    return item
+
+
+def _without_nothing(part: Any) -> Any:
+    if not isinstance(part, dict):
+        return part
+    return {key: value for key, value in part.items() if value is not None and (key, value) != ("logprobs", [])}
+
+
+def any_tool_calls(items: Iterable[Item]) -> bool:
+    """Whether the caller has to run something."""
+    return any(isinstance(item, ToolCall) for item in items)
+
+
+def finish_reason(response: dict[str, Any], *, has_tool_calls: bool) -> str:
+    """Why a response that came to its end did so, in canonical words."""
+    if response.get("status") == "incomplete":
+        details = response.get("incomplete_details")
+        reason = details.get("reason") if isinstance(details, dict) else None
+        return "content_filter" if reason == "content_filter" else "length"
+    return "tool_calls" if has_tool_calls else "stop"
+
+
+def service_tier(response: dict[str, Any]) -> str | UnsetType:
+    """The tier that a response names."""
+    tier = response.get("service_tier")
+    return tier if isinstance(tier, str) else UNSET
+
+
+def text_or_empty(value: Any) -> str:
+    """The value if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def unix_seconds(value: Any) -> int:
+    """A time in whole seconds; 0 where there is none."""
+    return int(value) if isinstance(value, int | float) and abs(value) < 1e12 else 0

@@ -1,0 +1,228 @@
+"""The response resource as the caller gets it: all the keys that Open Responses requires and those of OpenAI's schema."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from aigateway import _json
+from aigateway.canonical.accumulator import is_json
+from aigateway.canonical.types import (
+    Audio,
+    Item,
+    Message,
+    Opaque,
+    Part,
+    Reasoning,
+    Reply,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from aigateway.formats.protocol import ReplyContext
+from aigateway.formats.responses.fields import FORMAT
+from aigateway.formats.responses.items import encode_item
+from aigateway.formats.responses.tools import echoed_text, echoed_tool_choice, echoed_tools
+
+T = TypeVar("T")
+
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_DEFAULTS: dict[str, Any] = {
+    "previous_response_id": None,
+    "instructions": None,
+    "truncation": "disabled",
+    "parallel_tool_calls": True,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "top_logprobs": 0,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "store": True,
+    "background": False,
+    "metadata": {},
+    "safety_identifier": None,
+    "prompt_cache_key": None,
+}
+_IF_GIVEN = ("user", "prompt_cache_retention")
+
+
+class ResourceWriter:
+    """Writes one response's snapshots. Every one is a copy of its own, which its reader may change."""
+
+    __slots__ = ("_echo", "_now", "service_tier")
+
+    def __init__(self, context: ReplyContext) -> None:
+        now = context.now()
+        self._now = context.now
+        self._echo = _json.encode(
+            {"id": context.new_id("resp"), "object": "response", "created_at": now, "model": context.model}
+            | _echoed(context.body)
+        )
+        self.service_tier: str | UnsetType = UNSET
+
+    def write(
+        self,
+        status: str,
+        output: list[dict[str, Any]],
+        *,
+        usage: Usage | UnsetType = UNSET,
+        reason: str | None = None,
+        error: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The resource as it stands: in_progress, completed, incomplete (for a finish `reason`) or failed."""
+        resource: dict[str, Any] = _json.decode(self._echo)
+        resource["status"] = status
+        resource["completed_at"] = self._now() if status == "completed" else None
+        resource["error"] = error
+        resource["incomplete_details"] = {"reason": reason} if reason else None
+        resource["output"] = copied(output)
+        resource["service_tier"] = "default" if self.service_tier is UNSET else self.service_tier
+        resource["usage"] = None if usage is UNSET else encode_usage(usage)
+        return resource
+
+
+def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
+    """The whole resource of a finished reply."""
+    writer = ResourceWriter(context)
+    writer.service_tier = reply.service_tier
+    status, reason = ending(reply.finish_reason)
+    items = [item for item in reply.items if is_ours(item)]
+    output = [output_item(item, item_id(item, context), status if item is items[-1] else "completed") for item in items]
+    return writer.write(status, output, usage=reply.usage, reason=reason)
+
+
+def empty_resource() -> dict[str, Any]:
+    """The resource of a response of which nothing is known."""
+    head = {"id": "", "object": "response", "created_at": 0, "model": "", "output": [], "usage": None}
+    return head | copied(_echoed({})) | {"service_tier": "default"}
+
+
+def ending(finish_reason: str) -> tuple[str, str | None]:
+    """The status of a response that finished for this reason, and what its incomplete_details say."""
+    reason = _INCOMPLETE.get(finish_reason)
+    return ("completed" if reason is None else "incomplete"), reason
+
+
+def _echoed(body: dict[str, Any]) -> dict[str, Any]:
+    """What a response repeats of its request."""
+    echo = {name: default if body.get(name) is None else body[name] for name, default in _DEFAULTS.items()}
+    echo["tools"] = echoed_tools(body.get("tools"))
+    echo["tool_choice"] = echoed_tool_choice(body.get("tool_choice"))
+    echo["text"] = echoed_text(body.get("text"))
+    reasoning = body.get("reasoning")
+    wanted = reasoning if isinstance(reasoning, dict) else {}
+    summary = wanted.get("summary") or wanted.get("generate_summary")
+    echo["reasoning"] = {"effort": wanted.get("effort"), "summary": summary}
+    return echo | {name: body[name] for name in _IF_GIVEN if body.get(name) is not None}
+
+
+def encode_usage(usage: Usage) -> dict[str, Any]:
+    """The usage object, with all its details."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens or usage.input_tokens + usage.output_tokens,
+    }
+
+
+# --- output items ---
+
+
+def is_ours(value: object) -> bool:
+    """Whether this format can show an item, part or annotation: all but what only another format understands."""
+    return not isinstance(value, Opaque) or value.format == FORMAT
+
+
+def item_id(item: Item, context: ReplyContext) -> str:
+    """The id under which an item goes out: its own if it looks like one of this format's, else a new one."""
+    prefix = _prefix(item)
+    known = item.raw.get("id") if isinstance(item, Opaque) else item.id
+    if isinstance(known, str) and known and (isinstance(item, Opaque) or known.startswith(f"{prefix}_")):
+        return known
+    return context.new_id(prefix)
+
+
+def _prefix(item: Item) -> str:
+    if isinstance(item, Message):
+        return "msg"
+    if isinstance(item, Reasoning):
+        return "rs"
+    if isinstance(item, ToolCall):
+        return "fc" if item.kind == "function" else "ctc"
+    if isinstance(item, ToolResult):
+        return "fco" if item.kind == "function" else "ctco"
+    return "item"
+
+
+def output_item(item: Item, id: str, status: str) -> dict[str, Any]:
+    """An item as a response shows it; `status` is in_progress, completed or incomplete."""
+    if isinstance(item, Opaque):
+        return {**copied(item.raw), "id": id}
+    if isinstance(item, Message):
+        item = msgspec.structs.replace(item, role="assistant", content=output_parts(item))
+    elif isinstance(item, ToolCall):
+        item = _finished_call(item) if status != "in_progress" else item
+        status = "incomplete" if is_broken(item) and status == "completed" else status
+    raw = copied(encode_item(item))
+    if isinstance(item, Message):
+        for part in raw["content"]:
+            if part["type"] == "output_text":
+                part["logprobs"] = encode_logprobs(part.get("logprobs"))
+    raw["id"] = id
+    raw["status"] = status
+    return raw
+
+
+def output_parts(message: Message) -> tuple[Part, ...]:
+    """The parts of a message that this format can show: what was spoken is shown as text."""
+    return tuple(_spoken(part) for part in message.content if is_ours(part))
+
+
+def _spoken(part: Part) -> Part:
+    return Text(text=part.transcript or "") if isinstance(part, Audio) else part
+
+
+def _finished_call(call: ToolCall) -> ToolCall:
+    """A function without arguments has the arguments `{}`."""
+    if call.kind != "function" or call.arguments:
+        return call
+    return msgspec.structs.replace(call, arguments="{}")
+
+
+def is_broken(call: ToolCall) -> bool:
+    """Whether a function's arguments are not JSON, as when they were cut."""
+    return call.kind == "function" and not is_json(call.arguments)
+
+
+def encode_logprobs(logprobs: list[dict[str, Any]] | tuple[dict[str, Any], ...] | None) -> list[dict[str, Any]]:
+    """Token objects with all their keys: hosts leave out the bytes and the alternatives, or give null for them."""
+    return [
+        _token(entry) | {"top_logprobs": [_token(other) for other in entry.get("top_logprobs") or ()]}
+        for entry in logprobs or ()
+    ]
+
+
+def _token(entry: dict[str, Any]) -> dict[str, Any]:
+    token = entry.get("token") or ""
+    known = entry.get("bytes")
+    return {
+        "token": token,
+        "logprob": entry.get("logprob"),
+        "bytes": list(token.encode("utf-8", "replace")) if known is None else list(known),
+    }
+
+
+def copied(value: T) -> T:
+    """A copy of a JSON value that shares nothing with the original."""
+    copy: T = _json.decode(_json.encode(value))
+    return copy

@@ -1,0 +1,204 @@
+"""Tools, tool_choice and text.format, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from aigateway.canonical.types import (
+    AllowedTools,
+    CustomTool,
+    FunctionTool,
+    JSONSchemaFormat,
+    NamedTool,
+    Opaque,
+    OutputFormat,
+    Tool,
+    ToolChoice,
+)
+from aigateway.errors import UnsupportedError
+from aigateway.formats.responses.fields import (
+    FORMAT,
+    array,
+    boolean,
+    given,
+    optional,
+    own,
+    record,
+    required,
+    rest,
+    string,
+    wrong_type,
+    wrong_value,
+)
+
+_CHOICES = frozenset({"auto", "none", "required"})
+_MODES = frozenset({"auto", "required"})
+_FUNCTION = frozenset({"type", "name", "description", "parameters", "strict"})
+_CUSTOM = frozenset({"type", "name", "description", "format"})
+
+
+def decode_tools(value: Any, param: str) -> tuple[Tool, ...]:
+    """The list of tools; what is neither a function nor a custom tool is Opaque."""
+    return tuple(_decode_tool(tool, f"{param}[{place}]") for place, tool in enumerate(array(value, param)))
+
+
+def _decode_tool(value: Any, path: str) -> Tool:
+    tool = record(value, path)
+    kind = required(tool, "type", string, path)
+    if kind == "function":
+        return FunctionTool(
+            name=required(tool, "name", string, path),
+            description=optional(tool, "description", string, path),
+            parameters=optional(tool, "parameters", record, path),
+            strict=optional(tool, "strict", boolean, path),
+            extra=rest(tool, _FUNCTION),
+        )
+    if kind == "custom":
+        return CustomTool(
+            name=required(tool, "name", string, path),
+            description=optional(tool, "description", string, path),
+            format=optional(tool, "format", record, path),
+            extra=rest(tool, _CUSTOM),
+        )
+    return Opaque(format=FORMAT, raw=tool)
+
+
+def decode_tool_choice(value: Any, param: str) -> ToolChoice:
+    """tool_choice in all its forms; a hosted tool named there is Opaque."""
+    if isinstance(value, str):
+        if value not in _CHOICES:
+            raise wrong_value(param, value, _CHOICES)
+        return value
+    if not isinstance(value, dict):
+        raise wrong_type(param, "a string or an object", value)
+    if required(value, "type", string, param) != "allowed_tools":
+        return _decode_named(value, param)
+    mode = optional(value, "mode", string, param) or "auto"
+    if mode not in _MODES:
+        raise wrong_value(f"{param}.mode", mode, _MODES)
+    path = f"{param}.tools"
+    tools = required(value, "tools", array, param)
+    return AllowedTools(
+        mode=mode, tools=tuple(_decode_named(tool, f"{path}[{place}]") for place, tool in enumerate(tools))
+    )
+
+
+def _decode_named(value: Any, path: str) -> NamedTool | Opaque:
+    tool = record(value, path)
+    kind = required(tool, "type", string, path)
+    if kind in ("function", "custom"):
+        return NamedTool(name=required(tool, "name", string, path), kind=kind)
+    return Opaque(format=FORMAT, raw=tool)
+
+
+def decode_output_format(value: Any, param: str) -> OutputFormat:
+    """text.format: `text`, `json_object` or a JSON schema."""
+    wanted = record(value, param)
+    kind = required(wanted, "type", string, param)
+    if kind in ("text", "json_object"):
+        return kind
+    if kind != "json_schema":
+        return Opaque(format=FORMAT, raw=wanted)
+    return JSONSchemaFormat(
+        name=required(wanted, "name", string, param),
+        schema=optional(wanted, "schema", record, param),
+        description=optional(wanted, "description", string, param),
+        strict=optional(wanted, "strict", boolean, param),
+    )
+
+
+def encode_tool(tool: Tool, *, strict: bool | UnsetType) -> dict[str, Any]:
+    """One tool; `strict` is written for a function that does not say (UNSET: nothing is)."""
+    if isinstance(tool, FunctionTool):
+        raw: dict[str, Any] = {"type": "function", "name": tool.name}
+        raw |= given(
+            description=tool.description,
+            parameters=tool.parameters,
+            strict=strict if tool.strict is UNSET else tool.strict,
+        )
+        return raw | own(tool.extra)
+    if isinstance(tool, CustomTool):
+        return (
+            {"type": "custom", "name": tool.name}
+            | given(description=tool.description, format=tool.format)
+            | own(tool.extra)
+        )
+    return _own_raw(tool, "tools")
+
+
+def encode_tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+    """tool_choice in its flat forms."""
+    if isinstance(choice, str):
+        return choice
+    if isinstance(choice, AllowedTools):
+        return {"type": "allowed_tools", "mode": choice.mode, "tools": [_encode_named(tool) for tool in choice.tools]}
+    return _encode_named(choice)
+
+
+def _encode_named(tool: NamedTool | Opaque) -> dict[str, Any]:
+    if isinstance(tool, NamedTool):
+        return {"type": tool.kind, "name": tool.name}
+    return _own_raw(tool, "tool_choice")
+
+
+def encode_output_format(wanted: OutputFormat) -> dict[str, Any]:
+    """text.format."""
+    if isinstance(wanted, str):
+        return {"type": wanted}
+    if isinstance(wanted, Opaque):
+        return _own_raw(wanted, "response_format")
+    return {"type": "json_schema", "name": wanted.name} | given(
+        description=wanted.description, schema=wanted.schema, strict=wanted.strict
+    )
+
+
+def _own_raw(value: Opaque, param: str) -> dict[str, Any]:
+    if value.format != FORMAT:
+        kind = value.raw.get("type", "unknown")
+        raise UnsupportedError(
+            f"The Responses API has no '{kind}' here. Leave it out of `{param}`, or use a model served by the API that it is of.",
+            param=param,
+        )
+    return value.raw
+
+
+# --- what a response echoes ---
+
+
+def echoed_tools(value: Any) -> list[Any]:
+    """The caller's tools as a response shows them: functions with all their keys, others as they came."""
+    tools = value if isinstance(value, list) else []
+    return [_echoed_tool(tool) if isinstance(tool, dict) else tool for tool in tools]
+
+
+def _echoed_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    if tool.get("type") != "function":
+        return tool
+    return {"description": None, "parameters": None, "strict": None} | tool
+
+
+def echoed_tool_choice(value: Any) -> Any:
+    """The caller's tool_choice as a response shows it: `auto` by default, the mode of allowed_tools filled in."""
+    if value is None:
+        return "auto"
+    if isinstance(value, dict) and value.get("type") == "allowed_tools":
+        return value | {"mode": value.get("mode") or "auto"}
+    return value
+
+
+def echoed_text(value: Any) -> dict[str, Any]:
+    """The caller's text settings as a response shows them: text by default, a JSON schema with all its keys."""
+    text = value if isinstance(value, dict) else {}
+    wanted = text.get("format") or {"type": "text"}
+    if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
+        wanted = wanted | {
+            "description": wanted.get("description"),
+            "schema": wanted.get("schema"),
+            "strict": wanted.get("strict") or False,
+        }
+    echoed = {"format": wanted}
+    if text.get("verbosity") is not None:
+        echoed["verbosity"] = text["verbosity"]
+    return echoed

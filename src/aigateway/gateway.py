@@ -1,0 +1,334 @@
+"""The library's front door: a gateway made of providers, models and hooks, and its calls in process.
+
+`Journey` holds the parts and starts an `Exchange` for every call; `aigateway.Gateway` is the same with the HTTP
+surface on top (app/asgi.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, overload
+
+from aigateway import _json, _sse
+from aigateway.call import Call, Operation
+from aigateway.canonical.lens import EventLens, ReplyLens
+from aigateway.errors import InvalidRequestError, ModelNotFoundError
+from aigateway.exchange import Answer, Exchange
+from aigateway.formats import FORMATS
+from aigateway.hooks.chain import Chain
+from aigateway.intake import Limits
+from aigateway.models import Model, Models, Resolver, Where
+from aigateway.providers.protocol import ProviderLike
+
+OPERATIONS: Mapping[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        Operation("chat", "chat", "/chat/completions"),
+        Operation("responses", "responses", "/responses"),
+        Operation("embeddings", "embeddings", "/embeddings"),
+        Operation("images", "images", "/images/generations"),
+        Operation("images.edits", "images", "/images/edits", form="multipart"),
+        Operation("images.variations", "images", "/images/variations", form="multipart"),
+        Operation("models", "models", "/models", "GET", "none"),
+        Operation("models.retrieve", "models", "/models/{id}", "GET", "none"),
+        Operation("unknown", "unknown", "", form="none"),
+    )
+}
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class HookDecorators:
+    """`@gateway.hook.before_request` and its like: one-off functions as hooks, in the order they are written."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def __getattr__(self, stage: str) -> Callable[[_Function], _Function]:
+        if stage.startswith("_"):
+            raise AttributeError(stage)
+
+        def register(function: _Function) -> _Function:
+            self._chain.add_function(stage, function)
+            return function
+
+        return register
+
+
+class EventStream:
+    """The events of a streamed answer in process, as lenses. Iterate to the end, or `aclose()` (or `async with`).
+
+    A stream that breaks ends as it would over HTTP, and then raises its GatewayError.
+    """
+
+    def __init__(self, exchange: Exchange, answer: Answer) -> None:
+        self.call = exchange.call
+        self._exchange = exchange
+        self._events = self._read(answer)
+
+    async def _read(self, answer: Answer) -> AsyncIterator[EventLens]:
+        lens = FORMATS[self.call.api].event
+        decoder = _sse.SSEDecoder()
+        try:
+            async for frame in answer.frames or _once(answer.body):
+                for event in decoder.feed(frame):
+                    if event.data != _sse.DONE:
+                        yield lens(event.data, event.event)
+            self._exchange.delivered()
+            if self.call.error is not None:
+                raise self.call.error
+        finally:
+            await self._exchange.aclose()
+
+    def __aiter__(self) -> AsyncIterator[EventLens]:
+        return self._events
+
+    async def aclose(self) -> None:
+        """Leave: the upstream is cancelled, the call ends."""
+        await self._events.aclose()  # type: ignore[attr-defined]  # a generator of our own
+        await self._exchange.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+class Journey:
+    """Providers, models and hooks, and the way of a call through them.
+
+    models     name -> provider, Target, or several in order; or a ready `Models`.
+    providers  all models of these that no entry names go to the first of them (a shorthand for `{"*": provider}`).
+    hooks      in order; each an object with some of the methods of `Hook`.
+    resolver   chooses targets by anything in the call, before the registry is asked.
+    limits     on what callers may send.
+    """
+
+    def __init__(
+        self,
+        *,
+        models: Models | Mapping[str, Where] | None = None,
+        providers: Iterable[ProviderLike] = (),
+        hooks: Iterable[object] = (),
+        resolver: Resolver | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.models = models if isinstance(models, Models) else Models(models)
+        if resolver is not None:
+            self.models.resolver = resolver
+        self._providers = list(providers)
+        if self._providers and "*" not in self.models:
+            self.models.register("*", self._providers[0])
+        self._chain = Chain(hooks)
+        self.hook = HookDecorators(self._chain)
+        self.limits = limits or Limits()
+        self.running: set[Exchange] = set()
+
+    def add_hook(self, hook: object) -> None:
+        """Append a hook. Raises TypeError for an object with none of the methods."""
+        self._chain.add(hook)
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether any hook asks who calls."""
+        return self._chain.has("authenticate")
+
+    def providers(self) -> list[ProviderLike]:
+        """Every provider that a model goes to, once."""
+        known = {id(provider): provider for provider in [*self._providers, *self.models.providers()]}
+        return list(known.values())
+
+    async def aclose(self) -> None:
+        """Close every provider's connections."""
+        for provider in self.providers():
+            closer = getattr(provider, "aclose", None)
+            if closer is not None:
+                await closer()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # calls
+
+    def exchange(
+        self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
+    ) -> Exchange:
+        """A new call, ready to be answered. Names in `headers` are lower-case."""
+        asked = headers.get("x-request-id", "")
+        call = Call(
+            asked if _SANE_ID.fullmatch(asked) else new_id("req"),
+            OPERATIONS[operation],
+            headers,
+            api_key=api_key,
+            client=client,
+            created_at=time.time(),
+        )
+        return Exchange(call, self._chain, self.models, self.limits, new_id)
+
+    def listed(self, call: Call) -> dict[str, Any]:
+        """The models that the caller may use, as `GET /v1/models` shows them."""
+        return {"object": "list", "data": [_model_object(model) for model in self.models.listed(call.principal)]}
+
+    def retrieved(self, call: Call, name: str) -> dict[str, Any]:
+        """One model, as `GET /v1/models/{id}` shows it. Raises ModelNotFoundError."""
+        call.model = name
+        model = self.models.find(name, call.principal)
+        if model is None:
+            raise ModelNotFoundError(
+                f"model not found: {name!r}. GET /v1/models lists the models that this key may use.", param="model"
+            )
+        return {**_model_object(model), "id": name}
+
+    @overload
+    async def chat(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        stream: Literal[False] = False,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> ReplyLens: ...
+
+    @overload
+    async def chat(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        stream: Literal[True],
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> EventStream: ...
+
+    async def chat(
+        self, body: Mapping[str, Any] | None = None, /, *, stream: bool = False, **fields: Any
+    ) -> ReplyLens | EventStream:
+        """A chat completion in process, on the same way as over HTTP. `body` and `fields` are the request's fields.
+
+        stream=True gives an EventStream. Raises the GatewayError that HTTP would have answered with.
+        """
+        return await self._in_process("chat", body, stream=stream, fields=fields)
+
+    @overload
+    async def responses(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        stream: Literal[False] = False,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> ReplyLens: ...
+
+    @overload
+    async def responses(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        stream: Literal[True],
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> EventStream: ...
+
+    async def responses(
+        self, body: Mapping[str, Any] | None = None, /, *, stream: bool = False, **fields: Any
+    ) -> ReplyLens | EventStream:
+        """A response in process; see `chat`."""
+        return await self._in_process("responses", body, stream=stream, fields=fields)
+
+    async def embeddings(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> ReplyLens:
+        """Embeddings in process; see `chat`."""
+        settings = {"api_key": api_key, "headers": headers}
+        exchange, answer = await self._answered("embeddings", body, stream=False, fields={**fields, **settings})
+        return FORMATS[exchange.call.api].reply(answer.body)
+
+    async def images(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        stream: bool = False,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> ReplyLens | EventStream:
+        """Image generation in process; see `chat`."""
+        return await self._in_process(
+            "images", body, stream=stream, fields={**fields, "api_key": api_key, "headers": headers}
+        )
+
+    async def _in_process(
+        self, operation: str, body: Mapping[str, Any] | None, *, stream: bool, fields: dict[str, Any]
+    ) -> ReplyLens | EventStream:
+        exchange, answer = await self._answered(operation, body, stream=stream, fields=fields)
+        if answer.frames is not None:
+            return EventStream(exchange, answer)
+        return FORMATS[exchange.call.api].reply(answer.body)
+
+    async def _answered(
+        self, operation: str, body: Mapping[str, Any] | None, *, stream: bool, fields: dict[str, Any]
+    ) -> tuple[Exchange, Answer]:
+        """The answer; its exchange is over unless the answer is a stream."""
+        api_key = fields.pop("api_key", None)
+        headers = {name.lower(): value for name, value in (fields.pop("headers", None) or {}).items()}
+        document = {**(body or {}), **fields}
+        document.pop("stream", None)
+        if stream:
+            document["stream"] = True
+
+        async def read() -> bytes:
+            try:
+                return _json.encode(document)
+            except (TypeError, ValueError) as error:
+                raise InvalidRequestError(f"The request cannot be written as JSON: {error}") from error
+
+        exchange = self.exchange(operation, headers, api_key=api_key)
+        open_stream = False
+        try:
+            answer = await exchange.answer(read)
+            if exchange.call.error is not None:
+                raise exchange.call.error
+            open_stream = answer.frames is not None
+            if not open_stream:
+                exchange.delivered()
+            return exchange, answer
+        finally:
+            if not open_stream:
+                await exchange.aclose()
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id such as `resp_4f1c...` (128 random bits); chat ids join with a dash, as OpenAI's do."""
+    return f"{prefix}{'-' if prefix == 'chatcmpl' else '_'}{os.urandom(16).hex()}"
+
+
+def _model_object(model: Model) -> dict[str, Any]:
+    return {"id": model.name, "object": "model", "created": model.created, "owned_by": model.owned_by}

@@ -1,0 +1,127 @@
+"""What the gateway must know of a body before it can go on: little, read without decoding the rest."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from aigateway import _json
+from aigateway.call import Call
+from aigateway.canonical.lens import RequestLens
+from aigateway.errors import InvalidRequestError
+from aigateway.formats import FORMATS
+from aigateway.formats.images.lens import ImagesFormRequest
+from aigateway.formats.images.multipart import Form, boundary_of
+
+DEFAULT_IMAGE_MODEL = "dall-e-3"
+DEFAULT_IMAGE_FORM_MODEL = "dall-e-2"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller may ask of the gateway itself.
+
+    max_body   bytes of a request body; more is a 413.
+    max_depth  how deep its JSON may nest; deeper is a 400.
+    keepalive  seconds of silence on a stream after which a comment is sent, so that no proxy on the way gives up.
+    """
+
+    max_body: int = 64 * 1024 * 1024
+    max_depth: int = 200
+    keepalive: float = 15.0
+
+
+class _Head(msgspec.Struct):
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    encoding_format: str | None = None
+    messages: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
+    previous_response_id: msgspec.Raw = msgspec.Raw()
+    conversation: msgspec.Raw = msgspec.Raw()
+
+
+_HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
+_PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
+_EMPTY = {b"", b"null"}
+_NOTHING = {b"", b"null", b"[]", b'""'}
+
+
+def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | None = None) -> None:
+    """Set `call.request`, `model` and `stream` from a body. Raises InvalidRequestError naming the field at fault."""
+    form = call.operation.form
+    if form == "multipart":
+        fields = lens or ImagesFormRequest(Form(body, boundary_of(call.headers.get("content-type", ""))))
+        fields.body.setdefault("model", DEFAULT_IMAGE_FORM_MODEL)
+        call.request, call.model, call.stream = fields, fields.model, fields.stream
+        return
+    head = _head(body, limits)
+    if call.api == "images" and head.model is None:
+        body = _json.set_value(body, DEFAULT_IMAGE_MODEL, "model")
+        head.model = DEFAULT_IMAGE_MODEL
+        lens = None
+    call.request = lens if lens is not None else FORMATS[call.api].request(body)
+    call.model = head.model or ""
+    call.stream = head.stream is True
+    _check(call, head)
+
+
+def _head(body: bytes, limits: Limits) -> _Head:
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequestError("The request body is not valid UTF-8.", code="invalid_json") from error
+    if _json.deeper_than(body, limits.max_depth):
+        raise InvalidRequestError(
+            f"The request body is nested deeper than {limits.max_depth} levels.", code="invalid_json"
+        )
+    try:
+        return _HEAD.decode(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_type(str(error)) from error
+    except RecursionError as error:
+        raise InvalidRequestError("The request body is nested too deeply.", code="invalid_json") from error
+    except msgspec.DecodeError as error:
+        text = "it is empty" if not body.strip() else str(error)
+        raise InvalidRequestError(f"The request body is not valid JSON: {text}", code="invalid_json") from error
+
+
+def _wrong_type(text: str) -> InvalidRequestError:
+    place = _PLACE.search(text)
+    words = _PLACE.sub("", text).replace("`", "").replace("Expected", "expected")
+    if place is None or not place.group(1):
+        return InvalidRequestError(f"The request body must be a JSON object: {words}.", code="invalid_json")
+    return InvalidRequestError(f"Invalid '{place.group(1)}': {words}.", param=place.group(1), code="invalid_type")
+
+
+def _check(call: Call, head: _Head) -> None:
+    if not head.model:
+        raise _missing("model", "Name one of the models that GET /v1/models lists.")
+    if call.api == "chat":
+        _check_list("messages", bytes(head.messages), "[", "Send an array with at least one message.")
+    elif call.api == "embeddings":
+        _check_list("input", bytes(head.input), '"[', "Send a string, an array of strings, or tokens.")
+    elif call.api == "images":
+        _check_list("prompt", bytes(head.prompt), '"', "Send a text that describes the image.")
+    elif call.api == "responses":
+        stored = (bytes(head.prompt), bytes(head.previous_response_id), bytes(head.conversation))
+        if all(raw in _EMPTY for raw in stored) or bytes(head.input) not in _EMPTY:
+            _check_list("input", bytes(head.input), '"[', "Send a string or an array of items.")
+
+
+def _check_list(name: str, raw: bytes, starts: str, advice: str) -> None:
+    compact = raw if len(raw) > 64 else b"".join(raw.split())
+    if compact in _NOTHING:
+        raise _missing(name, advice)
+    if chr(raw[0]) not in starts:
+        raise InvalidRequestError(f"Invalid type for '{name}'. {advice}", param=name, code="invalid_type")
+
+
+def _missing(name: str, advice: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"Missing required parameter: {name} is required. {advice}", param=name, code="missing_required_parameter"
+    )

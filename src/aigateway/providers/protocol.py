@@ -1,0 +1,111 @@
+"""What a provider is to the gateway: a name, the APIs it speaks, and `send`.
+
+A provider gets requests in the wire form of one API that it named in `apis`, and answers in that same form. Everything
+else (translation, hooks, naming, errors in the caller's format) is done above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from aigateway import _json
+
+
+class ProviderRequest(msgspec.Struct, kw_only=True):
+    """One request in a provider's own API.
+
+    api           the API's name: `chat`, `responses`, `embeddings`, `images`, ...
+    path          the operation below the base URL: `/chat/completions`, `/images/edits`.
+    model         the name that the upstream knows.
+    body          the bytes to send, already in the form of `api`.
+    content_type  of the body; multipart bodies keep their boundary.
+    stream        whether events are asked for.
+    headers       extra headers for this one request (a hook may have set them; they win over the provider's own).
+    api_key       a key for this one request in place of the provider's own.
+    request_id    the call's id, for correlation.
+    """
+
+    api: str
+    path: str
+    model: str
+    body: bytes
+    content_type: str = "application/json"
+    stream: bool = False
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    api_key: str | None = None
+    request_id: str = ""
+
+    def json(self) -> dict[str, Any]:
+        """The body decoded; a new dict at each call."""
+        return _json.decode_object(self.body)
+
+
+class ProviderReply(Protocol):
+    """An answer whose body is still to come: `transport.HTTPResponse` is one, `Answer` is one made in process."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]: ...
+
+    async def read(self) -> bytes: ...
+
+    def stream(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class ProviderLike(Protocol):
+    """Anything that can answer requests. Raise a GatewayError (UpstreamError and its kin) when it cannot.
+
+    Two optional attributes are read when they are there: `quirks` (a `Quirks`) and `aclose()` (async).
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def apis(self) -> Collection[str]: ...
+
+    async def send(self, request: ProviderRequest) -> ProviderReply: ...
+
+
+class Answer:
+    """A ProviderReply made in process: from bytes, or from an async iterator of byte chunks (a stream)."""
+
+    def __init__(
+        self,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status = status
+        default = "application/json" if isinstance(body, bytes) else "text/event-stream"
+        self.headers: Sequence[tuple[str, str]] = tuple(({"content-type": default} | dict(headers or {})).items())
+        self._body = body
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        if isinstance(self._body, bytes):
+            return self._body
+        return b"".join([piece async for piece in self._body])
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body in pieces."""
+        if isinstance(self._body, bytes):
+            yield self._body
+            return
+        async for piece in self._body:
+            yield piece
+
+    async def aclose(self) -> None:
+        """Stop the source, also in the middle."""
+        closer = getattr(self._body, "aclose", None)
+        if closer is not None:
+            await closer()

@@ -1,0 +1,158 @@
+"""A provider over HTTP: where it is, how it is entered, which APIs it speaks, how long it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
+
+from aigateway.canonical.quirks import Quirks
+from aigateway.errors import UpstreamError
+from aigateway.providers.catalog import CATALOG, CatalogRow
+from aigateway.providers.protocol import ProviderReply, ProviderRequest
+from aigateway.providers.secret import KeySource, Secret, reveal
+from aigateway.transport.protocol import HTTPRequest, Pool, Timeout, Transport
+
+DEFAULT_APIS = frozenset({"chat", "responses", "embeddings", "images"})
+USER_AGENT = "aigateway/0.1.0"
+_OPERATIONS = ("/chat/completions", "/responses", "/embeddings", "/images/generations")
+
+
+class Provider:
+    """An OpenAI-compatible host.
+
+    name       how the gateway calls it, in routes, logs and errors.
+    base_url   `https://host/v1`, with or without `/v1` and a trailing slash. None = the catalog's, by `type` or `name`.
+    api_key    a string, a Secret, or a function (async or not) asked at every request. None = no Authorization header.
+    type       a row of the provider catalog, which then gives the base URL, the APIs and the quirks not named here.
+    apis       the APIs it speaks: chat, responses, embeddings, images, ...
+    timeout    connect, first byte, idle and total limits in seconds.
+    headers    sent with every request; they win over what the provider would set.
+    base_path  the path that operations stand under at this host (`/v1`, `/openai/v1`, ""), where base_url leaves it out.
+    pool       connection reuse.
+    quirks     where the host's dialect differs from OpenAI's own.
+    transport  another HTTP client; several providers may share one. The default is a pool of its own.
+
+    Raises ValueError for a base URL that cannot be one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str | None = None,
+        api_key: KeySource | None = None,
+        *,
+        type: str | None = None,
+        apis: Collection[str] | None = None,
+        timeout: Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        base_path: str | None = None,
+        pool: Pool | None = None,
+        quirks: Quirks | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        row = _catalog_row(name, type, base_url)
+        self.name = name
+        self.base_url = join_base(base_url or (row.base_url if row else None) or "", base_path)
+        self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
+        self.timeout = timeout or Timeout()
+        self.quirks = quirks or _quirks(row, self.base_url)
+        self._api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+        self._headers = {key.lower(): value for key, value in (headers or {}).items()}
+        self._pool = pool
+        self._transport = transport
+        self._owns_transport = transport is None
+        self._peer = f"Provider '{name}'"
+
+    def __repr__(self) -> str:
+        return f"Provider({self.name!r}, {self.base_url!r})"
+
+    async def send(self, request: ProviderRequest) -> ProviderReply:
+        """Post one request and wait for the head of the answer, whatever its status.
+
+        Raises UpstreamConnectionError or UpstreamTimeoutError.
+        """
+        headers = {
+            "content-type": request.content_type,
+            "accept": "text/event-stream" if request.stream else "application/json",
+            "accept-encoding": "identity",
+            "user-agent": USER_AGENT,
+        }
+        key = request.api_key or await reveal(self._api_key)
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        headers.update(self._headers)
+        headers.update(request.headers)
+        try:
+            return await self._open_transport().send(
+                HTTPRequest(
+                    method="POST",
+                    url=self.base_url + request.path,
+                    headers=list(headers.items()),
+                    body=request.body,
+                    timeout=self.timeout,
+                    peer=self._peer,
+                )
+            )
+        except UpstreamError as error:
+            error.provider = self.name
+            raise
+
+    async def aclose(self) -> None:
+        """Close the connections of its own pool."""
+        if self._transport is not None and self._owns_transport:
+            await self._transport.aclose()
+
+    def _open_transport(self) -> Transport:
+        if self._transport is None:
+            # aiohttp costs more to import than the rest of the gateway together: only who sends pays for it
+            from aigateway.transport.aiohttp_client import AiohttpTransport  # noqa: PLC0415
+
+            self._transport = AiohttpTransport(self._pool)
+        return self._transport
+
+
+def _catalog_row(name: str, type: str | None, base_url: str | None) -> CatalogRow | None:
+    if type is not None:
+        row = CATALOG.get(type)
+        if row is None:
+            raise ValueError(f"unknown provider type {type!r}; known: {', '.join(CATALOG)}")
+    else:
+        row = None if base_url else CATALOG.get(name)
+    if base_url is None and (row is None or row.base_url is None):
+        raise ValueError(f"provider {name!r} needs a base_url: the catalog has none for it")
+    return row
+
+
+def _quirks(row: CatalogRow | None, base_url: str) -> Quirks:
+    """A hosted row's quirks are facts of its own host; another host behind the same type is one that nobody knows."""
+    if row is not None and (row.base_url is None or row.base_url.startswith("http://")):
+        return row.quirks
+    host = urlsplit(base_url).hostname
+    for known in CATALOG.values():
+        if (
+            known.base_url is not None
+            and known.base_url.startswith("https")
+            and urlsplit(known.base_url).hostname == host
+        ):
+            return known.quirks
+    return row.quirks if row is not None and row.name != "openai" else Quirks()
+
+
+def join_base(base_url: str, base_path: str | None) -> str:
+    """The URL that operation paths are appended to, without a trailing slash.
+
+    No path in it: `/v1` is added. `base_path` is added unless the URL ends in it already; "" adds nothing.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"base_url must be an http or https URL, not {base_url!r}")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("base_url must not carry credentials, a query or a fragment")
+    path = parts.path.rstrip("/")
+    for operation in _OPERATIONS:
+        if path.endswith(operation):
+            raise ValueError(f"base_url must end before the operation: leave out {operation!r}")
+    wanted = base_path.strip("/") if base_path is not None else ("v1" if not path else "")
+    if wanted and not path.endswith(f"/{wanted}"):
+        path = f"{path}/{wanted}"
+    return f"{parts.scheme}://{parts.netloc}{path}"

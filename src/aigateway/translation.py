@@ -1,0 +1,124 @@
+"""One call whose two sides speak different formats: requests, replies and streams through the canonical form."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from aigateway import _json, _sse
+from aigateway.call import Call, Plan
+from aigateway.canonical.accumulator import unfold
+from aigateway.canonical.allowed import CallLimit
+from aigateway.canonical.events import Failed, StreamEvent, UsageReported
+from aigateway.canonical.types import Message, Reply, Text
+from aigateway.errors import UpstreamProtocolError
+from aigateway.formats import CODECS
+from aigateway.formats.protocol import ReplyContext, StreamEncoder, WireEvent
+from aigateway.providers.protocol import ProviderReply
+from aigateway.upstream import quirks_of
+
+
+class Translation:
+    """The two codecs of a plan, and what they need to know of the call."""
+
+    def __init__(self, call: Call, plan: Plan, asked: str, new_id: Callable[[str], str]) -> None:
+        self._call = call
+        self._plan = plan
+        self._theirs = CODECS[plan.upstream_api]
+        self._ours = CODECS[plan.caller_api]
+        body = call.request.snapshot()
+        self._request = self._ours.decode_request(body)
+        self._limit = CallLimit(self._request, call.changes)
+        self._context = ReplyContext(model=asked, body=body, request=self._request, new_id=new_id, now=_now)
+        self._encoder: StreamEncoder | None = None
+
+    @property
+    def encoder(self) -> StreamEncoder:
+        """The one that makes this call's events."""
+        if self._encoder is None:
+            self._encoder = self._ours.stream_encoder(self._context)
+        return self._encoder
+
+    def request_body(self) -> bytes:
+        """The body for the upstream. What it cannot carry is listed in `call.changes`, or raises UnsupportedError."""
+        quirks = quirks_of(self._plan.target.provider)
+        return _json.encode(
+            self._theirs.encode_request(
+                self._request, model=self._plan.model, quirks=quirks, changes=self._call.changes
+            )
+        )
+
+    def reply(self, body: bytes) -> dict[str, Any]:
+        """An upstream's whole answer in the caller's format."""
+        return self.encoded(self._decoded(body))
+
+    def encoded(self, reply: Reply) -> dict[str, Any]:
+        """A reply in the caller's format."""
+        return self._ours.encode_reply(reply, self._context)
+
+    def made(self, answer: str | dict[str, Any]) -> Reply:
+        """A reply that a hook gave: a text, or a body in the caller's format."""
+        if isinstance(answer, dict):
+            return self._ours.decode_reply(answer)
+        message = Message(role="assistant", content=(Text(text=answer),))
+        return Reply(id="", model=self._context.model, created_at=_now(), items=(message,))
+
+    async def replay(self, reply: Reply) -> AsyncIterator[WireEvent]:
+        """A whole reply as events."""
+        for wire in self._wire(unfold(reply)):
+            yield wire
+
+    async def stream(self, reply: ProviderReply, *, whole: bool) -> AsyncIterator[WireEvent]:
+        """An upstream's stream (or its whole answer, where it gave one) as events of the caller's format.
+
+        Raises the error that the stream ended in.
+        """
+        if whole:
+            for wire in self._wire(unfold(self._decoded(await reply.read()))):
+                yield wire
+            return
+        frames = _sse.SSEDecoder()
+        decoder = self._theirs.stream_decoder()
+        source = reply.stream()
+        try:
+            async for chunk in source:
+                for event in frames.feed(chunk):
+                    for wire in self._wire(decoder.feed(event)):
+                        yield wire
+            for event in frames.flush():
+                for wire in self._wire(decoder.feed(event)):
+                    yield wire
+            for wire in self._wire(decoder.flush()):
+                yield wire
+        finally:
+            await source.aclose()  # type: ignore[attr-defined]  # the stream of a reply is a generator
+
+    def _wire(self, events: Iterable[StreamEvent]) -> Iterable[WireEvent]:
+        encoder = self.encoder
+        for event in events:
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, UsageReported):
+                self._call.usage = event.usage
+            shown = self._limit.filter_event(event) if self._limit.active else event
+            if shown is not None:
+                yield from encoder.feed(shown)
+
+    def _decoded(self, body: bytes) -> Reply:
+        try:
+            value = _json.decode(body)
+        except (_json.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UpstreamProtocolError("The upstream answered with something that is not JSON.") from error
+        if not isinstance(value, dict):
+            raise UpstreamProtocolError("The upstream answered with something that is not a JSON object.")
+        reply = self._theirs.decode_reply(value)
+        if reply.usage is not msgspec.UNSET:
+            self._call.usage = reply.usage
+        return self._limit.filter_reply(reply) if self._limit.active else reply
+
+
+def _now() -> int:
+    return int(time.time())

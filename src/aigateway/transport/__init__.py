@@ -1,0 +1,1 @@
+"""The wire to the upstreams: a `Transport` protocol and its one implementation."""

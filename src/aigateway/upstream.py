@@ -1,0 +1,167 @@
+"""Both edges of an attempt in one format: the body that goes up, and what a unary answer or an error says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from aigateway import _json
+from aigateway.call import Call, Plan
+from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.types import Usage
+from aigateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from aigateway.formats import FORMATS
+from aigateway.formats.embeddings.encoding import in_encoding
+from aigateway.providers.protocol import ProviderLike, ProviderReply
+
+SHOWN_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry"})
+
+_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|csk|nvapi|AIza)[-_]?[A-Za-z0-9*._-]{6,}")
+_DEFAULT_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_RETRYABLE = frozenset({401, 403, 408, 409, 429})
+_MESSAGE_MAX = 4000
+
+
+def quirks_of(provider: ProviderLike) -> Quirks:
+    """A provider's quirks; those of an unknown host where it names none."""
+    quirks = getattr(provider, "quirks", None)
+    return quirks if isinstance(quirks, Quirks) else Quirks()
+
+
+def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
+    """The caller's own bytes with the model renamed; and whether usage was asked for on the gateway's account."""
+    request = call.request
+    if call.operation.form == "multipart":
+        if request.model != plan.model:
+            asked, request.model = request.model, plan.model
+            body = request.raw
+            request.model = asked
+            return body, False
+        return request.raw, False
+    body = request.raw
+    if plan.model != call.model:
+        body = _json.replace_top_level(body, plan.model, "model")
+    if not (wants_usage and call.stream and call.api == "chat" and quirks_of(plan.target.provider).stream_usage):
+        return body, False
+    return _with_usage(body)
+
+
+class _StreamOptions(msgspec.Struct):
+    stream_options: dict[str, Any] | None = None
+
+
+_STREAM_OPTIONS: msgspec.json.Decoder[_StreamOptions] = msgspec.json.Decoder(_StreamOptions)
+
+
+def _with_usage(body: bytes) -> tuple[bytes, bool]:
+    if b'"stream_options"' not in body:
+        at = body.index(b"{") + 1
+        return body[:at] + b'"stream_options":{"include_usage":true},' + body[at:], True
+    options = _STREAM_OPTIONS.decode(body).stream_options or {}
+    if options.get("include_usage") is True:
+        return body, False
+    return _json.set_value(body, {**options, "include_usage": True}, "stream_options"), True
+
+
+class _ReplyHead(msgspec.Struct):
+    model: Any = None
+    error: Any = None
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+_REPLY_HEAD: msgspec.json.Decoder[_ReplyHead] = msgspec.json.Decoder(_ReplyHead)
+
+
+def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None]:
+    """An answer with the model's name as the caller knows it, and its usage. Raises UpstreamProtocolError."""
+    try:
+        head = _REPLY_HEAD.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UpstreamProtocolError("The upstream answered with something that is not its API's JSON.") from error
+    if head.error and call.api != "responses":
+        raise error_of({"error": head.error}, 502, "")
+    if isinstance(head.model, str) and head.model != asked:
+        body = _json.replace_top_level(body, asked, "model")
+    if call.api == "embeddings":
+        body = in_encoding(body, _encoding_format(call))
+    usage = FORMATS[call.api].reply(b'{"usage":' + bytes(head.usage) + b"}").usage if bytes(head.usage) else None
+    return body, usage
+
+
+def _encoding_format(call: Call) -> str:
+    wanted = _ENCODING.decode(call.request.raw).encoding_format
+    return "base64" if wanted == "base64" else "float"
+
+
+class _Encoding(msgspec.Struct):
+    encoding_format: Any = None
+
+
+_ENCODING: msgspec.json.Decoder[_Encoding] = msgspec.json.Decoder(_Encoding)
+
+
+async def reply_error(reply: ProviderReply, provider: str) -> UpstreamError:
+    """The error that an upstream's answer of status 300 and more stands for."""
+    try:
+        body = await reply.read()
+    except UpstreamError:
+        body = b""
+    try:
+        value = _json.decode(body)
+    except (_json.DecodeError, UnicodeDecodeError, RecursionError):
+        value = None
+    if isinstance(value, list) and value:
+        value = value[0]
+    error = error_of(value, reply.status, provider)
+    for name, header in reply.headers:
+        if name in SHOWN_HEADERS or name.startswith("x-ratelimit-"):
+            error.headers[name] = header
+    return error
+
+
+def error_of(value: Any, status: int, provider: str) -> UpstreamError:
+    """An upstream's error body as an error of ours.
+
+    A 4xx keeps its status, message, type, code and param; a 5xx (and a redirect, which is never followed) is a 502,
+    a 504 stays one, and neither shows what the upstream wrote.
+    """
+    peer = f"Provider '{provider}'" if provider else "The upstream"
+    if status >= 500 or status < 400:
+        kind = UpstreamTimeoutError if status == 504 else UpstreamError
+        said = "reported an error in its answer" if not provider else f"answered with HTTP {status}"
+        return kind(f"{peer} {said}.", provider=provider)
+    facts = _facts(value)
+    message = facts.get("message")
+    code, param, type_ = facts.get("code"), facts.get("param"), facts.get("type")
+    text = message[:_MESSAGE_MAX] if isinstance(message, str) and message else f"{peer} answered with HTTP {status}."
+    if status in (401, 403):
+        text = _KEY.sub("***", text)
+    return UpstreamError(
+        text,
+        provider=provider,
+        status=status,
+        type=type_ if isinstance(type_, str) and type_ else _DEFAULT_TYPES.get(status, "invalid_request_error"),
+        code=str(code) if code not in (None, "") else _default_code(status),
+        param=param if isinstance(param, str) else None,
+        retryable=status in _RETRYABLE,
+    )
+
+
+def _default_code(status: int) -> str:
+    return {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}.get(status, "upstream_error")
+
+
+def _facts(value: Any) -> dict[str, Any]:
+    """The error object, wherever a host puts it."""
+    if not isinstance(value, dict):
+        return {}
+    error = value.get("error")
+    if isinstance(error, dict):
+        return error
+    if isinstance(error, str):
+        return {**value, "message": error}
+    if isinstance(value.get("detail"), str):
+        return {"message": value["detail"], "code": value.get("code")}
+    return value
