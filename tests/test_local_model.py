@@ -29,7 +29,9 @@ from aigateway.local.model_file import SMOLLM2, LocalModelError, ModelPackage
 from aigateway.providers.protocol import ProviderLike, ProviderRequest
 
 SYSTEM = {"role": "system", "content": "You are a helpful assistant."}
-FRANCE = [SYSTEM, {"role": "user", "content": "What is the capital of France?"}]
+# In these words, for this small model is easily put off: how requests are batched changes the last digits of its
+# numbers, and with other words that is enough for another answer, at temperature 0 too.
+FRANCE = [{"role": "user", "content": "what is the capital of france"}]
 STORY = [SYSTEM, {"role": "user", "content": "Write a very long story about a dragon."}]
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
 
@@ -43,7 +45,7 @@ def model() -> Iterator[LocalModel]:
 
 
 def chat(messages: Any, **fields: Any) -> ProviderRequest:
-    body = {"model": "local", "messages": messages, "temperature": 0, "seed": 1, **fields}
+    body = {"model": "local", "messages": messages, "temperature": 0, "seed": 1, "max_tokens": 32, **fields}
     return ProviderRequest(api="chat", path="/chat/completions", model="local", body=json.dumps(body).encode())
 
 
@@ -89,8 +91,9 @@ async def test_it_knows_the_capital_of_france(model: LocalModel) -> None:
 
 
 async def test_a_stream_says_what_the_whole_reply_says(model: LocalModel) -> None:
-    _, whole = await answer(model, chat(STORY, max_tokens=24))
-    chunks = await events(model, chat(STORY, max_tokens=24, stream=True, stream_options={"include_usage": True}))
+    fields = {"max_tokens": 24, "cache_prompt": False}
+    _, whole = await answer(model, chat(STORY, **fields))
+    chunks = await events(model, chat(STORY, **fields, stream=True, stream_options={"include_usage": True}))
     text = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
     assert text == whole["choices"][0]["message"]["content"]
     assert len(chunks) > 20
@@ -99,8 +102,8 @@ async def test_a_stream_says_what_the_whole_reply_says(model: LocalModel) -> Non
 
 
 async def test_the_developer_role_counts_as_system(model: LocalModel) -> None:
-    _, system = await answer(model, chat(FRANCE, max_tokens=1))
-    _, developer = await answer(model, chat([{**SYSTEM, "role": "developer"}, FRANCE[1]], max_tokens=1))
+    _, system = await answer(model, chat(STORY, max_tokens=1))
+    _, developer = await answer(model, chat([{**SYSTEM, "role": "developer"}, STORY[1]], max_tokens=1))
     assert developer["usage"]["prompt_tokens"] == system["usage"]["prompt_tokens"]
     assert model.quirks.developer_role
 

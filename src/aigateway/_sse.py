@@ -43,7 +43,7 @@ class SSEDecoder:
     the stream is still given, because hosts forget it (flush()).
     """
 
-    __slots__ = ("_after_cr", "_buffer", "_data", "_event", "_has_data", "_scanned", "_started")
+    __slots__ = ("_after_cr", "_buffer", "_data", "_data_bytes", "_event", "_has_data", "_scanned", "_started")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -51,6 +51,7 @@ class SSEDecoder:
         self._after_cr = False
         self._started = False
         self._data: list[bytes] = []
+        self._data_bytes = 0
         self._has_data = False
         self._event = b""
 
@@ -63,7 +64,7 @@ class SSEDecoder:
         self._buffer += chunk
         if not self._started and not self._skip_bom():
             return []
-        if len(self._buffer) > MAX_EVENT_BYTES:
+        if len(self._buffer) + self._data_bytes > MAX_EVENT_BYTES:
             raise UpstreamProtocolError("The upstream sent an event that is too large.")
         return self._lines()
 
@@ -110,11 +111,13 @@ class SSEDecoder:
             self._dispatch(events)
         elif line.startswith(b"data:"):
             self._has_data = True
+            self._data_bytes += len(line)
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
         elif line.startswith(b"event:"):
             self._event = line[7:] if line[6:7] == b" " else line[6:]
         elif line == b"data":
             self._has_data = True
+            self._data_bytes += len(line)
             self._data.append(b"")
         elif line == b"event":
             self._event = b""
@@ -124,5 +127,6 @@ class SSEDecoder:
             data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
             events.append(SSEEvent(data, self._event.decode("utf-8", "replace")))
             self._data = []
+            self._data_bytes = 0
             self._has_data = False
         self._event = b""

@@ -457,7 +457,7 @@ def plan_for(call: Call, target: Target) -> Plan:
     wanted = [call.api]
     if call.api in CODECS:
         wanted = [call.api, *CODECS]
-        if target.prefer in CODECS:
+        if target.prefer is not None and target.prefer in CODECS:
             wanted.insert(0, target.prefer)
     for api in wanted:
         if api in apis:

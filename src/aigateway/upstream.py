@@ -42,7 +42,7 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
         return request.raw, False
     body = request.raw
     if plan.model != call.model:
-        body = _json.replace_top_level(body, plan.model, "model")
+        body = _json.rename(body, "model", call.model, plan.model)
     if not (wants_usage and call.stream and call.api == "chat" and quirks_of(plan.target.provider).stream_usage):
         return body, False
     return _with_usage(body)
@@ -68,7 +68,7 @@ def _with_usage(body: bytes) -> tuple[bytes, bool]:
 class _ReplyHead(msgspec.Struct):
     model: Any = None
     error: Any = None
-    usage: msgspec.Raw = msgspec.Raw()
+    usage: Any = None
 
 
 _REPLY_HEAD: msgspec.json.Decoder[_ReplyHead] = msgspec.json.Decoder(_ReplyHead)
@@ -83,11 +83,10 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
     if head.error and call.api != "responses":
         raise error_of({"error": head.error}, 502, "")
     if isinstance(head.model, str) and head.model != asked:
-        body = _json.replace_top_level(body, asked, "model")
+        body = _json.rename(body, "model", head.model, asked)
     if call.api == "embeddings":
         body = in_encoding(body, _encoding_format(call))
-    usage = FORMATS[call.api].reply(b'{"usage":' + bytes(head.usage) + b"}").usage if bytes(head.usage) else None
-    return body, usage
+    return body, FORMATS[call.api].usage(head.usage)
 
 
 def _encoding_format(call: Call) -> str:

@@ -53,7 +53,7 @@ class Delivery:
             self._gone = True
             raise ClientGoneError from error
         finally:
-            await self._unwatch()
+            self._unwatch()
 
     async def read_body(self, headers: Mapping[str, str]) -> bytes:
         """The request's body. Raises PayloadTooLargeError or InvalidRequestError; is cancelled if the caller leaves."""
@@ -118,7 +118,7 @@ class Delivery:
     # the caller leaving
 
     def _watch(self) -> None:
-        self._watcher = asyncio.ensure_future(self._watch_for_leaving())
+        self._watcher = self._task.get_loop().create_task(self._watch_for_leaving())
 
     async def _watch_for_leaving(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -126,11 +126,10 @@ class Delivery:
         self._gone = True
         self._task.cancel()
 
-    async def _unwatch(self) -> None:
+    def _unwatch(self) -> None:
         watcher, self._watcher = self._watcher, None
-        if watcher is not None and not watcher.done():
+        if watcher is not None:
             watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
 
     # silence
 

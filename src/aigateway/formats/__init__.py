@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
+from aigateway.canonical.types import Usage
 from aigateway.errors import GatewayError
 from aigateway.formats.chat.codec import ChatCodec
 from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
@@ -20,6 +21,7 @@ from aigateway.formats.relay import StreamRelay, error_object
 from aigateway.formats.responses.codec import ResponsesCodec
 from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, ResponsesRequest
 from aigateway.formats.responses.relay import ResponsesRelay
+from aigateway.formats.usage import chat_usage, responses_usage
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +30,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     codec          translates through the canonical form; None = the API is only relayed.
     request, reply, event   the lenses for hooks.
     relay          for streams whose both sides have this form.
+    usage          reads the usage object of its replies.
     done           whether a finished stream ends with `[DONE]`.
     done_on_error  whether a failed one does.
     """
@@ -37,6 +40,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     reply: type[ReplyLens]
     event: type[EventLens]
     relay: type[StreamRelay]
+    usage: Callable[[Any], Usage | None]
     done: bool
     done_on_error: bool
 
@@ -49,6 +53,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             reply=ChatReply,
             event=ChatEvent,
             relay=ChatRelay,
+            usage=chat_usage,
             done=True,
             done_on_error=False,
         ),
@@ -58,6 +63,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             reply=ResponsesReply,
             event=ResponsesEvent,
             relay=ResponsesRelay,
+            usage=responses_usage,
             done=True,
             done_on_error=True,
         ),
@@ -67,6 +73,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             reply=EmbeddingsReply,
             event=EventLens,
             relay=StreamRelay,
+            usage=chat_usage,
             done=False,
             done_on_error=False,
         ),
@@ -76,6 +83,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             reply=ImagesReply,
             event=ImagesEvent,
             relay=StreamRelay,
+            usage=responses_usage,
             done=False,
             done_on_error=False,
         ),

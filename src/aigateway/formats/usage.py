@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aigateway.canonical.types import Usage
 
-
-def _count(source: Any, *keys: str) -> int:
-    if not isinstance(source, dict):
-        return 0
-    for key in keys:
-        value = source.get(key)
-        if isinstance(value, int | float) and value > 0:
-            return int(value)
-    return 0
+_NOTHING: dict[str, Any] = {}
 
 
-def _usage(raw: Any, kind_in: str, kind_out: str) -> Usage | None:
-    if not isinstance(raw, dict) or not any(key in raw for key in (f"{kind_in}_tokens", "total_tokens")):
-        return None
-    details_in, details_out = raw.get(f"{kind_in}_tokens_details"), raw.get(f"{kind_out}_tokens_details")
-    spent, made = _count(raw, f"{kind_in}_tokens"), _count(raw, f"{kind_out}_tokens")
-    cached = _count(details_in, "cached_tokens") or _count(raw, "prompt_cache_hit_tokens", "cached_tokens")
-    return Usage(
-        input_tokens=spent,
-        output_tokens=made,
-        total_tokens=_count(raw, "total_tokens") or spent + made,
-        cached_tokens=min(cached, spent),
-        cache_write_tokens=min(_count(details_in, "cache_write_tokens"), spent),
-        reasoning_tokens=min(_count(details_out, "reasoning_tokens"), made) if made else 0,
-        input_audio_tokens=_count(details_in, "audio_tokens"),
-        output_audio_tokens=_count(details_out, "audio_tokens"),
-    )
+def _count(value: Any) -> int:
+    if type(value) is int:
+        return value if value > 0 else 0
+    return int(value) if isinstance(value, float) and value > 0 else 0
 
 
-def chat_usage(raw: Any) -> Usage | None:
-    """A usage object of chat or embeddings; None where it is none."""
-    return _usage(raw, "prompt", "completion")
+def _reader(kind_in: str, kind_out: str) -> Callable[[Any], Usage | None]:
+    spent_key, made_key = f"{kind_in}_tokens", f"{kind_out}_tokens"
+    spent_details, made_details = f"{spent_key}_details", f"{made_key}_details"
+
+    def read(raw: Any) -> Usage | None:
+        if not isinstance(raw, dict) or (spent_key not in raw and "total_tokens" not in raw):
+            return None
+        get = raw.get
+        given, produced = get(spent_details), get(made_details)
+        of_input = given.get if isinstance(given, dict) else _NOTHING.get
+        of_output = produced.get if isinstance(produced, dict) else _NOTHING.get
+        spent, made = _count(get(spent_key)), _count(get(made_key))
+        cached = _count(of_input("cached_tokens")) or _count(get("prompt_cache_hit_tokens")) or _count(get("cached_tokens"))
+        return Usage(
+            input_tokens=spent,
+            output_tokens=made,
+            total_tokens=_count(get("total_tokens")) or spent + made,
+            cached_tokens=min(cached, spent),
+            cache_write_tokens=min(_count(of_input("cache_write_tokens")), spent),
+            reasoning_tokens=min(_count(of_output("reasoning_tokens")), made),
+            input_audio_tokens=_count(of_input("audio_tokens")),
+            output_audio_tokens=_count(of_output("audio_tokens")),
+        )
+
+    return read
 
 
-def responses_usage(raw: Any) -> Usage | None:
-    """A usage object of responses or images; None where it is none."""
-    return _usage(raw, "input", "output")
+chat_usage = _reader("prompt", "completion")
+"""A usage object of chat or embeddings as `Usage`; None where it is none."""
+
+responses_usage = _reader("input", "output")
+"""A usage object of responses or images as `Usage`; None where it is none."""

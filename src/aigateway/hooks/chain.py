@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aigateway.call import Attempt, Call, Principal, Target
@@ -158,7 +158,7 @@ async def _run(step: Step, call: Call, *arguments: Any, default: Any = None) -> 
     method, fail_open = step
     try:
         result = method(call, *arguments)
-        if isinstance(result, Awaitable):
+        if result is not None and hasattr(result, "__await__"):
             result = await result
     except GatewayError:
         raise

@@ -12,7 +12,7 @@ class LoggingHook(Hook):
     """Logs each call when it is over, to a standard logger (`aigateway.calls`), at INFO; failures at WARNING.
 
     The line names the call, not its content: id, operation, tenant, model, provider, outcome, status, tokens, times in
-    milliseconds. The same facts stand in the record's `call` attribute as a dict.
+    milliseconds. The record's attribute `call` is the Call itself, for formatters that want more.
     """
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
@@ -21,44 +21,42 @@ class LoggingHook(Hook):
     def on_complete(self, call: Call) -> None:
         """Write the line."""
         level = logging.INFO if call.outcome in ("completed", "abandoned") else logging.WARNING
-        if not self._logger.isEnabledFor(level):
-            return
-        facts = facts_of(call)
-        line = " ".join(f"{name}={_shown(value)}" for name, value in facts.items() if value is not None)
-        self._logger.log(level, line, extra={"call": facts})
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, line_of(call), extra={"call": call})
 
 
-def facts_of(call: Call) -> dict[str, str | int | float | None]:
-    """What may be told of a call to anybody."""
-    attempt = call.attempts[-1] if call.attempts else None
+def line_of(call: Call) -> str:
+    """What may be told of a call to anybody, as `name=value` pairs on one line."""
+    pairs = [f"id={call.id} operation={call.operation.name} outcome={call.outcome} status={call.status}"]
+    if call.principal is not None:
+        pairs.append(f"tenant={_shown(call.principal.tenant)}")
+    if call.model:
+        pairs.append(f"model={_shown(call.model)}")
+    if call.stream:
+        pairs.append("stream=yes")
+    if call.attempts:
+        last = call.attempts[-1]
+        pairs.append(f"provider={_shown(last.provider)} upstream_model={_shown(last.model)}")
+        if last.plan.translates:
+            pairs.append(f"upstream_api={last.plan.upstream_api}")
+        if len(call.attempts) > 1:
+            pairs.append(f"attempts={len(call.attempts)}")
+    if call.error is not None:
+        pairs.append(f"error={_shown(str(call.error.code))}")
+    if call.changes:
+        pairs.append("changes=" + ",".join(_shown(change.field) for change in call.changes))
     usage = call.usage
-    return {
-        "id": call.id,
-        "operation": call.operation.name,
-        "tenant": call.tenant,
-        "model": call.model or None,
-        "provider": attempt.provider if attempt else None,
-        "upstream_model": attempt.model if attempt else None,
-        "upstream_api": attempt.plan.upstream_api if attempt else None,
-        "stream": "yes" if call.stream else None,
-        "outcome": call.outcome,
-        "status": call.status,
-        "error": call.error.code if call.error else None,
-        "attempts": len(call.attempts) if len(call.attempts) > 1 else None,
-        "changes": ",".join(change.field for change in call.changes) or None,
-        "input_tokens": usage.input_tokens if usage else None,
-        "output_tokens": usage.output_tokens if usage else None,
-        "cached_tokens": (usage.cached_tokens or None) if usage else None,
-        "first_byte_ms": _milliseconds(call.started_at, call.first_byte_at),
-        "total_ms": _milliseconds(call.started_at, call.ended_at),
-    }
+    if usage is not None:
+        pairs.append(f"input_tokens={usage.input_tokens} output_tokens={usage.output_tokens}")
+        if usage.cached_tokens:
+            pairs.append(f"cached_tokens={usage.cached_tokens}")
+    if call.first_byte_at is not None:
+        pairs.append(f"first_byte_ms={(call.first_byte_at - call.started_at) * 1000:.1f}")
+    if call.ended_at is not None:
+        pairs.append(f"total_ms={(call.ended_at - call.started_at) * 1000:.1f}")
+    return " ".join(pairs)
 
 
-def _milliseconds(start: float, end: float | None) -> float | None:
-    return None if end is None else round((end - start) * 1000, 1)
-
-
-def _shown(value: str | float) -> str:
+def _shown(text: str) -> str:
     """A value on one line, so that what a client sent (a model name) cannot write a line of its own."""
-    text = str(value)
     return text if text.isprintable() and " " not in text else repr(text)

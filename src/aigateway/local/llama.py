@@ -26,6 +26,9 @@ from aigateway.providers.protocol import Answer, ProviderReply, ProviderRequest
 
 _PATHS = {"chat": "/v1/chat/completions", "embeddings": "/v1/embeddings"}
 
+# RuntimeError is what aiohttp raises when the session is closed under a reader.
+_BROKEN = (aiohttp.ClientError, OSError, RuntimeError)
+
 # llama.cpp answers 500 to these, though it is the request that is at fault.
 _FAULTS_OF_THE_REQUEST = (b"is too large to process", b"input is not supported", b"Failed to parse tools")
 
@@ -159,7 +162,7 @@ class _Exchange:
         """Send, and wait for the head of the answer."""
         try:
             response = await self._session.post(path, data=body, headers={"Content-Type": "application/json"})
-        except (aiohttp.ClientError, OSError) as error:
+        except _BROKEN as error:
             raise self._error(error) from error
         self._response = response
         self.status = response.status
@@ -176,7 +179,7 @@ class _Exchange:
             if self._response is not None:
                 async for piece in self._response.content.iter_any():
                     yield piece
-        except (aiohttp.ClientError, OSError) as error:
+        except _BROKEN as error:
             raise self._error(error) from error
         finally:
             await self.aclose()

@@ -23,6 +23,7 @@ class AiohttpTransport:
         self._pool = pool or Pool()
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._timeouts: dict[Timeout, aiohttp.ClientTimeout] = {}
         self._proxies = {
             scheme: url for scheme, url in urllib.request.getproxies().items() if scheme in ("http", "https", "all")
         }
@@ -41,7 +42,7 @@ class AiohttpTransport:
                     data=request.body or None,
                     proxy=self._proxy(url),
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(connect=limits.connect),
+                    timeout=self._client_timeout(limits),
                 )
         except aiohttp.ConnectionTimeoutError as error:
             raise UpstreamTimeoutError(f"{request.peer} did not accept a connection in time.") from error
@@ -75,6 +76,12 @@ class AiohttpTransport:
                 max_field_size=64 * 1024,
             )
         return self._session
+
+    def _client_timeout(self, limits: Timeout) -> aiohttp.ClientTimeout:
+        found = self._timeouts.get(limits)
+        if found is None:
+            found = self._timeouts[limits] = aiohttp.ClientTimeout(connect=limits.connect)
+        return found
 
     def _proxy(self, url: URL) -> str | None:
         if not self._proxies or urllib.request.proxy_bypass(url.host or ""):
@@ -125,6 +132,8 @@ class _Response:
 
     async def read(self) -> bytes:
         """The whole body."""
+        if self._response.content.is_eof():
+            return self._response.content.read_nowait()
         return b"".join([piece async for piece in self.stream()])
 
     async def stream(self) -> AsyncIterator[bytes]:

@@ -58,7 +58,7 @@ class ChatStreamDecoder:
         self._holder: _Holder | None = None
         self._part = 0
         self._kind: _Kind | None = None
-        self._details: dict[tuple[Any, Any], dict[str, Any]] = {}
+        self._details: dict[tuple[int | None, str | None], dict[str, Any]] = {}
         self._audio: dict[str, Any] = {}
 
     def feed(self, event: SSEEvent) -> list[StreamEvent]:
@@ -211,22 +211,15 @@ class ChatStreamDecoder:
         if details and self._holder is not Reasoning:
             self._open_item(Reasoning, events)
         for entry in details:
-            known = self._details.setdefault((entry.get("index"), entry.get("type")), {})
-            for key, value in entry.items():
-                if key in ("text", "summary", "data") and isinstance(value, str):
-                    known[key] = (known.get(key) or "") + value
-                elif value is not None or key not in known:
-                    known[key] = value
+            index, kind = entry.get("index"), entry.get("type")
+            place = index if isinstance(index, int) else None, kind if isinstance(kind, str) else None
+            _grow(self._details.setdefault(place, {}), entry, ("text", "summary", "data"))
 
     def _hear(self, audio: dict[str, Any], events: list[StreamEvent]) -> None:
         """Audio comes whole in the end: the canonical form has no deltas of it."""
         if self._holder is not Message:
             self._open_item(Message, events)
-        for key, value in audio.items():
-            if key in ("data", "transcript") and isinstance(value, str):
-                self._audio[key] = self._audio.get(key, "") + value
-            else:
-                self._audio[key] = value
+        _grow(self._audio, audio, ("data", "transcript"))
 
     def _call(self, entry: dict[str, Any], events: list[StreamEvent]) -> None:
         count = len(self._calls.all)
@@ -310,3 +303,13 @@ def _started(chunk: dict[str, Any]) -> Started:
 def _tokens(logprobs: Any, key: str) -> _Tokens:
     found = logprobs.get(key) if isinstance(logprobs, dict) else None
     return tuple(token for token in found if isinstance(token, dict)) if isinstance(found, list) else ()
+
+
+def _grow(known: dict[str, Any], piece: dict[str, Any], growing: tuple[str, ...]) -> None:
+    """Add a piece to an object: the texts that grow are joined, of the rest the last one counts."""
+    for key, value in piece.items():
+        before = known.get(key)
+        if key in growing and isinstance(value, str) and isinstance(before, str):
+            known[key] = before + value
+        elif value is not None or key not in known:
+            known[key] = value

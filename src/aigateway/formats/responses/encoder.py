@@ -41,14 +41,15 @@ from aigateway.formats.responses.events import (
 )
 from aigateway.formats.responses.items import encode_annotation
 from aigateway.formats.responses.resource import (
+    ItemIds,
     ResourceWriter,
     copied,
     empty_resource,
     encode_logprobs,
     ending,
     is_ours,
-    item_id,
     output_item,
+    whole_item,
 )
 
 
@@ -56,7 +57,7 @@ class ResponsesStreamEncoder:
     """State of one stream that goes to a caller. Nothing comes after the terminal event."""
 
     def __init__(self, context: ReplyContext) -> None:
-        self._context = context
+        self._ids = ItemIds(context)
         self._writer = ResourceWriter(context)
         self._announced = False
         self._sequence = 0
@@ -159,7 +160,7 @@ class ResponsesStreamEncoder:
             return []
         events = self._settle("completed")
         place = len(self._output)
-        opened = OpenItem(event.index, event.item, item_id(event.item, self._context), place)
+        opened = OpenItem(event.index, event.item, self._ids.take(event.item), place)
         self._current = opened
         fields = {"output_index": place, "item": output_item(bare(event.item), opened.id, "in_progress")}
         return [*events, self._event("response.output_item.added", fields)]
@@ -170,13 +171,13 @@ class ResponsesStreamEncoder:
             events += self._end_part(
                 opened, PartEnded(opened.index, number, content_of(part.kind, "".join(part.pieces)))
             )
-        if isinstance(event.item, ToolCall):
-            events += self._end_call(opened, event.item)
-        else:
-            for content in not_streamed(opened, event.item):
-                events += self._whole_part(opened, content)
+        item = whole_item(event.item)
+        if isinstance(item, ToolCall):
+            events += self._end_call(opened, item)
+        for content in not_streamed(opened, item):
+            events += self._whole_part(opened, content)
         self._current = None
-        self._closing = opened, event.item
+        self._closing = opened, item
         return events
 
     def _settle(self, status: str) -> list[WireEvent]:
@@ -192,8 +193,7 @@ class ResponsesStreamEncoder:
     def _end_call(self, opened: OpenItem, call: ToolCall) -> list[WireEvent]:
         """The arguments that were not streamed, then all of them."""
         name, field = CALLS[call.kind]
-        streamed = "".join(opened.pieces)
-        whole = call.arguments or ("{}" if call.kind == "function" else "")
+        streamed, whole = "".join(opened.pieces), call.arguments
         events = []
         if len(whole) > len(streamed) and whole.startswith(streamed):
             events += self._delta(opened, Delta(opened.index, 0, whole[len(streamed) :]))

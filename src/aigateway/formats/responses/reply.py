@@ -58,9 +58,10 @@ def decode_output_item(raw: Any, place: int) -> Item:
 
 def _filled(raw: Any) -> Any:
     """The item with what the upstream left out, and without the keys that say nothing."""
-    if not isinstance(raw, dict) or raw.get("type") not in _DEFAULTS:
+    defaults = _DEFAULTS.get(text_or_empty(raw.get("type"))) if isinstance(raw, dict) else None
+    if defaults is None:
         return raw
-    item = _DEFAULTS[raw["type"]] | {key: value for key, value in raw.items() if value is not None}
+    item = defaults | {key: value for key, value in raw.items() if value is not None}
     content, arguments = item.get("content"), item.get("arguments")
     if isinstance(content, list):
         item["content"] = [_without_nothing(part) for part in content]

@@ -91,8 +91,10 @@ def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
     writer = ResourceWriter(context)
     writer.service_tier = reply.service_tier
     status, reason = ending(reply.finish_reason)
-    items = [item for item in reply.items if is_ours(item)]
-    output = [output_item(item, item_id(item, context), status if item is items[-1] else "completed") for item in items]
+    items = [whole_item(item) for item in reply.items if is_ours(item)]
+    ids = ItemIds(context)
+    output = [output_item(item, ids.take(item), "completed") for item in items[:-1]]
+    output += [output_item(item, ids.take(item), status) for item in items[-1:]]
     return writer.write(status, output, usage=reply.usage, reason=reason)
 
 
@@ -143,13 +145,26 @@ def is_ours(value: object) -> bool:
     return not isinstance(value, Opaque) or value.format == FORMAT
 
 
-def item_id(item: Item, context: ReplyContext) -> str:
-    """The id under which an item goes out: its own if it looks like one of this format's, else a new one."""
-    prefix = _prefix(item)
-    known = item.raw.get("id") if isinstance(item, Opaque) else item.id
-    if isinstance(known, str) and known and (isinstance(item, Opaque) or known.startswith(f"{prefix}_")):
-        return known
-    return context.new_id(prefix)
+class ItemIds:
+    """The ids under which the items of one response go out, each only once.
+
+    An item keeps its own id if it looks like one of this format's, and gets a new one if not.
+    """
+
+    __slots__ = ("_context", "_taken")
+
+    def __init__(self, context: ReplyContext) -> None:
+        self._context = context
+        self._taken: set[str] = set()
+
+    def take(self, item: Item) -> str:
+        """The id of the next item."""
+        prefix = _prefix(item)
+        known = item.raw.get("id") if isinstance(item, Opaque) else item.id
+        ours = isinstance(known, str) and (isinstance(item, Opaque) or known.startswith(f"{prefix}_"))
+        chosen = known if ours and known and known not in self._taken else self._context.new_id(prefix)
+        self._taken.add(chosen)
+        return chosen
 
 
 def _prefix(item: Item) -> str:
@@ -167,12 +182,12 @@ def _prefix(item: Item) -> str:
 def output_item(item: Item, id: str, status: str) -> dict[str, Any]:
     """An item as a response shows it; `status` is in_progress, completed or incomplete."""
     if isinstance(item, Opaque):
-        return {**copied(item.raw), "id": id}
+        told = {"status": status} if item.raw.get("status") == "in_progress" else {}
+        return copied(item.raw) | {"id": id} | told
     if isinstance(item, Message):
         item = msgspec.structs.replace(item, role="assistant", content=output_parts(item))
-    elif isinstance(item, ToolCall):
-        item = _finished_call(item) if status != "in_progress" else item
-        status = "incomplete" if is_broken(item) and status == "completed" else status
+    elif isinstance(item, ToolCall) and status == "completed" and is_broken(item):
+        status = "incomplete"
     raw = copied(encode_item(item))
     if isinstance(item, Message):
         for part in raw["content"]:
@@ -192,11 +207,11 @@ def _spoken(part: Part) -> Part:
     return Text(text=part.transcript or "") if isinstance(part, Audio) else part
 
 
-def _finished_call(call: ToolCall) -> ToolCall:
-    """A function without arguments has the arguments `{}`."""
-    if call.kind != "function" or call.arguments:
-        return call
-    return msgspec.structs.replace(call, arguments="{}")
+def whole_item(item: Item) -> Item:
+    """An item that has ended: a function without arguments has the arguments `{}`."""
+    if isinstance(item, ToolCall) and item.kind == "function" and not item.arguments:
+        return msgspec.structs.replace(item, arguments="{}")
+    return item
 
 
 def is_broken(call: ToolCall) -> bool:

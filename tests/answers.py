@@ -1,0 +1,177 @@
+"""What upstreams of each API answer in the tests of the journey, and what is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from aigateway.testing import Script
+
+Object = dict[str, Any]
+
+BOUNDARY = "x-form-x"
+TEXT = "Hello there"
+USAGE = {"input_tokens": 11, "output_tokens": 7}
+
+CHAT_REQUEST: Object = {"model": "gpt", "messages": [{"role": "user", "content": "the question"}]}
+RESPONSES_REQUEST: Object = {"model": "gpt", "input": "the question"}
+EMBEDDINGS_REQUEST: Object = {"model": "gpt", "input": ["the question"]}
+IMAGES_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
+
+REQUESTS: Mapping[str, Object] = {
+    "chat": CHAT_REQUEST,
+    "responses": RESPONSES_REQUEST,
+    "embeddings": EMBEDDINGS_REQUEST,
+    "images": IMAGES_REQUEST,
+}
+
+_CHAT_USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+_USAGE = {
+    "input_tokens": 11,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens": 7,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 18,
+}
+_CHAT_FACTS = {"id": "chatcmpl-1", "created": 1, "model": "up-model"}
+
+
+def _chunk(delta: Object, finish: str | None = None) -> Object:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {**_CHAT_FACTS, "object": "chat.completion.chunk", "choices": [choice]}
+
+
+CHAT_REPLY: Object = {
+    **_CHAT_FACTS,
+    "object": "chat.completion",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}],
+    "usage": _CHAT_USAGE,
+}
+CHAT_CHUNKS: list[Object] = [
+    _chunk({"role": "assistant", "content": ""}),
+    _chunk({"content": "Hello"}),
+    _chunk({"content": " there"}),
+    _chunk({}, "stop"),
+    {**_CHAT_FACTS, "object": "chat.completion.chunk", "choices": [], "usage": _CHAT_USAGE},
+]
+
+
+def _resource(status: str, output: list[Object], usage: Object | None = None) -> Object:
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "status": status,
+        "model": "up-model",
+        "output": output,
+        "usage": usage,
+        "error": None,
+        "incomplete_details": None,
+    }
+
+
+_PART: Object = {"type": "output_text", "text": TEXT, "annotations": [], "logprobs": []}
+_ITEM: Object = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [_PART]}
+_PLACE = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+
+RESPONSES_REPLY: Object = _resource("completed", [_ITEM], _USAGE)
+RESPONSES_EVENTS: list[Object] = [
+    {**event, "sequence_number": number}
+    for number, event in enumerate(
+        [
+            {"type": "response.created", "response": _resource("in_progress", [])},
+            {"type": "response.in_progress", "response": _resource("in_progress", [])},
+            {
+                "type": "response.output_item.added",
+                "output_index": 0,
+                "item": {**_ITEM, "status": "in_progress", "content": []},
+            },
+            {"type": "response.content_part.added", **_PLACE, "part": {**_PART, "text": ""}},
+            {"type": "response.output_text.delta", **_PLACE, "delta": "Hello", "logprobs": []},
+            {"type": "response.output_text.delta", **_PLACE, "delta": " there", "logprobs": []},
+            {"type": "response.output_text.done", **_PLACE, "text": TEXT, "logprobs": []},
+            {"type": "response.content_part.done", **_PLACE, "part": _PART},
+            {"type": "response.output_item.done", "output_index": 0, "item": _ITEM},
+            {"type": "response.completed", "response": RESPONSES_REPLY},
+        ]
+    )
+]
+
+EMBEDDINGS_REPLY: Object = {
+    "object": "list",
+    "model": "up-model",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -0.25]}],
+    "usage": {"prompt_tokens": 11, "total_tokens": 11},
+}
+IMAGES_REPLY: Object = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": TEXT}], "usage": _USAGE}
+IMAGES_EVENTS: list[Object] = [
+    {"type": "image_generation.partial_image", "partial_image_index": 0, "b64_json": "AA"},
+    {"type": "image_generation.partial_image", "partial_image_index": 1, "b64_json": "AAA"},
+    {"type": "image_generation.completed", "b64_json": "AAAA", "usage": _USAGE},
+]
+
+REPLIES: Mapping[str, Object] = {
+    "chat": CHAT_REPLY,
+    "responses": RESPONSES_REPLY,
+    "embeddings": EMBEDDINGS_REPLY,
+    "images": IMAGES_REPLY,
+}
+EVENTS: Mapping[str, list[Object]] = {
+    "chat": CHAT_CHUNKS,
+    "responses": RESPONSES_EVENTS,
+    "images": IMAGES_EVENTS,
+}
+ERROR_EVENTS: Mapping[str, Object] = {
+    "chat": {"error": {"message": "the model fell over", "type": "server_error", "param": None, "code": "overloaded"}},
+    "responses": {
+        "type": "error",
+        "sequence_number": 5,
+        "code": "overloaded",
+        "message": "the model fell over",
+        "param": None,
+    },
+    "images": {
+        "type": "error",
+        "error": {"type": "server_error", "code": "overloaded", "message": "the model fell over", "param": None},
+    },
+}
+"""An error that an upstream puts into its stream."""
+
+NAMED = {"responses", "images"}
+"""The APIs whose streams name their events in `event:` lines."""
+
+
+def whole(api: str, **more: Any) -> Script:
+    """A good answer."""
+    return Script.of_json(REPLIES[api], **more)
+
+
+def stream(api: str, events: list[Object] | None = None, *, done: bool | None = None, **more: Any) -> Script:
+    """A good stream, or these events."""
+    return Script.of_events(
+        EVENTS[api] if events is None else events,
+        named=api in NAMED,
+        done=api != "images" if done is None else done,
+        **more,
+    )
+
+
+def form(fields: Mapping[str, str]) -> bytes:
+    """A multipart body with a file in it."""
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    file = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n'
+        "Content-Type: image/png\r\n\r\n"
+    )
+    return b"".join([*parts, file.encode(), b"\x89PNG\r\n\x1a\n\x00\xff", f"\r\n--{BOUNDARY}--\r\n".encode()])
+
+
+def data_of(body: bytes) -> list[Any]:
+    """The JSON events of a stream, `[DONE]` as that word."""
+    lines = [line[6:] for line in body.split(b"\n") if line.startswith(b"data: ")]
+    return ["[DONE]" if line == b"[DONE]" else msgspec.json.decode(line) for line in lines]

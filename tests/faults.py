@@ -1,0 +1,195 @@
+"""A stage for faults: one upstream that does what a script says, and gateways in front of it over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import aiohttp
+import msgspec
+
+from aigateway import Call, EventLens, Gateway, Limits, Provider, Timeout
+from aigateway.testing import Script, ScriptedUpstream
+from tests.answers import REQUESTS, data_of
+from tests.serving import served
+
+UPSTREAM_KEY = "sk-upstream-0123456789"
+INNER = "secret-inner-detail"
+"""Stands in what upstreams write and no caller may read."""
+
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "responses": "/v1/responses",
+    "embeddings": "/v1/embeddings",
+    "images": "/v1/images/generations",
+}
+ERROR_KEYS = {"message", "type", "param", "code"}
+
+ENOUGH = Timeout(connect=10, first_byte=10, idle=10)
+HASTY = Timeout(connect=0.3, first_byte=0.3, idle=0.3)
+SHORT = Timeout(connect=10, first_byte=10, idle=10, total=0.4)
+
+
+class Surface(NamedTuple):
+    """A way through the gateway: the caller's API, the upstream's, and whether a hook reads every event."""
+
+    api: str
+    upstream: str
+    edits: bool = False
+
+    def request(self, *, stream: bool, model: str | None = None) -> dict[str, Any]:
+        """A good request."""
+        body = {**REQUESTS[self.api], "model": model or f"calm-{self.upstream}"}
+        return {**body, "stream": True} if stream else body
+
+
+SURFACES: Mapping[str, Surface] = {
+    "chat relay": Surface("chat", "chat"),
+    "chat edit": Surface("chat", "chat", edits=True),
+    "responses relay": Surface("responses", "responses"),
+    "responses edit": Surface("responses", "responses", edits=True),
+    "responses on chat": Surface("responses", "chat"),
+    "chat on responses": Surface("chat", "responses"),
+    "embeddings": Surface("embeddings", "embeddings"),
+    "images": Surface("images", "images"),
+}
+
+
+class Outcomes:
+    """Keeps every call that is over."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.one = asyncio.Event()
+
+    def on_complete(self, call: Call) -> None:
+        """Note it."""
+        self.calls.append(call)
+        self.one.set()
+
+
+class Reader:
+    """Reads and gives back every event, so that streams go through the hooks."""
+
+    def on_event(self, call: Call, event: EventLens) -> EventLens:
+        """Nothing is changed."""
+        return event
+
+
+class Answered(NamedTuple):
+    """What the caller got. `broken`: the connection was cut before the answer was complete."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    broken: bool = False
+
+    def error(self) -> dict[str, Any]:
+        """The error object, which has all four keys and nothing else."""
+        body = msgspec.json.decode(self.body)
+        assert set(body) == {"error"}, body
+        assert set(body["error"]) == ERROR_KEYS
+        found: dict[str, Any] = body["error"]
+        return found
+
+    def events(self) -> list[Any]:
+        """The JSON events of a stream."""
+        return data_of(self.body)
+
+
+class Stage:
+    """The upstream, the two gateways (with and without a hook on events), and the calls that are over."""
+
+    def __init__(self, upstream: ScriptedUpstream, session: aiohttp.ClientSession) -> None:
+        self.upstream = upstream
+        self.session = session
+        self.outcomes = Outcomes()
+        self.urls: dict[bool, str] = {}
+
+    def gateway(self, *, edits: bool) -> Gateway:
+        """Providers `calm`, `hasty`, `short` of each API, and one where nobody listens."""
+        models: dict[str, Provider] = {}
+        timeouts = {"calm": ENOUGH, "hasty": HASTY, "short": SHORT}
+        for api in PATHS:
+            for mood, timeout in timeouts.items():
+                models[f"{mood}-{api}"] = Provider(
+                    "acme", self.upstream.base_url, UPSTREAM_KEY, apis=[api], timeout=timeout
+                )
+            models[f"nowhere-{api}"] = Provider("acme", f"http://127.0.0.1:{_closed_port()}/v1", UPSTREAM_KEY, apis=[api])
+        hooks: list[object] = [self.outcomes, Reader()] if edits else [self.outcomes]
+        return Gateway(models=models, hooks=hooks, limits=Limits(keepalive=30))
+
+    def reset(self) -> None:
+        """Forget what the test before has left."""
+        self.outcomes.calls.clear()
+        self.outcomes.one.clear()
+        self.upstream.forget()
+
+    async def ask(self, surface: Surface, script: Script, *, stream: bool, model: str | None = None) -> Answered:
+        """One request while the upstream follows the script; the call is over when this returns."""
+        self.upstream.script(script)
+        body = surface.request(stream=stream, model=model)
+        answered = await self.post(self.urls[surface.edits] + PATHS[surface.api], body)
+        await asyncio.wait_for(self.outcomes.one.wait(), 2)
+        return answered
+
+    async def post(self, url: str, body: Any, headers: Mapping[str, str] | None = None) -> Answered:
+        """The whole answer to one request."""
+        async with self.session.post(url, json=body, headers=headers) as reply:
+            pieces: list[bytes] = []
+            broken = False
+            try:
+                async for piece in reply.content.iter_any():
+                    pieces.append(piece)
+            except aiohttp.ClientError:
+                broken = True
+            return Answered(reply.status, reply.headers, b"".join(pieces), broken)
+
+    @property
+    def call(self) -> Call:
+        """The one call that is over: `on_complete` is told once."""
+        assert len(self.outcomes.calls) == 1
+        return self.outcomes.calls[0]
+
+
+@asynccontextmanager
+async def staged() -> AsyncIterator[Stage]:
+    """A stage, open."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session, ScriptedUpstream() as upstream:
+        stage = Stage(upstream, session)
+        async with served(stage.gateway(edits=False)) as plain, served(stage.gateway(edits=True)) as edited:
+            stage.urls = {False: plain, True: edited}
+            yield stage
+
+
+def _closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def leaks_nothing(stage: Stage, body: bytes) -> None:
+    """Neither what the upstream wrote, nor where it is, nor the key that opens it."""
+    for secret in (INNER, UPSTREAM_KEY, "127.0.0.1", "localhost", str(stage.upstream.port), "http:", "aiohttp", "Traceback"):
+        assert secret.encode() not in body, secret
+
+
+async def gateway_is_idle() -> None:
+    """Wait until no task runs code of the gateway. Fails after a second."""
+    for _ in range(100):
+        left = [task for task in asyncio.all_tasks() if _is_ours(task)]
+        if not left:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"tasks left over: {left}")
+
+
+def _is_ours(task: asyncio.Task[Any]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    if code is None:
+        return True
+    name: str = code.co_filename
+    return "run_asgi" in code.co_name or ("/aigateway/" in name and "/aigateway/testing/" not in name)
