@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from aigateway import Call, EventLens, Gateway, Limits, Provider, Timeout
 from aigateway.testing import Script, ScriptedUpstream
@@ -160,8 +162,16 @@ async def staged() -> AsyncIterator[Stage]:
     """A stage, open."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session, ScriptedUpstream() as upstream:
         stage = Stage(upstream, session)
-        async with served(stage.gateway(edits=False)) as plain, served(stage.gateway(edits=True)) as edited:
-            stage.urls = {False: plain, True: edited}
+        plain, edited = stage.gateway(edits=False), stage.gateway(edits=True)
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            async with plain, edited:
+                yield
+
+        app = Starlette(routes=[Mount("/plain", plain), Mount("/edited", edited)], lifespan=lifespan)
+        async with served(app) as url:
+            stage.urls = {False: f"{url}/plain", True: f"{url}/edited"}
             yield stage
 
 

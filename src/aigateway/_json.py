@@ -19,6 +19,8 @@ DecodeError = msgspec.DecodeError
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _VALUE_END = re.compile(rb"[,}\]\s]")
 _SPACE = re.compile(rb"[ \t\r\n]*")
 
@@ -34,9 +36,13 @@ def decode(data: bytes) -> Any:
         if rb"\ud" not in data and rb"\uD" not in data:
             raise
     try:
-        return _without_surrogates(_stdlib.loads(data))
+        return _without_surrogates(_stdlib.loads(data, parse_constant=_no_constant))
     except ValueError as error:
         raise msgspec.DecodeError(str(error)) from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -80,9 +86,9 @@ def deeper_than(data: bytes, limit: int) -> bool:
     """Whether the brackets of a JSON text nest deeper than `limit`."""
     if data.count(b"[") + data.count(b"{") <= limit:
         return False
-    brackets = _STRING.sub(b"", data).translate(None, _NOT_BRACKETS)
+    brackets = _STRING.sub(b"", data).translate(_ONE_KIND, _NOT_BRACKETS)
     for _ in range(limit):
-        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        inner = brackets.replace(b"[]", b"")
         if len(inner) == len(brackets):
             break
         brackets = inner
@@ -163,10 +169,10 @@ def replace_value(data: bytes, value: Any, *path: str) -> bytes:
 
 
 def replace_top_level(data: bytes, value: Any, key: str) -> bytes:
-    """As `replace_value` with one key, quick where the key's name stands only once in the text."""
+    """As `replace_value` for a key that is there, quick where its name stands only once in the text."""
     name = encode(key)
     at = data.find(name)
-    if at < 0 or data.find(name, at + 1) >= 0:
+    if at < 0 or data.find(name, at + 1) >= 0 or _ESCAPED_LETTER.search(data):
         return replace_value(data, value, key)
     colon = _skip_space(data, at + len(name))
     if data[colon : colon + 1] != b":":

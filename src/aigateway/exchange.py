@@ -315,12 +315,16 @@ class Exchange:
                         yield frame
                 elif out:
                     yield out
+                if relay.failure is not None:
+                    raise relay.failure
             out = held + relay.flush()
             if edits:
                 for frame in await self._edited(decoder.feed(out) + decoder.flush(), numbers):
                     yield frame
             elif out:
                 yield out
+            if relay.failure is not None:
+                raise relay.failure
         finally:
             call.usage = relay.usage or call.usage
             await source.aclose()  # type: ignore[attr-defined]  # the stream of a reply is a generator

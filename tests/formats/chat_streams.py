@@ -90,7 +90,7 @@ def _pieces(text: str, size: int) -> list[str]:
 
 def _reasoning(acc: Accumulator, item: Reasoning, size: int) -> list[StreamEvent]:
     index, events = acc.start_item(Reasoning(encrypted=item.encrypted, id=item.id))
-    kinds: tuple[tuple[type[SummaryText] | type[ReasoningText], tuple[str, ...]], ...] = (
+    kinds: tuple[tuple[type[SummaryText | ReasoningText], tuple[str, ...]], ...] = (
         (SummaryText, item.summary),
         (ReasoningText, item.content),
     )

@@ -40,7 +40,7 @@ from tests.formats.chat_streams import DONE, chunk, context, decode, decode_chun
 CODEC = ChatCodec()
 OPENAI = Quirks(max_tokens="max_completion_tokens", developer_role=True, allowed_tools=True)
 
-words = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 names = st.text("abcdefgh_", min_size=1, max_size=8)
 objects = st.dictionaries(names, st.integers() | words | st.none(), max_size=3)
 arguments = objects.map(lambda value: _json.encode(value).decode()) | st.just("")

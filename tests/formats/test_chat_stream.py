@@ -572,7 +572,7 @@ def test_annotations_of_a_second_text_point_into_the_whole_content() -> None:
 
 def test_foreign_items_and_annotations_are_passed_over() -> None:
     opaque = Opaque(format="responses", raw={"type": "web_search_call"})
-    events = [
+    events: list[StreamEvent] = [
         Started("chatcmpl-1", "m", 1),
         ItemStarted(0, opaque),
         PartStarted(0, 0, Text(text="")),

@@ -6,6 +6,7 @@ the gateway must know: whether the stream was finished, the usage, and what it t
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import msgspec
@@ -24,6 +25,8 @@ _STATUS_OF_CODE = {
     "content_policy_violation": 400,
 }
 _HELD_MAX = 64 * 1024 * 1024
+_ERROR = b'"error"'
+_FRAME_END = re.compile(rb"\n\n|\r\n\r\n")
 
 
 class StreamRelay:
@@ -32,6 +35,7 @@ class StreamRelay:
     model       the name that the caller asked for.
     usage       the tokens, once the stream told them.
     finished    whether the stream has said that it is complete.
+    failure     the error that the upstream put into its stream; what stood before it was given, nothing after it counts.
     """
 
     path: ClassVar[tuple[str, ...]] = ("model",)
@@ -41,6 +45,7 @@ class StreamRelay:
         self.model = model
         self.usage: Usage | None = None
         self.finished = self.always_finished
+        self.failure: GatewayError | None = None
         self.saw_event = False
         self._hide_usage = hide_usage
         self._held = b""
@@ -67,7 +72,7 @@ class StreamRelay:
         """What is left at the end. Raises UpstreamProtocolError where the stream stopped before it was finished."""
         rest, self._held = self._held, b""
         out = self._frames(rest + b"\n\n") if rest.strip() else b""
-        if not self.finished:
+        if not self.finished and self.failure is None:
             raise UpstreamProtocolError("The upstream ended its stream before the answer was complete.")
         return out
 
@@ -80,11 +85,41 @@ class StreamRelay:
             self._first(data)
         if self._rename is not None and self._rename[0] in data:
             data = self._renamed(data, self._rename)
+        if _ERROR in data:
+            data = self._before_failure(data)
         return self._tap(data)
 
     def _tap(self, data: bytes) -> bytes:
         """Note what these frames tell; give them back, or those of them that the caller shall see."""
         return data
+
+    def _before_failure(self, data: bytes) -> bytes:
+        """These frames up to one that says that the upstream failed."""
+        start = 0
+        for end in _FRAME_END.finditer(data):
+            frame = data[start : end.end()]
+            if _ERROR in frame:
+                for event in events_in(frame):
+                    self.failure = self.failure or self._failure_in(event.data)
+                if self.failure is not None:
+                    return data[:start]
+            start = end.end()
+        return data
+
+    def _failure_in(self, data: bytes) -> GatewayError | None:
+        """The error that an event tells of, whichever way its API puts it."""
+        try:
+            body = _json.decode(data)
+        except (_json.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        if not isinstance(body, dict):
+            return None
+        kind, response = body.get("type"), body.get("response")
+        if kind == "error" or (kind is None and body.get("error")):
+            return stream_error(body.get("error") or body)
+        if kind == "response.failed" and isinstance(response, dict):
+            return stream_error(response.get("error") or {"message": "The upstream gave up on the response."})
+        return None
 
     def _first(self, data: bytes) -> None:
         """Learn from the first event how the upstream writes the model's name."""

@@ -64,6 +64,12 @@ class ResponsesRequest(RequestLens):
         self.body["max_output_tokens"] = value
 
 
+def _map_output(response: dict[str, Any], edit: TextEdit) -> None:
+    for item in _objects(response.get("output")):
+        if item.get("type") == "message":
+            _map_field(item, "content", edit)
+
+
 class ResponsesReply(ReplyLens):
     """A response resource. The texts are those of its messages."""
 
@@ -71,9 +77,7 @@ class ResponsesReply(ReplyLens):
 
     def map_texts(self, edit: TextEdit) -> None:
         """Replace each output text by what `edit` gives."""
-        for item in _objects(self.body.get("output")):
-            if item.get("type") == "message":
-                _map_field(item, "content", edit)
+        _map_output(self.body, edit)
 
     @property
     def usage(self) -> Usage | None:
@@ -105,6 +109,20 @@ class ResponsesEvent(EventLens):
         if self.type != "response.output_text.delta":
             raise AttributeError("this event carries no text")
         self.data["delta"] = value
+
+    def map_texts(self, edit: TextEdit) -> None:
+        """Replace each output text that this event carries, also where it closes a part, an item or the response."""
+        data, kind = self.data, self.type
+        if kind == "response.output_text.delta":
+            _map_field(data, "delta", edit)
+        elif kind == "response.output_text.done":
+            _map_field(data, "text", edit)
+        elif isinstance(data.get("part"), dict) and data["part"].get("type") == "output_text":
+            _map_field(data["part"], "text", edit)
+        elif isinstance(data.get("item"), dict) and data["item"].get("type") == "message":
+            _map_field(data["item"], "content", edit)
+        elif isinstance(data.get("response"), dict):
+            _map_output(data["response"], edit)
 
     @property
     def usage(self) -> Usage | None:
