@@ -77,27 +77,23 @@ _ITEM: Object = {"id": "msg_1", "type": "message", "role": "assistant", "status"
 _PLACE = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
 
 RESPONSES_REPLY: Object = _resource("completed", [_ITEM], _USAGE)
-RESPONSES_EVENTS: list[Object] = [
-    {**event, "sequence_number": number}
-    for number, event in enumerate(
-        [
-            {"type": "response.created", "response": _resource("in_progress", [])},
-            {"type": "response.in_progress", "response": _resource("in_progress", [])},
-            {
-                "type": "response.output_item.added",
-                "output_index": 0,
-                "item": {**_ITEM, "status": "in_progress", "content": []},
-            },
-            {"type": "response.content_part.added", **_PLACE, "part": {**_PART, "text": ""}},
-            {"type": "response.output_text.delta", **_PLACE, "delta": "Hello", "logprobs": []},
-            {"type": "response.output_text.delta", **_PLACE, "delta": " there", "logprobs": []},
-            {"type": "response.output_text.done", **_PLACE, "text": TEXT, "logprobs": []},
-            {"type": "response.content_part.done", **_PLACE, "part": _PART},
-            {"type": "response.output_item.done", "output_index": 0, "item": _ITEM},
-            {"type": "response.completed", "response": RESPONSES_REPLY},
-        ]
-    )
+_UNNUMBERED: list[Object] = [
+    {"type": "response.created", "response": _resource("in_progress", [])},
+    {"type": "response.in_progress", "response": _resource("in_progress", [])},
+    {
+        "type": "response.output_item.added",
+        "output_index": 0,
+        "item": {**_ITEM, "status": "in_progress", "content": []},
+    },
+    {"type": "response.content_part.added", **_PLACE, "part": {**_PART, "text": ""}},
+    {"type": "response.output_text.delta", **_PLACE, "delta": "Hello", "logprobs": []},
+    {"type": "response.output_text.delta", **_PLACE, "delta": " there", "logprobs": []},
+    {"type": "response.output_text.done", **_PLACE, "text": TEXT, "logprobs": []},
+    {"type": "response.content_part.done", **_PLACE, "part": _PART},
+    {"type": "response.output_item.done", "output_index": 0, "item": _ITEM},
+    {"type": "response.completed", "response": RESPONSES_REPLY},
 ]
+RESPONSES_EVENTS: list[Object] = [{**event, "sequence_number": number} for number, event in enumerate(_UNNUMBERED)]
 
 EMBEDDINGS_REPLY: Object = {
     "object": "list",

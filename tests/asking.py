@@ -10,19 +10,23 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from aigateway import EventStream, Gateway, GatewayError
-from aigateway.testing import ScriptedUpstream
+from aigateway import EventStream, Gateway, GatewayError, Provider, Target
+from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
 from tests.answers import BOUNDARY, REQUESTS, data_of, form
 from tests.serving import no_task_left, served
 
 
 class Row(msgspec.Struct, frozen=True):
-    """How a call is made: the caller's API, the one API of the upstream, streaming, and whether as a multipart form."""
+    """How a call is made: the caller's API, the one API of the upstream, streaming, and whether as a multipart form.
+
+    raw: a body of its own; "" = the usual one.
+    """
 
     api: str
     upstream: str
     stream: bool = False
     form: bool = False
+    raw: bytes = b""
 
     @property
     def id(self) -> str:
@@ -40,6 +44,8 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def body(self) -> bytes:
         """What is posted."""
+        if self.raw:
+            return self.raw
         if self.form:
             return form({"model": "gpt", "prompt": "the question"} | ({"stream": "true"} if self.stream else {}))
         return msgspec.json.encode(REQUESTS[self.api] | ({"stream": True} if self.stream else {}))
@@ -94,6 +100,17 @@ async def post(url: str, row: Row, **headers: str) -> Seen:
         body = await response.read()
         events = [event for event in data_of(body) if event != "[DONE]"]
         return Seen(response.status, events, body, {name.lower(): text for name, text in response.headers.items()})
+
+
+async def through(row: Row, script: Script, *hooks: object, model: str | None = None) -> tuple[Seen, ReceivedRequest]:
+    """What the caller gets, and what reached the upstream, where these hooks stand between. model: its name there."""
+    async with ScriptedUpstream() as upstream:
+        upstream.script(script)
+        target = Target(Provider("up", upstream.base_url, "none", apis={row.upstream}), model)
+        async with served(Gateway(models={"*": target}, hooks=hooks)) as url:
+            seen = await post(url, row)
+        assert len(upstream.requests) == 1
+        return seen, upstream.requests[0]
 
 
 async def over_http(gateway: Gateway, row: Row, upstream: ScriptedUpstream, *, leave: bool = False) -> Seen:

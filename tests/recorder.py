@@ -95,9 +95,7 @@ class AsyncRecorder(Recorder):
 
 def in_order(stages: Sequence[str], names: str = "ab") -> list[str]:
     """What recorders of these names note, given in list order, when a call goes through these stages."""
-    return [
-        f"{name}.{stage}" for stage in stages for name in (reversed(names) if stage in BACKWARD else names)
-    ]
+    return [f"{name}.{stage}" for stage in stages for name in (reversed(names) if stage in BACKWARD else names)]
 
 
 def without_events(log: list[str]) -> tuple[list[str], list[str]]:

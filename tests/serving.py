@@ -15,12 +15,12 @@ import uvicorn
 async def served(app: Callable[..., Any]) -> AsyncIterator[str]:
     """Serve an application; gives its base URL, without `/v1`. Fails where a task is left over afterwards.
 
-    The server is started and stopped by its own two methods rather than by `serve()`, which would take over the
-    signal handlers of pytest and look up only every 0.1 s.
+    The server is started and stopped step by step: `serve()` would take over the signal handlers of pytest, and both
+    it and `shutdown()` sleep 0.1 s whatever happens.
     """
     async with no_task_left():
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            config = uvicorn.Config(app, log_config=None, lifespan="on", http="httptools", timeout_graceful_shutdown=5)
+            config = uvicorn.Config(app, log_config=None, lifespan="on", http="httptools")
             config.load()
             server = uvicorn.Server(config)
             server.lifespan = config.lifespan_class(config)
@@ -28,10 +28,21 @@ async def served(app: Callable[..., Any]) -> AsyncIterator[str]:
             try:
                 yield f"http://127.0.0.1:{listener.getsockname()[1]}"
             finally:
-                for _ in range(50):  # shutdown() looks for open connections only every 0.1 s
-                    if server.server_state.connections:
-                        await asyncio.sleep(0.001)
-                await server.shutdown(sockets=[listener])
+                await _stop(server)
+
+
+async def _stop(server: uvicorn.Server) -> None:
+    """Refuse new connections, let running requests end, then close the application."""
+    for listening in server.servers:
+        listening.close()
+    state = server.server_state
+    for connection in list(state.connections):
+        connection.shutdown()
+    for _ in range(5000):
+        if not state.connections and not state.tasks:
+            break
+        await asyncio.sleep(0.001)
+    await server.lifespan.shutdown()
 
 
 @asynccontextmanager
@@ -39,9 +50,10 @@ async def no_task_left() -> AsyncIterator[None]:
     """Fail where a task that was started inside still runs soon after."""
     before = asyncio.all_tasks()
     yield
+    left = asyncio.all_tasks() - before
     for _ in range(100):
-        left = asyncio.all_tasks() - before - {asyncio.current_task()}
         if not left:
             return
         await asyncio.sleep(0.01)
+        left &= asyncio.all_tasks()
     raise AssertionError(f"tasks left over: {left}")

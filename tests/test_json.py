@@ -72,6 +72,7 @@ def only_the_value_changed(before: bytes, after: bytes, new: bytes, *path: str) 
 
 
 @given(objects(pairs.filter(with_model)), values)
+@settings(max_examples=60)
 @pytest.mark.parametrize("replace", [_json.replace_value, _json.replace_top_level], ids=lambda f: f.__name__)
 def test_replacing_changes_one_value_and_no_other_byte(
     replace: Callable[[bytes, Any, str], bytes], text: bytes, new: Any
@@ -103,7 +104,7 @@ def test_found_is_the_value_that_decoding_gives(text: bytes, key: str) -> None:
 
 
 @given(objects(st.lists(st.tuples(st.sampled_from(["response", "model"]), values | st.builds(dict)), max_size=3)))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_paths_lead_into_nested_objects_only(text: bytes) -> None:
     span = _json.find_value(text, "response", "model")
     response = _json.decode(text).get("response")
@@ -165,7 +166,7 @@ def naive_depth(value: Any) -> int:
 
 
 @given(objects(), st.integers(0, 8))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_depth_is_that_of_a_plain_count(text: bytes, limit: int) -> None:
     value = json.loads(text, object_pairs_hook=lambda members: [item for _, item in members])
     assert _json.deeper_than(text, limit) == (naive_depth(value) > limit)
@@ -257,6 +258,7 @@ def test_json_types_have_their_names() -> None:
 
 
 @given(objects(), st.binary(max_size=3), st.integers(0, 200))
+@settings(max_examples=40)
 def test_searching_in_broken_text_never_raises_or_hangs(text: bytes, noise: bytes, at: int) -> None:
     broken = text[:at] + noise + text[at:]
     assume(b"\\" not in broken)

@@ -24,7 +24,7 @@ _TAG: Final = "tag:yaml.org,2002:"
 _KINDS: Final = {
     "str": "a string",
     "int": "a number",
-    "float": "a number",
+    "float": "a decimal number",
     "bool": "true or false",
     "null": "nothing",
     "map": "a mapping",
@@ -53,6 +53,7 @@ class Document:
         self._lines: dict[Path, int] = {(): 1}
         self._found: list[tuple[int, str]] = []
         self._wrong: set[Path] = set()
+        self._kept: dict[Path, list[Path]] = {}
         self._substituted: dict[str, str] = {}
         self._resolver = yaml.SafeLoader("")
 
@@ -76,6 +77,10 @@ class Document:
         """Whether nothing was reported for a path itself."""
         return path not in self._wrong
 
+    def places(self, *path: str | int) -> list[Path]:
+        """The paths of a list's items, without those that were left out for a mistake."""
+        return self._kept.get(path, [])
+
     def quoted(self, value: str) -> str:
         """A value as an error may show it: what came from the environment appears as the name of its variable."""
         return f"'{self.masked(value)}'"
@@ -89,7 +94,7 @@ class Document:
     def unknown_key(self, path: Path, known: Iterable[str]) -> None:
         """Report a key that nobody knows, with the one that was probably meant."""
         known = list(known)
-        if path[:-1] in self._hidden or path[:1] in self._hidden:
+        if path[:-1] in self._hidden:
             self.error(path[:-1], f"an unknown key (not shown: it may be a secret); known: {', '.join(known)}")
             return
         self.error(path, f"unknown key{meant(str(path[-1]), known)}")
@@ -167,6 +172,12 @@ class Document:
             value = self._read(fields[key.value].type, child, place)
             if value is not _WRONG:
                 values[key.value] = value
+        missing = [name for name, field in fields.items() if field.required and name not in values]
+        for name in missing:
+            if not self.given(*path, name):
+                self.error(path, f"needs a {name}")
+        if missing:
+            return _WRONG
         try:
             return info.cls(**values)
         except ValueError as error:
@@ -189,8 +200,10 @@ class Document:
         return values
 
     def _read_list(self, info: schema.Type, node: yaml.SequenceNode, path: Path) -> Any:
-        values = [self._read(info, child, self._at((*path, i), child)) for i, child in enumerate(node.value)]
-        return tuple(value for value in values if value is not _WRONG)
+        values = {i: self._read(info, child, self._at((*path, i), child)) for i, child in enumerate(node.value)}
+        kept = {(*path, i): value for i, value in values.items() if value is not _WRONG}
+        self._kept[path] = list(kept)
+        return tuple(kept.values())
 
     def _read_string(self, node: yaml.ScalarNode, path: Path) -> Any:
         text = self._expand(node.value, path)
@@ -210,7 +223,9 @@ class Document:
             return self._refuse(path[:1], "nested too deeply")
         match _kind(node):
             case "map":
-                pairs = [(key.value, child, self._at((*path, key.value), key)) for key, child in self._pairs(node, path)]
+                pairs = [
+                    (key.value, child, self._at((*path, key.value), key)) for key, child in self._pairs(node, path)
+                ]
                 return {name: self._read_anything(child, place) for name, child, place in pairs}
             case "seq":
                 return [self._read_anything(child, self._at((*path, i), child)) for i, child in enumerate(node.value)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -43,12 +43,16 @@ STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-c
 
 
 class Answer(msgspec.Struct):
-    """What goes back to the caller: a body, or `frames` (whole server-sent events, already encoded)."""
+    """What goes back to the caller: a body, or `frames` (whole server-sent events, already encoded).
+
+    ready  whether there is something to send after the head at once.
+    """
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes = b""
     frames: AsyncIterator[bytes] | None = None
+    ready: bool = True
 
 
 class Exchange:
@@ -64,10 +68,12 @@ class Exchange:
         self._asked = ""
         self._reply: ProviderReply | None = None
         self._frames: AsyncIterator[bytes] | None = None
+        self._first: asyncio.Future[bytes | None] | None = None
         self._opened = False
         self._error_told = False
         self._delivered = False
         self._asked_usage = False
+        self._numbers = _Numbers(call.api)
 
     # the way in
 
@@ -110,8 +116,12 @@ class Exchange:
             await self._chain.on_complete(call)
 
     async def _release(self) -> None:
+        first, self._first = self._first, None
         frames, self._frames = self._frames, None
         reply, self._reply = self._reply, None
+        if first is not None:  # nobody may have waited for it
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
         try:
             closer = getattr(frames, "aclose", None)
             if closer is not None:
@@ -202,13 +212,12 @@ class Exchange:
     # the whole answer at once
 
     async def _whole(self, translation: Translation | None, reply: ProviderReply) -> Answer:
+        if _content_type(reply).startswith("text/event-stream"):
+            raise UpstreamProtocolError("The upstream answered with a stream where none was asked for.")
         body = await reply.read()
         headers = [JSON_TYPE, *shown_headers(reply)]
         if translation is not None:
             return await self._answer_document(translation.reply(body), headers)
-        content_type = dict(reply.headers).get("content-type", "")
-        if content_type.startswith("text/event-stream"):
-            raise UpstreamProtocolError("The upstream answered with a stream where none was asked for.")
         body, usage = unary_head(self.call, body, self._asked)
         self.call.usage = usage
         return await self._answer_document(body, headers)
@@ -225,15 +234,21 @@ class Exchange:
 
     async def _stream(self, attempt: Attempt, translation: Translation | None, reply: ProviderReply) -> Answer:
         headers = [*STREAM_HEADERS, *shown_headers(reply)]
-        content_type = dict(reply.headers).get("content-type", "")
+        content_type = _content_type(reply)
+        is_whole = content_type.startswith("application/json")
         if content_type.startswith("text/html"):
             raise UpstreamProtocolError(f"Provider '{attempt.provider}' answered with a web page.")
-        if translation is None and (not content_type.startswith("application/json") or self.call.api not in CODECS):
+        if is_whole and self.call.api not in CODECS:
+            unary_head(self.call, await reply.read(), self._asked)
+            raise UpstreamProtocolError("The upstream gave a whole answer where a stream was asked for.")
+        if translation is None and not is_whole:
             relay = self._format.relay(self._asked, hide_usage=self._asked_usage)
             frames, fail = self._relayed(reply, relay), relay.fail
+            if self._chain.has("on_event"):
+                frames = self._edited(frames)
         else:
             translation = translation or Translation(self.call, attempt.plan, self._asked, self._new_id)
-            source = translation.stream(reply, whole=content_type.startswith("application/json"))
+            source = translation.stream(reply, whole=is_whole)
             frames, fail = self._encoded(source), translation.encoder.fail
         return await self._answer_stream(frames, fail, headers)
 
@@ -244,31 +259,22 @@ class Exchange:
         headers: list[tuple[str, str]],
     ) -> Answer:
         """Hold the head back until the upstream has begun to answer well, or has been silent for a while."""
+        self._numbers = _Numbers(self.call.api)
         self._frames = guarded = self._guarded(frames, fail)
-        first: asyncio.Future[bytes | None] = asyncio.ensure_future(_next(guarded))
-        try:
-            await asyncio.wait((first,), timeout=self._limits.keepalive)
-        except asyncio.CancelledError:
-            first.cancel()
-            await asyncio.gather(first, return_exceptions=True)
-            raise
+        self._first = first = asyncio.ensure_future(_next(guarded))
+        await asyncio.wait((first,), timeout=self._limits.keepalive)
         if first.done():
             first.result()
         self._opened = True
-        return Answer(200, headers, frames=self._from(first, guarded))
+        return Answer(200, headers, frames=self._from(first, guarded), ready=first.done())
 
     async def _from(self, first: asyncio.Future[bytes | None], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        try:
-            frame = await first
-            self.call.first_byte_at = time.monotonic()
-            if frame is not None:
+        frame = await first
+        self.call.first_byte_at = time.monotonic()
+        if frame is not None:
+            yield frame
+            async for frame in rest:
                 yield frame
-                async for frame in rest:
-                    yield frame
-        finally:
-            if not first.done():
-                first.cancel()
-                await asyncio.gather(first, return_exceptions=True)
 
     async def _guarded(
         self, frames: AsyncIterator[bytes], fail: Callable[[GatewayError], list[WireEvent]]
@@ -290,17 +296,13 @@ class Exchange:
             return
         finally:
             await frames.aclose()  # type: ignore[attr-defined]  # always one of our own generators
-        for wire in fail(final):
+        for wire in self._numbers.continued(fail(final)):
             yield _sse.encode(_json.encode(wire.data), wire.name)
         if self._format.done_on_error:
             yield _sse.DONE_FRAME
 
     async def _relayed(self, reply: ProviderReply, relay: Any) -> AsyncIterator[bytes]:
         """Same format in and out."""
-        call = self.call
-        edits = self._chain.has("on_event")
-        decoder = _sse.SSEDecoder()
-        numbers = _Numbers(call.api)
         held = b""
         source = reply.stream()
         try:
@@ -310,50 +312,48 @@ class Exchange:
                     out, held = held + out, b""
                 if not relay.saw_event:
                     held = out
-                elif edits:
-                    for frame in await self._edited(decoder.feed(out), numbers):
-                        yield frame
                 elif out:
                     yield out
                 if relay.failure is not None:
                     raise relay.failure
             out = held + relay.flush()
-            if edits:
-                for frame in await self._edited(decoder.feed(out) + decoder.flush(), numbers):
-                    yield frame
-            elif out:
+            if out:
                 yield out
             if relay.failure is not None:
                 raise relay.failure
         finally:
-            call.usage = relay.usage or call.usage
+            self.call.usage = relay.usage or self.call.usage
             await source.aclose()  # type: ignore[attr-defined]  # the stream of a reply is a generator
 
-    async def _edited(self, events: list[_sse.SSEEvent], numbers: _Numbers) -> list[bytes]:
-        frames: list[bytes] = []
-        for event in events:
-            if event.data == _sse.DONE:
-                frames.append(_sse.DONE_FRAME)
-                continue
-            frames += await self._through_hooks(self._format.event(event.data, event.event), numbers)
-        return frames
+    async def _edited(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Relayed frames, through the hooks: one event each."""
+        decoder = _sse.SSEDecoder()
+        event_lens = self._format.event
+        try:
+            async for whole in frames:
+                for event in decoder.feed(whole):
+                    if event.data == _sse.DONE:
+                        yield _sse.DONE_FRAME
+                        continue
+                    for frame in await self._through_hooks(event_lens(event.data, event.event)):
+                        yield frame
+        finally:
+            await frames.aclose()  # type: ignore[attr-defined]  # a generator of our own
 
-    async def _through_hooks(self, lens: EventLens, numbers: _Numbers) -> list[bytes]:
-        return [
-            _sse.encode(shown.raw, shown.name)
-            for shown in numbers.renumbered(await self._chain.on_event(self.call, lens))
-        ]
+    async def _through_hooks(self, lens: EventLens) -> list[bytes]:
+        self._numbers.begin(lens)
+        events = await self._chain.on_event(self.call, lens)
+        return [_sse.encode(shown.raw, shown.name) for shown in self._numbers.renumbered(lens, events)]
 
     async def _encoded(self, events: AsyncIterator[WireEvent]) -> AsyncIterator[bytes]:
         """Translated events, through the hooks, as frames: one event each."""
         edits = self._chain.has("on_event")
-        numbers = _Numbers(self.call.api)
         event_lens = self._format.event
         async for wire in events:
             if not edits:
                 yield _sse.encode(_json.encode(wire.data), wire.name)
                 continue
-            for frame in await self._through_hooks(event_lens(wire.data, wire.name), numbers):
+            for frame in await self._through_hooks(event_lens(wire.data, wire.name)):
                 yield frame
         if self._format.done:
             yield _sse.DONE_FRAME
@@ -430,24 +430,37 @@ _PATHS = {"chat": "/chat/completions", "responses": "/responses"}
 
 
 class _Numbers:
-    """Keeps `sequence_number` without holes when hooks drop or split events of a Responses stream."""
+    """Keeps `sequence_number` without holes where hooks drop, add or refuse events of a Responses stream."""
 
     def __init__(self, api: str) -> None:
         self._counts = api == "responses"
-        self._next: int | None = None
+        self._begun = False
         self._moved = False
+        self._next = 0
 
-    def renumbered(self, events: list[EventLens]) -> list[EventLens]:
+    def begin(self, event: EventLens) -> None:
+        """Learn from the first event where the upstream begins to count."""
+        if self._counts and not self._begun:
+            self._begun = True
+            first = event.snapshot().get("sequence_number")
+            self._next = first if isinstance(first, int) else 0
+
+    def renumbered(self, original: EventLens, events: list[EventLens]) -> Iterator[EventLens]:
         """The events that one event has become, numbered on."""
         if not self._counts:
-            return events
-        if len(events) != 1 and not self._moved:
-            self._moved = True
-            self._next = self._next or 0
+            yield from events
+            return
+        self._moved = self._moved or len(events) != 1
         for event in events:
-            if self._moved:
-                event.data["sequence_number"] = self._next or 0
-            self._next = (self._next or 0) + 1
+            if self._moved or event is not original:
+                event.data["sequence_number"] = self._next
+            self._next += 1
+            yield event
+
+    def continued(self, events: list[WireEvent]) -> list[WireEvent]:
+        """The events that end a broken stream, numbered on from what the caller has seen."""
+        for number, event in enumerate(events if self._begun else (), self._next):
+            event.data["sequence_number"] = number
         return events
 
 
@@ -490,6 +503,10 @@ def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
         for name, value in reply.headers
         if name in SHOWN_HEADERS or name.startswith(("x-ratelimit-", "openai-"))
     ]
+
+
+def _content_type(reply: ProviderReply) -> str:
+    return dict(reply.headers).get("content-type", "").lower()
 
 
 def _name(error: GatewayError, attempt: Attempt) -> None:

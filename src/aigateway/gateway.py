@@ -7,6 +7,7 @@ surface on top (app/asgi.py).
 from __future__ import annotations
 
 import os
+import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -38,6 +39,7 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation("unknown", "unknown", "", form="none"),
     )
 }
+_random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -170,7 +172,7 @@ class Journey:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
         asked = headers.get("x-request-id", "")
         call = Call(
-            asked if _SANE_ID.fullmatch(asked) else new_id("req"),
+            asked if asked and _SANE_ID.fullmatch(asked) else f"req_{_random.getrandbits(128):032x}",
             OPERATIONS[operation],
             headers,
             api_key=api_key,

@@ -65,7 +65,7 @@ def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | N
         lens = None
     call.request = lens if lens is not None else FORMATS[call.api].request(body)
     call.model = head.model or ""
-    call.stream = head.stream is True
+    call.stream = head.stream is True and call.api != "embeddings"
     _check(call, head)
 
 

@@ -18,7 +18,7 @@ from aigateway.providers.protocol import ProviderLike, ProviderReply
 
 SHOWN_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry"})
 
-_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|csk|nvapi|AIza)[-_]?[A-Za-z0-9*._-]{6,}")
+_KEY = re.compile(r"\b(?:(?:sk|pk|rk|gsk|xai|hf|csk|nvapi)[-_]|AIza)[A-Za-z0-9*._-]{5,}[A-Za-z0-9*]")
 _DEFAULT_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _RETRYABLE = frozenset({401, 403, 408, 409, 429})
 _MESSAGE_MAX = 4000
@@ -68,6 +68,7 @@ def _with_usage(body: bytes) -> tuple[bytes, bool]:
 class _ReplyHead(msgspec.Struct):
     model: Any = None
     error: Any = None
+    object: Any = None
     usage: Any = None
 
 
@@ -80,7 +81,7 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
         head = _REPLY_HEAD.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UpstreamProtocolError("The upstream answered with something that is not its API's JSON.") from error
-    if head.error and call.api != "responses":
+    if head.error and (call.api != "responses" or head.object != "response"):
         raise error_of({"error": head.error}, 502, "")
     if isinstance(head.model, str) and head.model != asked:
         body = _json.rename(body, "model", head.model, asked)
@@ -135,8 +136,7 @@ def error_of(value: Any, status: int, provider: str) -> UpstreamError:
     message = facts.get("message")
     code, param, type_ = facts.get("code"), facts.get("param"), facts.get("type")
     text = message[:_MESSAGE_MAX] if isinstance(message, str) and message else f"{peer} answered with HTTP {status}."
-    if status in (401, 403):
-        text = _KEY.sub("***", text)
+    text = _KEY.sub("***", text)
     return UpstreamError(
         text,
         provider=provider,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from aigateway import _json, _sse
@@ -89,7 +90,7 @@ def _pieces(text: str, size: int) -> list[str]:
 
 
 def _reasoning(acc: Accumulator, item: Reasoning, size: int) -> list[StreamEvent]:
-    index, events = acc.start_item(Reasoning(encrypted=item.encrypted, id=item.id))
+    index, events = acc.start_item(msgspec.structs.replace(item, summary=(), content=()))
     kinds: tuple[tuple[type[SummaryText | ReasoningText], tuple[str, ...]], ...] = (
         (SummaryText, item.summary),
         (ReasoningText, item.content),

@@ -105,7 +105,8 @@ class _Stream:
         item, part = self.item_of(event), event["part"]
         key = "summary_index" if "summary_index" in event else "content_index"
         assert event[key] == len(item.parts[key]), f"{key} has a hole"
-        assert not (part.get("text") or part.get("refusal")), "a part is announced with text in it"
+        text = part.get("text") or part.get("refusal")
+        assert not text, "a part is announced with text in it"
         if part["type"] == "output_text":
             assert part["annotations"] == [] == part["logprobs"]
         opened = _Part(part["type"])

@@ -8,11 +8,25 @@ from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from aigateway import _json, _sse
 from aigateway._sse import SSEEvent
 from aigateway.canonical.accumulator import Accumulator
-from aigateway.canonical.events import ReasoningText, Started, StreamEvent, StreamPart, SummaryText, UsageReported
+from aigateway.canonical.events import (
+    Delta,
+    Finished,
+    ItemEnded,
+    ItemStarted,
+    PartEnded,
+    PartStarted,
+    ReasoningText,
+    Started,
+    StreamEvent,
+    StreamPart,
+    SummaryText,
+    UsageReported,
+)
 from aigateway.canonical.types import (
     Annotation,
     Item,
@@ -103,10 +117,46 @@ def plain_item(item: Item) -> Item:
 
 
 def plain(reply: Reply) -> Reply:
-    """A reply up to ids."""
+    """A reply up to ids, and to the tier that a resource must name."""
+    reply = msgspec.structs.replace(reply, service_tier="default") if reply.service_tier is UNSET else reply
     return msgspec.structs.replace(
         reply, id="", model="", created_at=0, items=tuple(map(plain_item, reply.items)), system_fingerprint=""
     )
+
+
+def alike(reply: Reply) -> Reply:
+    """A reply up to ids and seals: OpenAI seals the same reasoning anew in every event."""
+    reply = plain(reply)
+    return msgspec.structs.replace(reply, items=tuple(map(_sealed_alike, reply.items)))
+
+
+def _sealed_alike(item: Item) -> Item:
+    if isinstance(item, Reasoning) and item.encrypted is not UNSET:
+        return msgspec.structs.replace(item, encrypted="sealed")
+    return item
+
+
+def check_canonical(events: list[StreamEvent]) -> None:
+    """Raise AssertionError where events are against the grammar of a finished canonical stream, or do not add up."""
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Finished)
+    texts: dict[int, dict[int, str]] = {}
+    ended: set[int] = set()
+    for event in events[1:-1]:
+        assert getattr(event, "index", -1) not in ended, "an event for an item that has ended"
+        if isinstance(event, ItemStarted):
+            assert event.index == len(texts)
+            texts[event.index] = {}
+        elif isinstance(event, PartStarted):
+            assert event.part == len(texts[event.index])
+            texts[event.index][event.part] = ""
+        elif isinstance(event, Delta):
+            texts[event.index][event.part] = texts[event.index].get(event.part, "") + event.text
+        elif isinstance(event, PartEnded):
+            assert texts[event.index][event.part] == event.content.text
+        elif isinstance(event, ItemEnded):
+            ended.add(event.index)
+    assert ended == set(texts)
 
 
 @st.composite

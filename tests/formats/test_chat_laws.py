@@ -35,6 +35,7 @@ from aigateway.canonical.types import (
     Usage,
 )
 from aigateway.formats.chat.codec import ChatCodec
+from aigateway.formats.chat.wire import decode_reasoning
 from tests.formats.chat_streams import DONE, chunk, context, decode, decode_chunks, encode, events_of, sse
 
 CODEC = ChatCodec()
@@ -88,7 +89,10 @@ def replies(draw: st.DrawFn) -> Reply:
     """Replies that chat can hold: reasoning, message, calls, in this order, at least one of them."""
     items: list[Item] = []
     if draw(st.booleans()):
-        items.append(Reasoning(content=(draw(words),)))
+        text = draw(words)
+        signed = {"type": "reasoning.text", "text": text, "signature": draw(words), "index": 0}
+        sealed = {"type": "reasoning.encrypted", "data": draw(words), "id": draw(names), "index": 1}
+        items.append(decode_reasoning(text, draw(st.sampled_from([[], [signed], [sealed], [signed, sealed]]))))
     calls = draw(tool_calls())
     if draw(st.booleans()) or not (items or calls):
         items.append(Message(role="assistant", content=draw(answers)))

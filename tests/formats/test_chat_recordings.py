@@ -32,7 +32,7 @@ def told(exchange: dict[str, Any], cuts: range | tuple[int, ...] = ()) -> dict[s
     try:
         reply = decoded(exchange, cuts)
     except UpstreamError as error:
-        return {"error": error.message, "status": error.status, "code": error.code}
+        return {"error": error.message if error.status < 500 else "", "status": error.status, "code": error.code}
     return summary(reply)
 
 

@@ -61,6 +61,7 @@ CITED = {"type": "url_citation", "url_citation": {"url": "u", "title": "t", "sta
                 "content": [
                     {"type": "thinking", "thinking": [{"type": "text", "text": "R"}, {"type": "text", "text": "S"}]},
                     {"type": "thinking", "thinking": "T"},
+                    {"type": "thinking", "thinking": None},
                     {"type": "text", "text": "A"},
                     {"type": "reference", "reference_ids": [1]},
                     {"type": "text", "text": "B"},
@@ -199,8 +200,8 @@ def test_what_is_no_chat_completion_is_an_upstream_fault(body: dict[str, Any]) -
     ("body", "status", "message"),
     [
         ({"error": {"message": "Boom", "code": 429}}, 429, "Boom"),
-        ({"error": {"message": "Boom", "code": "odd"}}, 502, "Boom"),
-        ({"error": "Boom"}, 502, "Boom"),
+        ({"error": {"message": "Boom", "code": "odd"}}, 502, "."),
+        ({"error": "Boom"}, 502, "."),
         ({"choices": [{"message": {}, "error": {"message": "Boom", "code": 400}}]}, 400, "Boom"),
         (completion({"content": "half"}, "error"), 502, "broke off"),
         (completion({"content": "half"}, "insufficient_system_resource"), 502, "broke off"),
@@ -296,3 +297,8 @@ def test_a_refusal_and_audio_are_written() -> None:
     ]
     assert message["refusal"] == "no"
     assert message["audio"] == {"id": "a", "data": "AA", "transcript": "", "expires_at": 0}
+
+
+def test_the_codec_gives_a_state_machine_for_each_stream() -> None:
+    assert CODEC.stream_decoder() is not CODEC.stream_decoder()
+    assert CODEC.stream_encoder(context()) is not CODEC.stream_encoder(context())

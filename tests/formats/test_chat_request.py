@@ -511,6 +511,17 @@ def test_content_that_chat_cannot_hold_is_refused(item: Item, word: str) -> None
     assert caught.value.code == "unsupported_content"
 
 
+def test_messages_of_little_content_are_messages_still() -> None:
+    named = Message(role="assistant", content=(Text(text="A"),), name="Bot")
+    assert encode_items(
+        Message(role="user"), named, Message(role="user", content=(Refusal(text="no"), Text(text="b")))
+    )[0] == [
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": "A", "name": "Bot"},
+        {"role": "user", "content": [{"type": "text", "text": "no"}, {"type": "text", "text": "b"}]},
+    ]
+
+
 def test_items_of_chat_itself_pass() -> None:
     raw = {"role": "critic", "content": "x"}
     assert encode_items(Opaque(format="chat", raw=raw))[0] == [raw]

@@ -119,6 +119,10 @@ TOOL_STREAMS: dict[str, tuple[Chunks, list[tuple[str, str, str]]]] = {
         [calls(function("f", '{"x"', index=0, id="a")), calls(function(None, ":1}", index=0, id="other"))],
         TWO[:1],
     ),
+    "a new id before the arguments": (
+        [calls(function("f", "", index=0, id="a")), calls(function(None, '{"x":1}', index=0, id="other"))],
+        TWO[:1],
+    ),
     "one id for all": (
         [calls(function("f", '{"x":1}', index=0, id="a")), calls(function("g", '{"y":2}', index=1, id="a"))],
         [TWO[0], ("a", "g", '{"y":2}')],
@@ -352,6 +356,14 @@ def test_deltas_of_many_hosts_become_items(chunks: Chunks, items: tuple[Any, ...
     assert fold(events).id == "chatcmpl-1"
 
 
+def test_reasoning_details_alone_are_the_reasoning() -> None:
+    details = [{"type": "reasoning.summary", "summary": "a", "index": 0}, 1]
+    events = decode_chunks([chunk({"reasoning_details": details}), chunk({"content": "c"}, "stop"), DONE])
+    reasoning = fold(events).items[0]
+    assert isinstance(reasoning, Reasoning)
+    assert reasoning.content == ("a",)
+
+
 def test_reasoning_details_are_put_together_and_kept_raw() -> None:
     chunks: Chunks = [
         chunk({"reasoning": "a", "reasoning_details": [{"type": "reasoning.text", "text": "a", "index": 0}]}),
@@ -443,13 +455,13 @@ def test_a_stream_without_done_is_finished_by_its_finish_reason() -> None:
             "Too many",
             id="error with a status",
         ),
-        pytest.param([{"error": {"message": "Boom"}}], UpstreamError, 502, "Boom", id="error first"),
-        pytest.param([{"error": "Boom"}], UpstreamError, 502, "Boom", id="error as a string"),
+        pytest.param([{"error": {"message": "Boom"}}], UpstreamError, 502, "", id="error first"),
+        pytest.param([{"error": "Boom"}], UpstreamError, 502, "", id="error as a string"),
         pytest.param(
             [{**HEAD, "choices": [{"index": 0, "delta": {}, "error": {"message": "Boom"}}]}],
             UpstreamError,
             502,
-            "Boom",
+            "",
             id="error in the choice",
         ),
         pytest.param(
@@ -459,7 +471,7 @@ def test_a_stream_without_done_is_finished_by_its_finish_reason() -> None:
             [chunk({"content": "a"}, "length"), chunk({}, error={"message": "Boom"})],
             UpstreamError,
             502,
-            "Boom",
+            "",
             id="error after the finish",
         ),
     ],
@@ -560,6 +572,13 @@ def test_summaries_stand_for_reasoning_that_is_not_shown() -> None:
     ]
     assert chunks[0]["id"] == "chatcmpl-new"
     assert chunks[0]["created"] == 1700000001
+
+
+def test_of_summary_and_reasoning_only_one_is_sent() -> None:
+    item = Reasoning(summary=("short",), content=("long",))
+    chunks = encode(events_of(Reply(id="resp_1", model="m", created_at=0, items=(item,)), 10))
+    deltas = [out["choices"][0]["delta"] for out in chunks]
+    assert [delta["reasoning_content"] for delta in deltas if "reasoning_content" in delta] == ["short"]
 
 
 def test_annotations_of_a_second_text_point_into_the_whole_content() -> None:

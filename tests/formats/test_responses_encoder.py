@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,10 +38,10 @@ ERROR = UpstreamConnectionError("The connection to the upstream broke.", provide
 START = Started("up", "upstream-model", 1)
 
 
-def schema_of(event: dict[str, Any]) -> jsonschema.Draft202012Validator:
+def schema_of(event: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
     for name, schema in SCHEMA["$defs"].items():
         if name.endswith("StreamingEvent") and event["type"] in schema["properties"]["type"]["enum"]:
-            return jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]})
+            return jsonschema_rs.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]})
     raise KeyError(event["type"])
 
 

@@ -98,6 +98,8 @@ class Delivery:
             await self._send({"type": "http.response.body", "body": b"" if self._head_only else answer.body})
             return
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if not answer.ready:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": True})
         self._last_sent = asyncio.get_running_loop().time()
         self._arm(self._limits.keepalive)
         try:

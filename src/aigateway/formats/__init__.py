@@ -16,6 +16,7 @@ from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
 from aigateway.formats.chat.relay import ChatRelay
 from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
 from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
+from aigateway.formats.images.relay import ImagesRelay
 from aigateway.formats.protocol import TextCodec
 from aigateway.formats.relay import StreamRelay, error_object
 from aigateway.formats.responses.codec import ResponsesCodec
@@ -82,7 +83,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             request=ImagesRequest,
             reply=ImagesReply,
             event=ImagesEvent,
-            relay=StreamRelay,
+            relay=ImagesRelay,
             usage=responses_usage,
             done=False,
             done_on_error=False,

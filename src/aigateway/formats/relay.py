@@ -6,6 +6,7 @@ the gateway must know: whether the stream was finished, the usage, and what it t
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any, ClassVar
 
@@ -24,9 +25,13 @@ _STATUS_OF_CODE = {
     "invalid_request_error": 400,
     "content_policy_violation": 400,
 }
+_IDENTIFIER = re.compile(r"[a-z][a-z_]{1,40}")
 _HELD_MAX = 64 * 1024 * 1024
 _ERROR = b'"error"'
-_FRAME_END = re.compile(rb"\n\n|\r\n\r\n")
+_MODEL = b'"model"'
+_FRAME_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_BRACKET = re.compile(rb"[\[{]")
+_OBJECT = re.compile(rb"(?:\A|[\r\n])data:\s*(?={)")
 
 
 class StreamRelay:
@@ -49,7 +54,8 @@ class StreamRelay:
         self.saw_event = False
         self._hide_usage = hide_usage
         self._held = b""
-        self._rename: tuple[bytes, bytes] | None = None
+        self._wanted = _json.encode(model)
+        self._written_key = self._wanted_key = b""
 
     def feed(self, chunk: bytes) -> bytes:
         """What the caller gets now: the whole frames so far.
@@ -57,9 +63,8 @@ class StreamRelay:
         Raises UpstreamError where the first event is an error, so that it can be answered with its HTTP status.
         """
         data = self._held + chunk if self._held else chunk
-        cut = data.rfind(b"\n\n") + 2
-        if cut == 1 or b"\r" in data:
-            cut = max(cut if cut > 1 else 0, data.rfind(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0)
+        blank, crlf = data.rfind(b"\n\n"), data.rfind(b"\n\r\n") if b"\r" in data else -1
+        cut = max(blank + 2 if blank >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
         if not cut:
             if len(data) > _HELD_MAX:
                 raise UpstreamProtocolError("The upstream sent an event that is too large.")
@@ -83,8 +88,8 @@ class StreamRelay:
     def _frames(self, data: bytes) -> bytes:
         if not self.saw_event:
             self._first(data)
-        if self._rename is not None and self._rename[0] in data:
-            data = self._renamed(data, self._rename)
+        if _MODEL in data and not (self._wanted_key and data.count(_MODEL) == data.count(self._wanted_key)):
+            data = b"".join([self._renamed(frame) if _MODEL in frame else frame for frame in frames_in(data)])
         if _ERROR in data:
             data = self._before_failure(data)
         return self._tap(data)
@@ -96,72 +101,58 @@ class StreamRelay:
     def _before_failure(self, data: bytes) -> bytes:
         """These frames up to one that says that the upstream failed."""
         start = 0
-        for end in _FRAME_END.finditer(data):
-            frame = data[start : end.end()]
+        for frame in frames_in(data):
             if _ERROR in frame:
                 for event in events_in(frame):
                     self.failure = self.failure or self._failure_in(event.data)
                 if self.failure is not None:
                     return data[:start]
-            start = end.end()
+            start += len(frame)
         return data
 
     def _failure_in(self, data: bytes) -> GatewayError | None:
         """The error that an event tells of, whichever way its API puts it."""
-        try:
-            body = _json.decode(data)
-        except (_json.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        if not isinstance(body, dict):
+        body = object_in(data)
+        if body is None:
             return None
         kind, response = body.get("type"), body.get("response")
         if kind == "error" or (kind is None and body.get("error")):
-            return stream_error(body.get("error") or body)
+            return stream_error(body.get("error") or body | {"type": None})
         if kind == "response.failed" and isinstance(response, dict):
             return stream_error(response.get("error") or {"message": "The upstream gave up on the response."})
         return None
 
     def _first(self, data: bytes) -> None:
-        """Learn from the first event how the upstream writes the model's name."""
-        events = events_in(data)
+        """Look at the first event: whether it is one, and no error."""
+        events = [event for event in events_in(data) if event.data.strip()]
         if not events:
             return
         self.saw_event = True
-        if events[0].data == _sse.DONE:
-            return
-        try:
-            body = _json.decode(events[0].data)
-        except (_json.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise UpstreamProtocolError("The upstream's stream does not begin with a JSON event.") from error
+        body = object_in(events[0].data)
+        if body is None:
+            raise UpstreamProtocolError("The upstream's stream does not begin with a JSON object.")
         self._check_first(body)
-        span = _json.find_value(events[0].data, *self.path)
-        if span is None:
-            return
-        written, wanted = events[0].data[span[0] : span[1]], _json.encode(self.model)
-        if written != wanted:
-            self._rename = (written, wanted)
 
-    def _check_first(self, body: Any) -> None:
+    def _check_first(self, body: dict[str, Any]) -> None:
         """Raise where the first event is an error."""
+        if body.get("type") == "error" or (body.get("error") and "type" not in body):
+            raise stream_error(body.get("error") or body | {"type": None})
 
-    def _renamed(self, data: bytes, rename: tuple[bytes, bytes]) -> bytes:
-        frames = data.split(b"\n\n")
-        return b"\n\n".join([self._renamed_frame(frame, rename) for frame in frames])
-
-    def _renamed_frame(self, frame: bytes, rename: tuple[bytes, bytes]) -> bytes:
-        old, new = rename
-        if old not in frame:
+    def _renamed(self, frame: bytes) -> bytes:
+        """One frame with the model's name as the caller knows it; quick where it is written as it was before."""
+        at = frame.find(self._written_key) if self._written_key and len(self.path) == 1 else -1
+        if at >= 0 and frame.startswith(b"data: {") and not _BRACKET.search(frame, 7, at):
+            return frame[:at] + self._wanted_key + frame[at + len(self._written_key) :]
+        head = _OBJECT.search(frame)
+        span = None if head is None else _json.find_value(frame[head.end() :], *self.path)
+        if head is None or span is None:
             return frame
-        for name in (b'"model":', b'"model": '):
-            if frame.count(name + old) == 1 and frame.count(b'"model"') == 1:
-                return frame.replace(name + old, name + new)
-        start = frame.find(b"{")
-        if start < 0:
+        start, end = head.end() + span[0], head.end() + span[1]
+        if frame[start : start + 1] != b'"':
             return frame
-        span = _json.find_value(frame[start:], *self.path)
-        if span is None or frame[start + span[0] : start + span[1]] != old:
-            return frame
-        return frame[: start + span[0]] + new + frame[start + span[1] :]
+        key = frame[frame.rfind(_MODEL, 0, start) : start]
+        self._written_key, self._wanted_key = key + frame[start:end], key + self._wanted
+        return frame[:start] + self._wanted + frame[end:]
 
 
 class Terminal(msgspec.Struct, frozen=True):
@@ -180,19 +171,43 @@ def error_object(error: GatewayError) -> dict[str, Any]:
 
 
 def stream_error(raw: Any) -> UpstreamError:
-    """The error that an upstream put into its stream, with the HTTP status it would have had."""
+    """The error that an upstream put into its stream, with the HTTP status it would have had.
+
+    As with statuses, only what is the request's fault shows the upstream's own words.
+    """
     facts = raw if isinstance(raw, dict) else {"message": str(raw)}
     code = facts.get("code")
     status = code if isinstance(code, int) and 400 <= code <= 599 else _STATUS_OF_CODE.get(str(code), 502)
+    if status >= 500:
+        told = code if isinstance(code, str) and _IDENTIFIER.fullmatch(code) else None
+        return UpstreamError("The upstream reported an error in its stream.", code=told)
     kind = facts.get("type")
     return UpstreamError(
         str(facts.get("message") or "The upstream reported an error."),
-        status=502 if status >= 500 else status,
+        status=status,
         type=kind if isinstance(kind, str) else None,
         code=None if code is None else str(code),
         param=facts.get("param") if isinstance(facts.get("param"), str) else None,
         retryable=status not in (400, 413, 422),
     )
+
+
+def object_in(data: bytes) -> dict[str, Any] | None:
+    """The JSON object that an event holds; None where it holds something else."""
+    try:
+        body = _json.decode(data)
+    except (_json.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def frames_in(data: bytes) -> list[bytes]:
+    """Whole frames, each with the blank line that ends it; put together they are the same bytes."""
+    if b"\r" not in data:
+        *whole, rest = data.split(b"\n\n")
+        return [*(frame + b"\n\n" for frame in whole), rest] if rest else [frame + b"\n\n" for frame in whole]
+    ends = [0, *(match.end() for match in _FRAME_END.finditer(data)), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(ends) if start < end]
 
 
 def events_in(data: bytes) -> list[_sse.SSEEvent]:

@@ -74,9 +74,9 @@ class Chain:
         if not steps:
             return
         for step in steps:
-            found = await _run(step, call, key)
+            found = _principal(await _run(step, call, key))
             if found is not None and call.principal is None:
-                call.principal = found if isinstance(found, Principal) else Principal(str(found))
+                call.principal = found
         if call.principal is None:
             raise AuthenticationError(
                 "authentication failed: the API key is not valid."
@@ -116,7 +116,7 @@ class Chain:
                 if isinstance(result, EventLens):
                     following.append(result)
                 elif result is not None:
-                    following += [one if isinstance(one, EventLens) else type(event)(one) for one in _listed(result)]
+                    following += [_event(one, event) for one in _listed(result)]
             events = following
         return events
 
@@ -150,8 +150,30 @@ class Chain:
                 logger.exception("an on_complete hook failed on call %s", call.id)
 
 
+def _principal(found: Any) -> Principal | None:
+    """Who an authenticator found. Nothing but a Principal or the name of a tenant lets anybody in."""
+    if isinstance(found, Principal):
+        return found
+    if not found:
+        return None
+    if not isinstance(found, str):
+        logger.error("an authenticator gave %s, which is no Principal and no tenant", type(found).__name__)
+        raise ServerError("A hook of the gateway failed.", code="hook_failed")
+    return Principal(found)
+
+
 def _listed(result: Any) -> list[Any]:
     return list(result) if isinstance(result, list | tuple) else [result]
+
+
+def _event(given: Any, original: EventLens) -> EventLens:
+    """An event that a hook gave: a lens, or a raw object, which is named by its type where the original is."""
+    if isinstance(given, EventLens):
+        return given
+    if not isinstance(given, dict):
+        logger.error("an on_event hook gave %s, which is no event", type(given).__name__)
+        raise ServerError("A hook of the gateway failed.", code="hook_failed")
+    return type(original)(given, str(given.get("type", "")) if original.name else "")
 
 
 async def _run(step: Step, call: Call, *arguments: Any, default: Any = None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from urllib.parse import urlsplit
 
 from aigateway.canonical.quirks import Quirks
@@ -14,6 +14,7 @@ from aigateway.transport.protocol import HTTPRequest, Pool, Timeout, Transport
 
 DEFAULT_APIS = frozenset({"chat", "responses", "embeddings", "images"})
 USER_AGENT = "aigateway/0.1.0"
+_KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
 _OPERATIONS = ("/chat/completions", "/responses", "/embeddings", "/images/generations")
 
 
@@ -83,7 +84,7 @@ class Provider:
         headers.update(self._headers)
         headers.update(request.headers)
         try:
-            return await self._open_transport().send(
+            reply = await self._open_transport().send(
                 HTTPRequest(
                     method="POST",
                     url=self.base_url + request.path,
@@ -96,6 +97,7 @@ class Provider:
         except UpstreamError as error:
             error.provider = self.name
             raise
+        return reply if reply.status < 400 or key is None else _Refusal(reply, key)
 
     async def aclose(self) -> None:
         """Close the connections of its own pool."""
@@ -109,6 +111,26 @@ class Provider:
 
             self._transport = AiohttpTransport(self._pool)
         return self._transport
+
+
+class _Refusal:
+    """A refusal without the key that it may repeat: it is ours, and its reader is the caller."""
+
+    def __init__(self, reply: ProviderReply, key: str) -> None:
+        self.status = reply.status
+        self.headers = reply.headers
+        self._reply = reply
+        self._key = key.encode() if len(key) >= _KEY_MIN else None
+
+    async def read(self) -> bytes:
+        body = await self._reply.read()
+        return body if self._key is None else body.replace(self._key, b"***")
+
+    def stream(self) -> AsyncIterator[bytes]:
+        return self._reply.stream()
+
+    async def aclose(self) -> None:
+        await self._reply.aclose()
 
 
 def _catalog_row(name: str, type: str | None, base_url: str | None) -> CatalogRow | None:

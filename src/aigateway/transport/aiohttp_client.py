@@ -33,6 +33,7 @@ class AiohttpTransport:
         session = await self._open()
         limits = request.timeout
         url = URL(request.url, encoded=True)
+        started = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(_head_limit(limits)):
                 response = await session.request(
@@ -50,7 +51,7 @@ class AiohttpTransport:
             raise UpstreamTimeoutError(f"{request.peer} did not answer in time.") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _connection_error(error, request.peer) from error
-        return _Response(response, request)
+        return _Response(response, request, started)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -113,7 +114,7 @@ def _connection_error(error: Exception, peer: str) -> UpstreamError:
 class _Response:
     """An aiohttp response under an idle limit and a total limit, which run only while somebody waits for bytes."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: HTTPRequest) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, request: HTTPRequest, started: float) -> None:
         self.status = response.status
         self.headers: Sequence[tuple[str, str]] = [
             (name, value)
@@ -124,8 +125,7 @@ class _Response:
         self._peer = request.peer
         self._loop = asyncio.get_running_loop()
         self._idle = request.timeout.idle
-        now = self._loop.time()
-        self._deadline = None if request.timeout.total is None else now + request.timeout.total
+        self._deadline = None if request.timeout.total is None else started + request.timeout.total
         self._waiting_since: float | None = None
         self._timed_out = False
         self._timer: asyncio.TimerHandle | None = None

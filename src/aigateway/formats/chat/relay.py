@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from aigateway import _json, _sse
 from aigateway.errors import GatewayError
 from aigateway.formats.protocol import WireEvent
-from aigateway.formats.relay import StreamRelay, Terminal, error_object, events_in, stream_error
+from aigateway.formats.relay import StreamRelay, Terminal, error_object, events_in, frames_in, stream_error
 from aigateway.formats.usage import chat_usage
 
-_FINISH = Terminal((b'"finish_reason":"', b'"finish_reason": "', b"data: [DONE]", b"data:[DONE]"))
+_FINISH = Terminal((b'"finish_reason":"', b'"finish_reason": "', b"\ndata: [DONE]", b"\ndata:[DONE]"))
 _USAGE_OBJECTS = (b'"usage":{', b'"usage": {')
 
 
@@ -23,24 +23,24 @@ class ChatRelay(StreamRelay):
         """One error object."""
         return [WireEvent("", {"error": error_object(error)})]
 
-    def _check_first(self, body: Any) -> None:
-        if isinstance(body, dict) and body.get("error") and not body.get("choices"):
+    def _check_first(self, body: dict[str, Any]) -> None:
+        if body.get("error") and not body.get("choices"):
             raise stream_error(body["error"])
 
     def _tap(self, data: bytes) -> bytes:
         if not self.finished:
-            self.finished = _FINISH.within(data)
+            self.finished = _FINISH.within(b"\n" + data)
         if any(mark in data for mark in _USAGE_OBJECTS):
             return self._usage_frames(data)
         return data
 
     def _usage_frames(self, data: bytes) -> bytes:
         shown: list[bytes] = []
-        for frame in data.split(b"\n\n"):
+        for frame in frames_in(data):
             if any(mark in frame for mark in _USAGE_OBJECTS) and self._told_usage_only(frame) and self._hide_usage:
                 continue
             shown.append(frame)
-        return b"\n\n".join(shown)
+        return b"".join(shown)
 
     def _told_usage_only(self, frame: bytes) -> bool:
         only = False

@@ -58,6 +58,8 @@ class ChatStreamDecoder:
         self._holder: _Holder | None = None
         self._part = 0
         self._kind: _Kind | None = None
+        # Whether reasoning came as a text; the texts of reasoning_details then only repeat it.
+        self._thinks_aloud = False
         self._details: dict[tuple[int | None, str | None], dict[str, Any]] = {}
         self._audio: dict[str, Any] = {}
 
@@ -135,10 +137,12 @@ class ChatStreamDecoder:
 
     def _thoughts(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
         text = reasoning_text(delta)
+        self._thinks_aloud = self._thinks_aloud or bool(text)
         if delta.get("reasoning_details"):
             details = reasoning_details(delta)
-            text = text or details_text(details)
             self._merge(details, events)
+            if not self._thinks_aloud:
+                text = details_text(details)
         if text:
             self._write(ReasoningText, text, (), events)
 

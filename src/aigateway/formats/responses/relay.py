@@ -9,8 +9,9 @@ import msgspec
 from aigateway import _json
 from aigateway.errors import GatewayError
 from aigateway.formats.protocol import WireEvent
-from aigateway.formats.relay import StreamRelay, Terminal, events_in, stream_error
+from aigateway.formats.relay import StreamRelay, Terminal, events_in, object_in
 from aigateway.formats.responses.encoder import failure_events
+from aigateway.formats.responses.resource import empty_resource
 from aigateway.formats.usage import responses_usage
 
 _TERMINAL = Terminal((b"response.completed", b"response.incomplete", b"response.failed"))
@@ -36,19 +37,24 @@ class ResponsesRelay(StreamRelay):
 
     def fail(self, error: GatewayError) -> list[WireEvent]:
         """An `error` event and `response.failed`, numbered on from the last event that went out."""
-        snapshot = None if self._snapshot is None else {**self._snapshot, "model": self.model}
-        return failure_events(error, response=snapshot, sequence_number=self._last_number() + 1)
+        snapshot = empty_resource() if self._snapshot is None else self._snapshot
+        return failure_events(error, response=snapshot | {"model": self.model}, sequence_number=self._last_number() + 1)
 
-    def _check_first(self, body: Any) -> None:
-        if not isinstance(body, dict):
-            return
-        if body.get("type") == "error" or (body.get("error") and "type" not in body):
-            raise stream_error(body.get("error") or body)
+    def _check_first(self, body: dict[str, Any]) -> None:
+        super()._check_first(body)
         if isinstance(body.get("response"), dict):
             self._snapshot = body["response"]
 
+    def _failure_in(self, data: bytes) -> GatewayError | None:
+        failure = super()._failure_in(data)
+        body = object_in(data) if failure is not None else None
+        if body is not None and isinstance(body.get("response"), dict):
+            self._snapshot = body["response"]
+        return failure
+
     def _tap(self, data: bytes) -> bytes:
-        self._last = data
+        if b'"sequence_number"' in data:
+            self._last = data
         if not self.finished and _TERMINAL.within(data):
             for event in events_in(data):
                 self._note_terminal(event.data)
@@ -70,7 +76,9 @@ class ResponsesRelay(StreamRelay):
     def _last_number(self) -> int:
         for event in reversed(events_in(self._last)):
             try:
-                return _SEQUENCE.decode(event.data).sequence_number
-            except msgspec.DecodeError:
+                number = _SEQUENCE.decode(event.data).sequence_number
+            except (msgspec.DecodeError, RecursionError):
                 continue
+            if number >= 0:
+                return number
         return -1

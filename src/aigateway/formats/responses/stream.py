@@ -155,7 +155,7 @@ class ResponsesStreamDecoder:
         """response.failed, response.cancelled."""
         response = data.get("response")
         error = response.get("error") if isinstance(response, dict) else None
-        return self._fail(stream_error(error or {"message": "The upstream gave up on the response."}))
+        return self._fail(stream_error(error or {}))
 
     def read_end(self, data: dict[str, Any]) -> list[StreamEvent]:
         """response.completed, response.incomplete: what was never announced is made up for, and all is closed."""

@@ -1,0 +1,118 @@
+"""From a configuration to a gateway; where it names no provider, those that the environment has a key for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from aigateway.app.asgi import Gateway
+from aigateway.call import Call, Target
+from aigateway.config import LOCAL, Config, ConfigError, ModelConfig, ProviderConfig
+from aigateway.hooks.api_keys import APIKeyAuthenticator
+from aigateway.models import Models, Resolver
+from aigateway.providers.catalog import CATALOG, CatalogRow
+from aigateway.providers.protocol import ProviderLike
+from aigateway.providers.provider import Provider
+
+_FIRST: Final = ("openai", "anthropic", "gemini")
+"""Of several vendors that the environment has a key for, these come before the others."""
+
+
+def build(config: Config, environ: Mapping[str, str] | None = None) -> Gateway:
+    """The gateway that a configuration describes. Opens nothing. Raises ConfigError for a bad URL in the environment.
+
+    Without `providers` they are those that the environment has a key for, or else the local model, named `local`.
+    Without `models` the first provider gets every name, and `provider/model` goes to that provider as `model`.
+    """
+    environ = os.environ if environ is None else environ
+    hooks = [*([APIKeyAuthenticator(config.auth.keys)] if config.auth is not None else []), *config.hooks]
+    described = config.providers or found_in(environ)
+    if not described and not config.models:
+        local = _provider(LOCAL, ProviderConfig(type=LOCAL), environ)
+        return Gateway(models={LOCAL: local}, hooks=hooks, limits=config.limits, cors=config.cors)
+    providers = {name: _provider(name, provider, environ) for name, provider in described.items()}
+    if config.models:
+        models = _models(config.models, providers)
+        return Gateway(models=models, hooks=hooks, limits=config.limits, cors=config.cors)
+    return Gateway(
+        providers=providers.values(),
+        resolver=by_prefix(providers),
+        hooks=hooks,
+        limits=config.limits,
+        cors=config.cors,
+    )
+
+
+def found_in(environ: Mapping[str, str]) -> dict[str, ProviderConfig]:
+    """The vendors of the catalog that the environment has a key (or a base URL) for, by name."""
+    rows = sorted(CATALOG.values(), key=lambda row: _FIRST.index(row.name) if row.name in _FIRST else len(_FIRST))
+    return {row.name: ProviderConfig(type=row.name) for row in rows if variables_of(row, environ)}
+
+
+def variables_of(row: CatalogRow, environ: Mapping[str, str]) -> list[str]:
+    """The environment variables that make a vendor known; empty if it is not, or nobody can say where it is."""
+    given = [name for name in (row.base_url_env, row.api_key_env) if name is not None and environ.get(name)]
+    return given if row.base_url is not None or row.base_url_env in given else []
+
+
+def by_prefix(providers: Mapping[str, ProviderLike]) -> Resolver:
+    """A resolver for names like `openai/gpt-4o`: the provider before the slash gets the rest as its model."""
+
+    def resolve(call: Call) -> Target | None:
+        name, _, model = call.model.partition("/")
+        provider = providers.get(name) if model else None
+        return None if provider is None else Target(provider, model=model)
+
+    return resolve
+
+
+def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> ProviderLike:
+    if config.type == LOCAL:
+        # llama.cpp's client costs as much to import as the rest: only who serves the local model pays for it
+        from aigateway.local.llama import LocalModel  # noqa: PLC0415
+
+        return LocalModel(name, path=None if config.path is None else Path(config.path))
+    base_url, api_key = config.base_url, config.api_key
+    row = CATALOG.get(config.type or "")
+    if row is not None and base_url is None and api_key is None:
+        base_url = environ.get(row.base_url_env or "") or None
+        api_key = environ.get(row.api_key_env or "") or None
+    try:
+        provider = Provider(
+            name,
+            base_url,
+            api_key,
+            type=config.type,
+            apis=config.apis,
+            timeout=config.timeout,
+            headers=config.headers,
+            base_path=config.base_path,
+            pool=config.pool,
+        )
+    except ValueError as error:
+        place = row.base_url_env if row is not None and config.base_url is None else f"providers.{name}"
+        words = str(error).partition(", not ")[0]  # a URL may hold a secret
+        raise ConfigError([f"environment: {place}: {words.removeprefix('base_url ')}"]) from error
+    if config.quirks:
+        provider.quirks = msgspec.structs.replace(provider.quirks, **config.quirks)
+    return provider
+
+
+def _models(configs: Mapping[str, ModelConfig], providers: Mapping[str, ProviderLike]) -> Models:
+    models = Models()
+    for name, config in configs.items():
+        targets = [Target(providers[one.provider], one.model, one.prefer) for one in config.targets]
+        models.register(
+            name,
+            targets or [Target(providers[config.provider or ""])],
+            model=config.model,
+            prefer=config.prefer,
+            owned_by=config.owned_by,
+            created=config.created,
+            tenants=config.tenants,
+        )
+    return models

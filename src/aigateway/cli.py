@@ -1,0 +1,139 @@
+"""The command line: `aigateway serve` and `aigateway check`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from aigateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from aigateway.app.asgi import Gateway
+    from aigateway.config import Config, Source
+    from aigateway.serving import Address
+
+_CONFIG = click.option(
+    "--config",
+    "file",
+    metavar="FILE",
+    help="The configuration. [default: ./gateway.yaml if it is there, else what the environment has keys for, "
+    "else a small model in this process]",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="aigateway", message="%(prog)s %(version)s")
+def main() -> None:
+    """A gateway to language models."""
+
+
+@main.command()
+@_CONFIG
+def check(file: str | None) -> None:
+    """Validate a configuration: exit with 0, or with 1 and every mistake with its place."""
+    source, config, gateway = _load(file)
+    print(f"ok: {_summary(source, config, gateway)}")
+
+
+@main.command()
+@_CONFIG
+@click.option("--host", help="The address to listen at. [default: the config's, else 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 = any free one. [default: the config's, else 8080]")
+@click.option("--workers", type=click.IntRange(1), help="How many processes. [default: the config's, else 1]")
+@click.option("--no-auth", is_flag=True, help="Let other machines call without any authentication.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What is logged to stderr.",
+)
+def serve(
+    *, file: str | None, host: str | None, port: int | None, workers: int | None, no_auth: bool, log_level: str
+) -> None:
+    """Serve until SIGINT or SIGTERM; `ready: URL` is printed once it answers.
+
+    Running requests then have 30 seconds to finish; a second signal cuts them at once.
+    """
+    # uvicorn and multiprocessing are for who serves: --help and check are quick without them
+    from aigateway import serving, workers as processes  # noqa: PLC0415
+
+    serving.configure_logging(log_level)
+    source, config, gateway = _load(file)
+    logging.getLogger("aigateway").info("%s", _summary(source, config, gateway))
+    server = config.server
+    count = server.workers if workers is None else workers
+    try:
+        address = serving.Address(server.host if host is None else host, server.port if port is None else port)
+        _refuse_strangers(address, gateway, no_auth=no_auth)
+        sock = address.bind()
+        url = address.url(sock)
+
+        def announce() -> None:
+            print(f"ready: {url}", flush=True)
+
+        if count == 1:
+            serving.serve_here(gateway, address, sock, announce)
+            return
+        job = processes.Job(source=source, host=address.host, port=address.port, log_level=log_level)
+        processes.Supervisor(job, sock, count, announce).run()
+    except serving.ServeError as error:
+        _fail([str(error)])
+    except GatewayError as error:
+        _fail([error.message])
+
+
+def _load(file: str | None) -> tuple[Source | None, Config, Gateway]:
+    """The configuration and its gateway; ends the program with every mistake on stderr."""
+    from aigateway import assembly, config  # noqa: PLC0415 - YAML and the catalog are not needed for --help
+
+    try:
+        source = config.find(file)
+        _make_importable(source)
+        parsed = config.Config() if source is None else config.parse(source)
+        return source, parsed, assembly.build(parsed)
+    except config.ConfigError as error:
+        _fail(error.errors)
+
+
+def _make_importable(source: Source | None) -> None:
+    """Hooks stand in the folder where the program is started, or beside the configuration."""
+    folders = [Path.cwd(), *([Path(source.name).absolute().parent] if source is not None else [])]
+    sys.path[:0] = [str(folder) for folder in folders if str(folder) not in sys.path]
+
+
+def _refuse_strangers(address: Address, gateway: Gateway, *, no_auth: bool) -> None:
+    if address.is_loopback or gateway.authenticates:
+        return
+    if not no_auth:
+        _fail(
+            [
+                f"refusing to serve at {address.host}: other machines can reach it, and no authentication is configured. "
+                "Add `auth: {keys: {...}}` to the config or a hook that authenticates, listen at 127.0.0.1, or say --no-auth."
+            ],
+            code=2,
+        )
+    click.echo(f"warning: anybody who can reach {address.host} may use this gateway and its keys (--no-auth)", err=True)
+
+
+def _summary(source: Source | None, config: Config, gateway: Gateway) -> str:
+    """What a configuration amounts to, on one line."""
+    providers = config.providers or [provider.name for provider in gateway.providers()]
+    models = config.models or [model.name for model in gateway.models.list()] or ["*"]
+    facts = [
+        f"providers {', '.join(providers)}",
+        f"models {', '.join(models)}",
+        f"authentication {'on' if gateway.authenticates else 'off'}",
+        f"{len(config.hooks)} {'hook' if len(config.hooks) == 1 else 'hooks'}",
+    ]
+    return f"{source.name if source is not None else 'no configuration file'}: {'; '.join(facts)}"
+
+
+def _fail(errors: list[str], *, code: int = 1) -> NoReturn:
+    for error in errors:
+        click.echo(error, err=True)
+    sys.exit(code)

@@ -1,0 +1,350 @@
+"""The configuration: what may stand in it, and everything that can be wrong with it.
+
+`parse` gives a `Config` that `assembly.build` can make a gateway of, or raises a ConfigError with all mistakes and the
+place of each. Reference: docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from aigateway._yaml import Document, meant
+from aigateway.app.cors import CORS
+from aigateway.canonical.quirks import Quirks
+from aigateway.hooks.import_path import HookImportError, load_hook
+from aigateway.intake import Limits
+from aigateway.models import CREATED
+from aigateway.providers.catalog import CATALOG
+from aigateway.providers.provider import DEFAULT_APIS, join_base
+from aigateway.transport.protocol import Pool, Timeout
+
+DEFAULT_FILE: Final = "gateway.yaml"
+LOCAL: Final = "local"
+"""The provider type of the model in this process."""
+
+_LOCAL_APIS: Final = frozenset({"chat", "embeddings"})
+_APIS: Final = frozenset({"messages", "generate_content", "converse"}).union(*(row.apis for row in CATALOG.values()))
+_TYPES: Final = (*CATALOG, LOCAL)
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HIDDEN: Final = frozenset({("auth",), ("auth", "keys")})
+
+
+class ConfigError(Exception):
+    """A configuration with mistakes. errors: one line for each, `file:line: dotted.key: what is wrong`."""
+
+    def __init__(self, errors: Iterable[str]) -> None:
+        self.errors = list(errors)
+        super().__init__("\n".join(self.errors))
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A configuration's text, and the name of its file as the user wrote it."""
+
+    name: str
+    text: str
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to listen, and with how many processes."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    workers: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider. type: a row of the catalog, `local`, or None for a host that nobody knows."""
+
+    type: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    apis: tuple[str, ...] | None = None
+    timeout: Timeout = Timeout()
+    headers: dict[str, str] = {}
+    base_path: str | None = None
+    pool: Pool = Pool()
+    quirks: dict[str, str | bool] = {}
+    path: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ProviderConfig(type={self.type!r}, base_url={self.base_url!r})"  # no key, no headers
+
+    @property
+    def speaks(self) -> frozenset[str]:
+        """The APIs that it will be asked in."""
+        if self.type == LOCAL:
+            return _LOCAL_APIS
+        if self.apis is not None:
+            return frozenset(self.apis)
+        return CATALOG[self.type].apis if self.type in CATALOG else DEFAULT_APIS
+
+
+class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the targets of a model."""
+
+    provider: str
+    model: str | None = None
+    prefer: str | None = None
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A model name: one provider, or several targets in order. model and prefer hold for targets that say none."""
+
+    provider: str | None = None
+    model: str | None = None
+    prefer: str | None = None
+    targets: tuple[TargetConfig, ...] = ()
+    owned_by: str = "aigateway"
+    tenants: tuple[str, ...] | None = None
+    created: Annotated[int, msgspec.Meta(ge=0)] = CREATED
+
+
+class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may call. keys: client key -> tenant."""
+
+    keys: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"AuthConfig({len(self.keys)} keys)"
+
+
+class _Written(msgspec.Struct, frozen=True, kw_only=True):
+    """The file as it is written."""
+
+    server: ServerConfig = ServerConfig()
+    providers: dict[str, ProviderConfig] = {}
+    models: dict[str, str | ModelConfig] = {}
+    auth: AuthConfig | None = None
+    hooks: tuple[str | dict[str, dict[str, Any]], ...] = ()
+    cors: CORS | None = None
+    limits: Limits = Limits()
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration without mistakes; `Config()` is that of nobody's file. hooks: ready objects, in order."""
+
+    server: ServerConfig = ServerConfig()
+    providers: dict[str, ProviderConfig] = {}
+    models: dict[str, ModelConfig] = {}
+    auth: AuthConfig | None = None
+    hooks: tuple[object, ...] = ()
+    cors: CORS | None = None
+    limits: Limits = Limits()
+
+
+def find(path: str | None) -> Source | None:
+    """The file at a path; without one `./gateway.yaml`, or None if it is not there. Raises ConfigError."""
+    if path is None and not Path(DEFAULT_FILE).exists():
+        return None
+    name = path or DEFAULT_FILE
+    try:
+        return Source(name, Path(name).read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{name}: not a text in UTF-8"]) from error
+    except OSError as error:
+        raise ConfigError([f"{name}: cannot be read: {error.strerror or type(error).__name__}"]) from error
+
+
+def parse(source: Source, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration of a text. Hooks are imported and made. Raises ConfigError with every mistake in it."""
+    document = Document(source.name, source.text, os.environ if environ is None else environ, hidden=_HIDDEN)
+    written = document.read(_Written)
+    if written is None:
+        raise ConfigError(document.errors)
+    folder = Path(source.name).parent
+    config = Config(
+        server=written.server,
+        providers={name: _provider(document, name, one, folder) for name, one in written.providers.items()},
+        models={name: _short(model) for name, model in written.models.items()},
+        auth=written.auth,
+        hooks=_hooks(document, written.hooks),
+        cors=written.cors,
+        limits=written.limits,
+    )
+    for name, model in config.models.items():
+        _check_model(document, name, model, config.providers)
+    _check_auth(document, config.auth)
+    _check_amounts(document, ("limits",), config.limits)
+    if config.server.host.strip() == "":
+        document.error(("server", "host"), "must not be empty; for every interface write 0.0.0.0")
+    if document.errors:
+        raise ConfigError(document.errors)
+    return config
+
+
+def _short(model: str | ModelConfig) -> ModelConfig:
+    return ModelConfig(provider=model) if isinstance(model, str) else model
+
+
+# providers
+
+
+def _provider(document: Document, name: str, provider: ProviderConfig, folder: Path) -> ProviderConfig:
+    """The provider with its type filled in; mistakes are reported."""
+    place = ("providers", name)
+    if not name or "/" in name:
+        document.error(place, "a provider's name must not be empty, nor have a slash in it")
+    kind = provider.type or (name if name in _TYPES else None)
+    if kind is not None and kind not in _TYPES:
+        document.error((*place, "type"), f"unknown provider type {document.quoted(kind)}{meant(kind, _TYPES)}")
+        return provider
+    if kind == LOCAL:
+        return _local(document, place, provider, folder)
+    if provider.path is not None:
+        document.error((*place, "path"), "only a provider of type local has one")
+    _check_url(document, place, kind, provider)
+    _check_apis(document, (*place, "apis"), provider.apis)
+    _check_key(document, (*place, "api_key"), provider.api_key or "")
+    for header, value in provider.headers.items():
+        if not _TOKEN.fullmatch(header):
+            document.error((*place, "headers", header), "not the name of an HTTP header")
+        _check_key(document, (*place, "headers", header), value)
+    _check_quirks(document, (*place, "quirks"), provider.quirks)
+    _check_amounts(document, (*place, "timeout"), provider.timeout)
+    _check_amounts(document, (*place, "pool"), provider.pool)
+    return msgspec.structs.replace(provider, type=kind)
+
+
+def _local(document: Document, place: tuple[str, ...], provider: ProviderConfig, folder: Path) -> ProviderConfig:
+    for key in msgspec.structs.asdict(provider):
+        if key not in ("type", "path") and document.given(*place, key):
+            document.error((*place, key), "a provider of type local has no such setting: the model is in this process")
+    if provider.path is None:
+        return msgspec.structs.replace(provider, type=LOCAL)
+    path = folder / Path(provider.path).expanduser()
+    if not path.is_file():
+        document.error((*place, "path"), "there is no such file")
+    return msgspec.structs.replace(provider, type=LOCAL, path=str(path))
+
+
+def _check_url(document: Document, place: tuple[str, ...], kind: str | None, provider: ProviderConfig) -> None:
+    url = provider.base_url or (CATALOG[kind].base_url if kind is not None else None)
+    if url is None:
+        if document.sound(*place, "base_url"):
+            known = f"the catalog knows none for {kind}" if kind else "or a type of the provider catalog"
+            document.error(place, f"needs a base_url ({known})")
+        return
+    try:
+        join_base(url, provider.base_path)
+    except ValueError as error:
+        words = str(error).partition(", not ")[0]  # the URL itself may hold a secret
+        document.error((*place, "base_url"), words.removeprefix("base_url "))
+
+
+def _check_apis(document: Document, place: tuple[str, ...], apis: tuple[str, ...] | None) -> None:
+    if apis is None:
+        return
+    if not apis and document.sound(*place):
+        document.error(place, "name at least one API, or leave it out")
+    for path, api in zip(document.places(*place), apis, strict=True):
+        if api not in _APIS:
+            document.error(path, f"unknown API {document.quoted(api)}{meant(api, _APIS)}")
+
+
+def _check_key(document: Document, place: tuple[str | int, ...], value: str) -> None:
+    """What goes into a header must be fit for one; a key read from a file often ends in a line break."""
+    if value != value.strip() or not value.isprintable():
+        document.error(place, "must not begin or end with a space, nor have a line break or control character in it")
+    elif not value.isascii():
+        document.error(place, "must be ASCII, as HTTP headers are")
+
+
+def _check_quirks(document: Document, place: tuple[str, ...], quirks: Mapping[str, str | bool]) -> None:
+    defaults = msgspec.structs.asdict(Quirks())
+    for name, value in quirks.items():
+        if name not in defaults:
+            document.unknown_key((*place, name), defaults)
+        elif type(value) is not type(defaults[name]):
+            wanted, got = ("true or false", "a string") if isinstance(value, str) else ("a string", "true or false")
+            document.error((*place, name), f"expected {wanted}, got {got}")
+
+
+def _check_amounts(document: Document, place: tuple[str, ...], amounts: Timeout | Pool | Limits) -> None:
+    for name, value in msgspec.structs.asdict(amounts).items():
+        if value is not None and not 0 < value < math.inf:
+            document.error((*place, name), "must be more than 0")
+
+
+# models and keys
+
+
+def _check_model(document: Document, name: str, model: ModelConfig, providers: Mapping[str, ProviderConfig]) -> None:
+    place = ("models", name)
+    if not name:
+        document.error(place, "a model needs a name")
+    if model.provider is None and not model.targets:
+        if document.sound(*place, "provider") and not document.given(*place, "targets"):
+            document.error(place, "needs a provider, or a list of targets")
+        elif document.given(*place, "targets") and not document.places(*place, "targets"):
+            document.error((*place, "targets"), "needs at least one target")
+    if model.provider is not None and model.targets:
+        document.error((*place, "provider"), "give one provider or a list of targets, not both")
+    if model.model == "":
+        document.error((*place, "model"), "must not be empty; leave it out to send the name that was asked for")
+    targets = zip(document.places(*place, "targets"), model.targets, strict=True) if model.targets else ()
+    for path, target in targets:
+        _check_target(document, path, target.provider, target.prefer or model.prefer, providers)
+    if model.provider is not None and not model.targets:
+        _check_target(document, place, model.provider, model.prefer, providers)
+
+
+def _check_target(
+    document: Document,
+    place: tuple[str | int, ...],
+    name: str,
+    prefer: str | None,
+    providers: Mapping[str, ProviderConfig],
+) -> None:
+    provider = providers.get(name)
+    if provider is None:
+        if document.sound("providers") and document.sound("providers", name):
+            at = (*place, "provider") if document.given(*place, "provider") else place
+            document.error(at, f"unknown provider {document.quoted(name)}{meant(name, providers)}")
+        return
+    speaks = provider.speaks
+    if prefer is not None and prefer not in speaks and document.sound("providers", name, "type"):
+        at = (*place, "prefer") if document.given(*place, "prefer") else place
+        words = f"provider {document.quoted(name)} does not speak {document.quoted(prefer)}"
+        document.error(at, f"{words}; it speaks {', '.join(sorted(speaks))}")
+
+
+def _check_auth(document: Document, auth: AuthConfig | None) -> None:
+    if not document.given("auth"):
+        return
+    if auth is None or not auth.keys:
+        if document.sound("auth", "keys") and document.sound("auth"):
+            document.error(
+                ("auth", "keys"), "name at least one key; without the section `auth` nobody is asked for one"
+            )
+        return
+    for number, (key, tenant) in enumerate(auth.keys.items()):
+        place = ("auth", "keys", number)
+        if not key:
+            document.error(place, "a key must not be empty")
+        _check_key(document, place, key)
+        if not tenant:
+            document.error(place, "a tenant must not be empty")
+
+
+# hooks
+
+
+def _hooks(document: Document, entries: Iterable[str | dict[str, dict[str, Any]]]) -> tuple[object, ...]:
+    hooks: list[object] = []
+    for place, entry in zip(document.places("hooks"), entries, strict=True):
+        if isinstance(entry, dict) and len(entry) != 1:
+            document.error(place, "expected one import path with its arguments behind it")
+            continue
+        path, arguments = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+        try:
+            hooks.append(load_hook(path, arguments))
+        except HookImportError as error:
+            document.error(place, document.masked(str(error)))
+    return tuple(hooks)

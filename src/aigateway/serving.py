@@ -1,0 +1,274 @@
+"""One process that serves a gateway over HTTP until it is told to stop: uvicorn, with an end of our own.
+
+listening socket -> model opened -> answers (announced) -> asked to finish -> requests finish, or are cut -> closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final
+
+import uvicorn
+
+from aigateway import logs
+from aigateway.app.asgi import Gateway
+from aigateway.app.protocol import HeadFirstProtocol
+
+GRACE: Final = 30.0
+"""Seconds that running requests have to finish once a stop was asked for."""
+
+_CUT: Final = 2.0  # seconds that a request has to end once its connection was cut
+_CLOSE: Final = 10.0  # seconds that closing the gateway may take
+_SAME: Final = 0.5  # seconds in which a second SIGTERM is the first, sent to the process and to its group
+_BACKLOG: Final = 2048
+_KEEP_ALIVE: Final = 75  # seconds; longer than HTTP clients keep an idle connection, so that they close it, not we
+
+logger = logging.getLogger("aigateway.serving")
+
+
+class ServeError(Exception):
+    """The gateway cannot be served; the message says why and what to do."""
+
+
+class Address:
+    """Where to listen, resolved. Raises ServeError for a host that nobody knows."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except (OSError, UnicodeError) as error:
+            raise ServeError(f"the host '{host}' cannot be resolved; an address of this machine is wanted") from error
+        # `localhost` is both 127.0.0.1 and ::1: every client tries the first
+        self.family, _, _, _, self.sockaddr = min(found, key=lambda one: one[0] != socket.AF_INET)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return ipaddress.ip_address(str(self.sockaddr[0]).partition("%")[0]).is_loopback
+
+    def bind(self) -> socket.socket:
+        """A socket that has the port to itself, and does not listen yet. Raises ServeError."""
+        sock = socket.socket(self.family)
+        try:
+            if sys.platform != "win32":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(self.sockaddr)
+        except OSError as error:
+            sock.close()
+            raise self._refusal(error) from error
+        return sock
+
+    def listen(self, sock: socket.socket) -> None:
+        """Let callers come. Raises ServeError: another process may have been faster."""
+        try:
+            sock.listen(_BACKLOG)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def url(self, sock: socket.socket) -> str:
+        """`http://127.0.0.1:8080`, with the port that the socket really has."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{sock.getsockname()[1]}"
+
+    def _refusal(self, error: OSError) -> ServeError:
+        where = f"port {self.port} on {self.host}"
+        if error.errno == errno.EADDRINUSE:
+            return ServeError(f"{where} is taken: stop what listens there, or choose another with --port")
+        if error.errno == errno.EACCES:
+            return ServeError(f"{where} is not for this user: choose one from 1024 on with --port")
+        if error.errno == errno.EADDRNOTAVAIL:
+            return ServeError(f"{self.host} is not an address of this machine: choose another with --host")
+        return ServeError(f"cannot listen at {where}: {error.strerror or type(error).__name__}")
+
+
+class Stop:
+    """The end, which goes one way: asked for (`finishing`), then out of patience (`cut`)."""
+
+    def __init__(self) -> None:
+        self.finishing = asyncio.Event()
+        self.cut = asyncio.Event()
+
+    def finish(self) -> None:
+        """Take no more requests; let the running ones finish."""
+        self.finishing.set()
+
+    def cut_off(self) -> None:
+        """Do not wait any longer."""
+        self.finishing.set()
+        self.cut.set()
+
+
+class Signals:
+    """What SIGINT and SIGTERM mean: `first` at the first of them, `again` at every further one."""
+
+    def __init__(self, first: Callable[[], object], again: Callable[[], object]) -> None:
+        self._first, self._again = first, again
+        self._heard: float | None = None
+
+    def _hear(self, signum: int, _: object) -> None:
+        now = time.monotonic()
+        if self._heard is None:
+            self._heard = now
+            self._first()
+        elif signum != signal.SIGTERM or now - self._heard > _SAME:
+            self._again()
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Listen to them. Main thread only."""
+        usual = {signum: signal.signal(signum, self._hear) for signum in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for signum, handler in usual.items():
+                signal.signal(signum, handler)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with signals left to us and an end that keeps its promises."""
+
+    def __init__(self, gateway: Gateway, stop: Stop, announce: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                gateway,
+                interface="asgi3",
+                http=HeadFirstProtocol,
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE,
+            )
+        )
+        self._stop = stop
+        self._announce = announce
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: uvicorn would raise the signal once more at the end, and the process would not end with 0."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting; wait for what runs, within limits; close the gateway."""
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if not await self._drained(GRACE, self._stop.cut):
+            await self._cut()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE):
+                await self.lifespan.shutdown()
+
+    async def _cut(self) -> None:
+        logger.warning("cutting %d requests that did not finish", len(self.server_state.tasks))
+        for connection in list(self.server_state.connections):
+            connection.transport.close()
+        if await self._drained(_CUT):
+            return
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await self._drained(_CUT)
+
+    async def _drained(self, seconds: float, cut: asyncio.Event | None = None) -> bool:
+        """Whether all requests were answered, and their connections closed, in this time."""
+        state, deadline = self.server_state, time.monotonic() + seconds
+        while state.connections or state.tasks:
+            if time.monotonic() > deadline or (cut is not None and cut.is_set()):
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
+
+async def serve(
+    gateway: Gateway, address: Address, sock: socket.socket, stop: Stop, announce: Callable[[], None]
+) -> None:
+    """Serve until `stop`, and close the gateway. `announce` is called once it answers.
+
+    Raises ServeError, or the GatewayError of a local model that cannot be had.
+    """
+    server = _Server(gateway, stop, announce)
+    asked = asyncio.create_task(stop.finishing.wait())
+    try:
+        opening = asyncio.create_task(_open(gateway))
+        await asyncio.wait((opening, asked), return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait((opening,))
+            return
+        await opening
+        address.listen(sock)
+        asked.add_done_callback(lambda _: setattr(server, "should_exit", True))
+        await server.serve([sock])
+    finally:
+        asked.cancel()
+        if not server.started:
+            await gateway.aclose()
+
+
+async def _open(gateway: Gateway) -> None:
+    """Whatever takes its time is done before the first request: a model in process is loaded."""
+    for provider in gateway.providers():
+        opener = getattr(provider, "open", None)
+        if opener is not None:
+            await opener()
+
+
+def serve_here(gateway: Gateway, address: Address, sock: socket.socket, announce: Callable[[], None]) -> None:
+    """Serve in this process until SIGINT or SIGTERM; a second one cuts what still runs. Raises as `serve`."""
+
+    async def main() -> None:
+        loop, stop = asyncio.get_running_loop(), Stop()
+        signals = Signals(
+            lambda: loop.call_soon_threadsafe(stop.finish), lambda: loop.call_soon_threadsafe(stop.cut_off)
+        )
+        with signals.caught():
+            await serve(gateway, address, sock, stop, announce)
+
+    run(main())
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run to the end on the fastest event loop there is."""
+    factory = None
+    if sys.platform != "win32":
+        import uvloop  # noqa: PLC0415 - there is none for Windows
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+def configure_logging(level: str) -> None:
+    """Log to stderr from `level` on."""
+    logs.configure(level)
+    # uvicorn warns of every upgrade that is refused: clients that try a WebSocket first do so at every turn
+    logging.getLogger("uvicorn.error").addFilter(_is_no_upgrade)
+
+
+def _is_no_upgrade(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(("Unsupported upgrade request", "No supported WebSocket library"))
