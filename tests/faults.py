@@ -31,7 +31,7 @@ PATHS = {
 ERROR_KEYS = {"message", "type", "param", "code"}
 
 ENOUGH = Timeout(connect=10, first_byte=10, idle=10)
-HASTY = Timeout(connect=0.3, first_byte=0.3, idle=0.3)
+HASTY = Timeout(connect=0.1, first_byte=0.3, idle=0.4)
 SHORT = Timeout(connect=10, first_byte=10, idle=10, total=0.4)
 
 
@@ -41,6 +41,11 @@ class Surface(NamedTuple):
     api: str
     upstream: str
     edits: bool = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether the API has streams."""
+        return self.api != "embeddings"
 
     def request(self, *, stream: bool, model: str | None = None) -> dict[str, Any]:
         """A good request."""
@@ -58,6 +63,7 @@ SURFACES: Mapping[str, Surface] = {
     "embeddings": Surface("embeddings", "embeddings"),
     "images": Surface("images", "images"),
 }
+STREAMED: Mapping[str, Surface] = {name: surface for name, surface in SURFACES.items() if surface.streams}
 
 
 class Outcomes:
@@ -109,6 +115,7 @@ class Stage:
         self.upstream = upstream
         self.session = session
         self.outcomes = Outcomes()
+        self.edited = self.gateway(edits=True)
         self.urls: dict[bool, str] = {}
 
     def gateway(self, *, edits: bool) -> Gateway:
@@ -123,12 +130,6 @@ class Stage:
             models[f"nowhere-{api}"] = Provider("acme", f"http://127.0.0.1:{_closed_port()}/v1", UPSTREAM_KEY, apis=[api])
         hooks: list[object] = [self.outcomes, Reader()] if edits else [self.outcomes]
         return Gateway(models=models, hooks=hooks, limits=Limits(keepalive=30))
-
-    def reset(self) -> None:
-        """Forget what the test before has left."""
-        self.outcomes.calls.clear()
-        self.outcomes.one.clear()
-        self.upstream.forget()
 
     async def ask(self, surface: Surface, script: Script, *, stream: bool, model: str | None = None) -> Answered:
         """One request while the upstream follows the script; the call is over when this returns."""
@@ -158,11 +159,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged() -> AsyncIterator[Stage]:
-    """A stage, open."""
+async def staged(http: Any = "httptools") -> AsyncIterator[Stage]:
+    """A stage, open, on this HTTP protocol of uvicorn."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session, ScriptedUpstream() as upstream:
         stage = Stage(upstream, session)
-        plain, edited = stage.gateway(edits=False), stage.gateway(edits=True)
+        plain, edited = stage.gateway(edits=False), stage.edited
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -170,7 +171,7 @@ async def staged() -> AsyncIterator[Stage]:
                 yield
 
         app = Starlette(routes=[Mount("/plain", plain), Mount("/edited", edited)], lifespan=lifespan)
-        async with served(app) as url:
+        async with served(app, http) as url:
             stage.urls = {False: f"{url}/plain", True: f"{url}/edited"}
             yield stage
 

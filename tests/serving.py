@@ -12,15 +12,17 @@ import uvicorn
 
 
 @asynccontextmanager
-async def served(app: Callable[..., Any]) -> AsyncIterator[str]:
+async def served(app: Callable[..., Any], http: Any = "httptools") -> AsyncIterator[str]:
     """Serve an application; gives its base URL, without `/v1`. Fails where a task is left over afterwards.
+
+    http: uvicorn's own protocol, or the class of another.
 
     The server is started and stopped step by step: `serve()` would take over the signal handlers of pytest, and both
     it and `shutdown()` sleep 0.1 s whatever happens.
     """
     async with no_task_left():
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            config = uvicorn.Config(app, log_config=None, lifespan="on", http="httptools")
+            config = uvicorn.Config(app, log_config=None, lifespan="on", http=http, ws="none")
             config.load()
             server = uvicorn.Server(config)
             server.lifespan = config.lifespan_class(config)
@@ -50,7 +52,7 @@ async def no_task_left() -> AsyncIterator[None]:
     """Fail where a task that was started inside still runs soon after."""
     before = asyncio.all_tasks()
     yield
-    left = asyncio.all_tasks() - before
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
     for _ in range(100):
         if not left:
             return

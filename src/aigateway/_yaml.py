@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-import msgspec
 import yaml
 from msgspec import inspect as schema
 
@@ -268,7 +267,7 @@ class Document:
         text = self._expand(node.value, path)
         if text is None:
             return None
-        tag = self._resolver.resolve(yaml.ScalarNode, text.strip(), (True, False))
+        tag = self._resolver.resolve(yaml.ScalarNode, text.strip(), (True, False))  # type: ignore[no-untyped-call]
         return yaml.ScalarNode(tag, text.strip(), node.start_mark, node.end_mark)
 
     def _expand(self, text: str, path: Path) -> str | None:
@@ -382,4 +381,4 @@ def _emptied(node: yaml.Node, options: Iterable[schema.Type]) -> yaml.Node:
 
 
 def _constructed(node: yaml.Node) -> Any:
-    return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-untyped-call]
+    return yaml.constructor.SafeConstructor().construct_object(node)

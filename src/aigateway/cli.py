@@ -60,11 +60,11 @@ def serve(
     Running requests then have 30 seconds to finish; a second signal cuts them at once.
     """
     # uvicorn and multiprocessing are for who serves: --help and check are quick without them
-    from aigateway import serving, workers as processes  # noqa: PLC0415
+    from aigateway import serving  # noqa: PLC0415
+    from aigateway.workers import Job, Supervisor  # noqa: PLC0415
 
     serving.configure_logging(log_level)
     source, config, gateway = _load(file)
-    logging.getLogger("aigateway").info("%s", _summary(source, config, gateway))
     server = config.server
     count = server.workers if workers is None else workers
     try:
@@ -72,6 +72,7 @@ def serve(
         _refuse_strangers(address, gateway, no_auth=no_auth)
         sock = address.bind()
         url = address.url(sock)
+        logging.getLogger("aigateway").info("%s", _summary(source, config, gateway))
 
         def announce() -> None:
             print(f"ready: {url}", flush=True)
@@ -79,8 +80,8 @@ def serve(
         if count == 1:
             serving.serve_here(gateway, address, sock, announce)
             return
-        job = processes.Job(source=source, host=address.host, port=address.port, log_level=log_level)
-        processes.Supervisor(job, sock, count, announce).run()
+        job = Job(source=source, host=address.host, port=address.port, log_level=log_level)
+        Supervisor(job, sock, count, announce).run()
     except serving.ServeError as error:
         _fail([str(error)])
     except GatewayError as error:
@@ -110,20 +111,18 @@ def _refuse_strangers(address: Address, gateway: Gateway, *, no_auth: bool) -> N
     if address.is_loopback or gateway.authenticates:
         return
     if not no_auth:
-        _fail(
-            [
-                f"refusing to serve at {address.host}: other machines can reach it, and no authentication is configured. "
-                "Add `auth: {keys: {...}}` to the config or a hook that authenticates, listen at 127.0.0.1, or say --no-auth."
-            ],
-            code=2,
+        error = (
+            f"refusing to serve at {address.host}: other machines can reach it, and nobody is asked for a key. Add "
+            "`auth: {keys: {...}}` or a hook that authenticates to the config, listen at 127.0.0.1, or say --no-auth."
         )
+        _fail([error], code=2)
     click.echo(f"warning: anybody who can reach {address.host} may use this gateway and its keys (--no-auth)", err=True)
 
 
 def _summary(source: Source | None, config: Config, gateway: Gateway) -> str:
     """What a configuration amounts to, on one line."""
     providers = config.providers or [provider.name for provider in gateway.providers()]
-    models = config.models or [model.name for model in gateway.models.list()] or ["*"]
+    models = config.models or [model.name for model in gateway.models.listed()] or ["*"]
     facts = [
         f"providers {', '.join(providers)}",
         f"models {', '.join(models)}",

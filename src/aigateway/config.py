@@ -83,7 +83,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
             return _LOCAL_APIS
         if self.apis is not None:
             return frozenset(self.apis)
-        return CATALOG[self.type].apis if self.type in CATALOG else DEFAULT_APIS
+        return CATALOG[self.type].apis if self.type is not None else DEFAULT_APIS
 
 
 class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,7 +194,7 @@ def _provider(document: Document, name: str, provider: ProviderConfig, folder: P
     kind = provider.type or (name if name in _TYPES else None)
     if kind is not None and kind not in _TYPES:
         document.error((*place, "type"), f"unknown provider type {document.quoted(kind)}{meant(kind, _TYPES)}")
-        return provider
+        kind = None
     if kind == LOCAL:
         return _local(document, place, provider, folder)
     if provider.path is not None:
@@ -227,7 +227,7 @@ def _local(document: Document, place: tuple[str, ...], provider: ProviderConfig,
 def _check_url(document: Document, place: tuple[str, ...], kind: str | None, provider: ProviderConfig) -> None:
     url = provider.base_url or (CATALOG[kind].base_url if kind is not None else None)
     if url is None:
-        if document.sound(*place, "base_url"):
+        if document.sound(*place, "base_url") and document.sound(*place, "type"):
             known = f"the catalog knows none for {kind}" if kind else "or a type of the provider catalog"
             document.error(place, f"needs a base_url ({known})")
         return

@@ -70,6 +70,7 @@ class Exchange:
         self._frames: AsyncIterator[bytes] | None = None
         self._first: asyncio.Future[bytes | None] | None = None
         self._opened = False
+        self._refused = False
         self._error_told = False
         self._delivered = False
         self._asked_usage = False
@@ -119,7 +120,7 @@ class Exchange:
         first, self._first = self._first, None
         frames, self._frames = self._frames, None
         reply, self._reply = self._reply, None
-        if first is not None:  # nobody may have waited for it
+        if first is not None and not first.done():  # nobody has begun to read the frames
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
         try:
@@ -195,7 +196,7 @@ class Exchange:
             body=attempt.body,
             content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],
             stream=call.stream,
-            headers=forwarded_headers(call) | attempt.headers,
+            headers=forwarded_headers(call) | {name.lower(): value for name, value in attempt.headers.items()},
             api_key=attempt.api_key.reveal() if attempt.api_key is not None else None,
             request_id=call.id,
         )
@@ -296,10 +297,27 @@ class Exchange:
             return
         finally:
             await frames.aclose()  # type: ignore[attr-defined]  # always one of our own generators
-        for wire in self._numbers.continued(fail(final)):
-            yield _sse.encode(_json.encode(wire.data), wire.name)
+        for frame in await self._ending(fail(final)):
+            yield frame
         if self._format.done_on_error:
             yield _sse.DONE_FRAME
+
+    async def _ending(self, events: list[WireEvent]) -> list[bytes]:
+        """The frames that end a broken stream, through the hooks, for they may tell again what was said so far.
+
+        Where a hook refused an event, or fails on these, they tell the error and nothing else.
+        """
+        at = self._numbers.next
+        if self._chain.has("on_event"):
+            if self._refused:
+                events = _without_content(events)
+            lenses = [self._format.event(wire.data, wire.name) for wire in self._numbers.continued(events)]
+            try:
+                return [frame for lens in lenses for frame in await self._through_hooks(lens)]
+            except GatewayError:
+                self._numbers.next = at
+                events = self._numbers.continued(_without_content(events))
+        return [_sse.encode(_json.encode(wire.data), wire.name) for wire in events]
 
     async def _relayed(self, reply: ProviderReply, relay: Any) -> AsyncIterator[bytes]:
         """Same format in and out."""
@@ -342,7 +360,11 @@ class Exchange:
 
     async def _through_hooks(self, lens: EventLens) -> list[bytes]:
         self._numbers.begin(lens)
-        events = await self._chain.on_event(self.call, lens)
+        try:
+            events = await self._chain.on_event(self.call, lens)
+        except GatewayError:
+            self._refused = True
+            raise
         return [_sse.encode(shown.raw, shown.name) for shown in self._numbers.renumbered(lens, events)]
 
     async def _encoded(self, events: AsyncIterator[WireEvent]) -> AsyncIterator[bytes]:
@@ -368,7 +390,7 @@ class Exchange:
         codec = CODECS.get(call.api)
         if isinstance(made, dict) and not (call.stream and codec):
             return await self._answer_document(made, [JSON_TYPE])
-        if codec is None or not isinstance(made, str | dict):
+        if codec is None or not isinstance(made, str | dict) or not call.has_request:
             logger.error("a hook answered call %s with something that is no reply of %s", call.id, call.api)
             raise ServerError("A hook of the gateway gave a reply that does not fit.", code="hook_failed")
         plan = Plan(Target(_NOBODY), call.model, call.api, call.api)
@@ -436,14 +458,14 @@ class _Numbers:
         self._counts = api == "responses"
         self._begun = False
         self._moved = False
-        self._next = 0
+        self.next = 0
 
     def begin(self, event: EventLens) -> None:
         """Learn from the first event where the upstream begins to count."""
         if self._counts and not self._begun:
             self._begun = True
             first = event.snapshot().get("sequence_number")
-            self._next = first if isinstance(first, int) else 0
+            self.next = first if isinstance(first, int) else 0
 
     def renumbered(self, original: EventLens, events: list[EventLens]) -> Iterator[EventLens]:
         """The events that one event has become, numbered on."""
@@ -453,15 +475,24 @@ class _Numbers:
         self._moved = self._moved or len(events) != 1
         for event in events:
             if self._moved or event is not original:
-                event.data["sequence_number"] = self._next
-            self._next += 1
+                event.data["sequence_number"] = self.next
+            self.next += 1
             yield event
 
     def continued(self, events: list[WireEvent]) -> list[WireEvent]:
         """The events that end a broken stream, numbered on from what the caller has seen."""
-        for number, event in enumerate(events if self._begun else (), self._next):
+        for number, event in enumerate(events if self._begun else (), self.next):
             event.data["sequence_number"] = number
         return events
+
+
+def _without_content(events: list[WireEvent]) -> list[WireEvent]:
+    """The events that end a broken stream without what was said so far: the error, and the response without output."""
+    for event in events:
+        response = event.data.get("response")
+        if isinstance(response, dict):
+            response["output"] = []
+    return [event for event in events if "error" in event.data or "response" in event.data]
 
 
 def plan_for(call: Call, target: Target) -> Plan:

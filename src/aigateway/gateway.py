@@ -170,9 +170,8 @@ class Journey:
         self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
-        asked = headers.get("x-request-id", "")
         call = Call(
-            asked if asked and _SANE_ID.fullmatch(asked) else f"req_{_random.getrandbits(128):032x}",
+            request_id(headers),
             OPERATIONS[operation],
             headers,
             api_key=api_key,
@@ -325,6 +324,12 @@ class Journey:
         finally:
             if not open_stream:
                 await exchange.aclose()
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The caller's own id of a request where it sent a sane one, else a fresh one."""
+    asked = headers.get("x-request-id", "")
+    return asked if asked and _SANE_ID.fullmatch(asked) else f"req_{_random.getrandbits(128):032x}"
 
 
 def new_id(prefix: str) -> str:

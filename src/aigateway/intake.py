@@ -58,7 +58,7 @@ def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | N
         fields.body.setdefault("model", DEFAULT_IMAGE_FORM_MODEL)
         call.request, call.model, call.stream = fields, fields.model, fields.stream
         return
-    head = _head(body, limits)
+    body, head = _head(body, limits)
     if call.api == "images" and head.model is None:
         body = _json.set_value(body, DEFAULT_IMAGE_MODEL, "model")
         head.model = DEFAULT_IMAGE_MODEL
@@ -69,7 +69,8 @@ def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | N
     _check(call, head)
 
 
-def _head(body: bytes, limits: Limits) -> _Head:
+def _head(body: bytes, limits: Limits) -> tuple[bytes, _Head]:
+    """What stands at the top of a body; and the body, clean of the lone surrogates that no strict reader takes."""
     if not body.isascii():
         try:
             body.decode()
@@ -80,12 +81,14 @@ def _head(body: bytes, limits: Limits) -> _Head:
             f"The request body is nested deeper than {limits.max_depth} levels.", code="invalid_json"
         )
     try:
-        return _HEAD.decode(body)
+        return body, _HEAD.decode(body)
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from error
     except RecursionError as error:
         raise InvalidRequestError("The request body is nested too deeply.", code="invalid_json") from error
     except msgspec.DecodeError as error:
+        if rb"\ud" in body or rb"\uD" in body:
+            return _head(_json.encode(_json.decode_object(body)), limits)
         text = "it is empty" if not body.strip() else str(error)
         raise InvalidRequestError(f"The request body is not valid JSON: {text}", code="invalid_json") from error
 

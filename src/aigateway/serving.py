@@ -49,7 +49,9 @@ class Address:
         except (OSError, UnicodeError) as error:
             raise ServeError(f"the host '{host}' cannot be resolved; an address of this machine is wanted") from error
         # `localhost` is both 127.0.0.1 and ::1: every client tries the first
-        self.family, _, _, _, self.sockaddr = min(found, key=lambda one: one[0] != socket.AF_INET)
+        best = min(found, key=lambda one: one[0] != socket.AF_INET)
+        self.family: int = best[0]
+        self.sockaddr = best[4]
 
     @property
     def is_loopback(self) -> bool:

@@ -13,10 +13,10 @@ from aigateway.call import Call, Plan
 from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
 from aigateway.canonical.events import Failed, StreamEvent, UsageReported
-from aigateway.canonical.types import Message, Reply, Text
-from aigateway.errors import UpstreamProtocolError
+from aigateway.canonical.types import Message, Reply, Request, Text
+from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats import CODECS
-from aigateway.formats.protocol import ReplyContext, StreamEncoder, WireEvent
+from aigateway.formats.protocol import ReplyContext, StreamEncoder, TextCodec, WireEvent
 from aigateway.providers.protocol import ProviderReply
 from aigateway.upstream import quirks_of
 
@@ -30,7 +30,7 @@ class Translation:
         self._theirs = CODECS[plan.upstream_api]
         self._ours = CODECS[plan.caller_api]
         body = call.request.snapshot()
-        self._request = self._ours.decode_request(body)
+        self._request = self._ours.decode_request(body) if plan.translates else _understood(self._ours, body)
         self._limit = CallLimit(self._request, call.changes)
         self._context = ReplyContext(model=asked, body=body, request=self._request, new_id=new_id, now=_now)
         self._encoder: StreamEncoder | None = None
@@ -118,6 +118,14 @@ class Translation:
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
         return self._limit.filter_reply(reply) if self._limit.active else reply
+
+
+def _understood(codec: TextCodec, body: dict[str, Any]) -> Request:
+    """A request that has gone out in its own API already: what no other API could ask is no reason to refuse it now."""
+    try:
+        return codec.decode_request(body)
+    except GatewayError:
+        return Request(model="", items=())
 
 
 def _now() -> int:

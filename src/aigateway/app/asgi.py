@@ -7,11 +7,10 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import unquote
 
 from aigateway import _json
 from aigateway.app.cors import CORS
-from aigateway.app.delivery import ClientGoneError, Delivery
+from aigateway.app.delivery import LEAVING, ClientGoneError, Delivery
 from aigateway.call import Call
 from aigateway.errors import (
     GatewayError,
@@ -19,9 +18,9 @@ from aigateway.errors import (
     NotFoundError,
     UpgradeRequiredError,
 )
-from aigateway.exchange import Answer
+from aigateway.exchange import JSON_TYPE, Answer
 from aigateway.formats import render_error
-from aigateway.gateway import Journey, new_id
+from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
 from aigateway.models import Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
@@ -101,17 +100,20 @@ class Gateway(Journey):
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         origin = headers.get("origin")
         cors = self.cors.response_headers(origin) if self.cors is not None and origin is not None else []
-        delivery = Delivery(receive, send, self.limits, head_only=scope["method"] == "HEAD")
+        leaving = scope["extensions"].get(LEAVING) if "extensions" in scope else None
+        delivery = Delivery(receive, send, self.limits, head_only=scope["method"] == "HEAD", leaving=leaving)
         if self.cors is not None and origin is not None and _is_preflight(scope, headers):
-            await delivery.send(Answer(204, self.cors.preflight(headers)))
+            granted = self.cors.preflight(headers)
+            await delivery.send(Answer(204, [("x-request-id", request_id(headers)), *granted]))
             return
         path, method = route_path(scope), "GET" if scope["method"] == "HEAD" else scope["method"]
         if path == "/health" and method == "GET":
-            await delivery.send(Answer(200, [("content-type", "application/json"), *cors], b'{"status":"ok"}'))
+            shown = [JSON_TYPE, ("x-request-id", request_id(headers)), *cors]
+            await delivery.send(Answer(200, shown, b'{"status":"ok"}'))
             return
         if headers.get("upgrade", "").lower() == "websocket":
             body = _json.encode(render_error("unknown", _NO_WEBSOCKET))
-            shown = [("content-type", "application/json"), ("x-request-id", new_id("req")), ("upgrade", "HTTP/1.1")]
+            shown = [JSON_TYPE, ("x-request-id", request_id(headers)), ("upgrade", "HTTP/1.1"), *cors]
             await delivery.send(Answer(426, shown, body))
             return
         operation, served = self._find(path, method)
@@ -139,7 +141,7 @@ class Gateway(Journey):
         methods = ENDPOINTS.get(path)
         name = ""
         if methods is None and path.startswith("/models/") and len(path) > len("/models/"):
-            methods, name = ENDPOINTS["/models/{id}"], unquote(path[len("/models/") :])
+            methods, name = ENDPOINTS["/models/{id}"], path[len("/models/") :]
         if methods is None:
             return "unknown", _raising(
                 NotFoundError(f"Not found: this gateway serves no {method} at this path.", code="not_found")
@@ -195,7 +197,8 @@ async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1002})
         return
-    headers = [(b"content-type", b"application/json"), (b"x-request-id", new_id("req").encode())]
+    sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id(sent).encode())]
     await send({"type": "websocket.http.response.start", "status": 426, "headers": headers})
     body = _json.encode(render_error("unknown", _NO_WEBSOCKET))
     await send({"type": "websocket.http.response.body", "body": body})

@@ -17,6 +17,29 @@ class ClientGoneError(Exception):
     """The caller left before the answer was complete."""
 
 
+class Leaving:
+    """Where a server says that a connection was lost: it calls `tell()`, and whoever set `callback` is called.
+
+    A server of ours puts one into `scope["extensions"][LEAVING]`; it saves a task per request that waits for it.
+    """
+
+    __slots__ = ("callback", "gone")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.callback: Callable[[], None] | None = None
+
+    def tell(self) -> None:
+        """The connection is lost."""
+        self.gone = True
+        callback, self.callback = self.callback, None
+        if callback is not None:
+            callback()
+
+
+LEAVING = "aigateway.leaving"
+
+
 class Delivery:
     """The ASGI side of one request."""
 
@@ -27,8 +50,10 @@ class Delivery:
         limits: Limits,
         *,
         head_only: bool = False,
+        leaving: Leaving | None = None,
     ) -> None:
         self._receive = receive
+        self._leaving = leaving
         self._send = send
         self._limits = limits
         self._head_only = head_only
@@ -100,7 +125,7 @@ class Delivery:
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if not answer.ready:
             await self._send({"type": "http.response.body", "body": b"", "more_body": True})
-        self._last_sent = asyncio.get_running_loop().time()
+        self._last_sent = self._task.get_loop().time()
         self._arm(self._limits.keepalive)
         try:
             async for frame in answer.frames:
@@ -120,15 +145,25 @@ class Delivery:
     # the caller leaving
 
     def _watch(self) -> None:
-        self._watcher = self._task.get_loop().create_task(self._watch_for_leaving())
+        if self._leaving is None:
+            self._watcher = self._task.get_loop().create_task(self._watch_for_leaving())
+        elif self._leaving.gone:
+            self._left()
+        else:
+            self._leaving.callback = self._left
 
     async def _watch_for_leaving(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._left()
+
+    def _left(self) -> None:
         self._gone = True
         self._task.cancel()
 
     def _unwatch(self) -> None:
+        if self._leaving is not None:
+            self._leaving.callback = None
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()

@@ -1,4 +1,7 @@
-"""uvicorn's HTTP protocol with one system call less per answer: a head waits for the body that follows it at once."""
+"""uvicorn's HTTP protocol, cheaper: a head waits for the body that follows it, and a lost connection is told at once.
+
+The one saves a system call per answer, the other a task per request.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import asyncio
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from aigateway.app.delivery import LEAVING, Leaving
 
 
 class HeadFirstTransport:
@@ -46,4 +51,15 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """A new connection."""
+        self._leaving = Leaving()
         super().connection_made(cast("asyncio.Transport", HeadFirstTransport(transport)))
+
+    def on_message_begin(self) -> None:
+        """A new request."""
+        super().on_message_begin()
+        self.scope["extensions"] = {LEAVING: cast("dict[object, object]", self._leaving)}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The caller has left."""
+        super().connection_lost(exc)
+        self._leaving.tell()

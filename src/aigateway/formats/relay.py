@@ -63,8 +63,7 @@ class StreamRelay:
         Raises UpstreamError where the first event is an error, so that it can be answered with its HTTP status.
         """
         data = self._held + chunk if self._held else chunk
-        blank, crlf = data.rfind(b"\n\n"), data.rfind(b"\n\r\n") if b"\r" in data else -1
-        cut = max(blank + 2 if blank >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
+        cut = _whole(data)
         if not cut:
             if len(data) > _HELD_MAX:
                 raise UpstreamProtocolError("The upstream sent an event that is too large.")
@@ -76,7 +75,8 @@ class StreamRelay:
     def flush(self) -> bytes:
         """What is left at the end. Raises UpstreamProtocolError where the stream stopped before it was finished."""
         rest, self._held = self._held, b""
-        out = self._frames(rest + b"\n\n") if rest.strip() else b""
+        is_whole = all(event.data == _sse.DONE or object_in(event.data) is not None for event in events_in(rest))
+        out = self._frames(rest + b"\n\n") if is_whole and rest.strip() else b""
         if not self.finished and self.failure is None:
             raise UpstreamProtocolError("The upstream ended its stream before the answer was complete.")
         return out
@@ -199,6 +199,12 @@ def object_in(data: bytes) -> dict[str, Any] | None:
     except (_json.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
+
+
+def _whole(data: bytes) -> int:
+    """How many bytes of this are whole frames."""
+    blanks = (b"\n\n",) if b"\r" not in data else (b"\n\n", b"\n\r\n", b"\r\r")
+    return max(at + len(blank) if (at := data.rfind(blank)) >= 0 else 0 for blank in blanks)
 
 
 def frames_in(data: bytes) -> list[bytes]:

@@ -41,7 +41,7 @@ class Hook:
         """Once per upstream try. Set `attempt.headers`, `attempt.api_key`, `attempt.body`."""
 
     def on_event(self, call: Call, event: EventLens) -> EventLens | list[EventLens] | Any | None:
-        """Once per streamed event, in the caller's format.
+        """Once per streamed event, in the caller's format; also for those that tell of an error in mid-stream.
 
         Return the event (edited or not), None to drop it, or a
         list to send in its place.

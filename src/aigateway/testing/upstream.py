@@ -92,14 +92,6 @@ class ScriptedUpstream:
         """Answer each request as a function says."""
         self._answerer = answerer
 
-    def forget(self) -> None:
-        """Begin anew, with the same port: no script, no request seen, nobody gone."""
-        self.script()
-        self.requests.clear()
-        self.gone = 0
-        self.left.clear()
-        self.arrived.clear()
-
     @property
     def port(self) -> int:
         """The port it listens on."""

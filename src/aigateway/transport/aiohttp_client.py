@@ -12,6 +12,7 @@ from yarl import URL
 from aigateway.errors import UpstreamConnectionError, UpstreamError, UpstreamTimeoutError
 from aigateway.transport.protocol import HTTPRequest, HTTPResponse, Pool, Timeout
 
+_URLS_KEPT = 256
 _SKIP_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 _GONE_AFTER_DECODING = {"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"}
 
@@ -23,6 +24,7 @@ class AiohttpTransport:
         self._pool = pool or Pool()
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._urls: dict[str, URL] = {}
         self._timeouts: dict[Timeout, aiohttp.ClientTimeout] = {}
         self._proxies = {
             scheme: url for scheme, url in urllib.request.getproxies().items() if scheme in ("http", "https", "all")
@@ -30,28 +32,42 @@ class AiohttpTransport:
 
     async def send(self, request: HTTPRequest) -> HTTPResponse:
         """Send, and wait for the response head. Raises UpstreamConnectionError or UpstreamTimeoutError."""
-        session = await self._open()
-        limits = request.timeout
-        url = URL(request.url, encoded=True)
-        started = asyncio.get_running_loop().time()
+        session = self._session
+        if session is None or session.closed or self._loop is None or self._loop.is_closed():
+            session = await self._open()
+        total = request.timeout.total
+        if total is None:
+            return _Response(await self._head(session, request), request, None)
+        deadline = asyncio.get_running_loop().time() + total
         try:
-            async with asyncio.timeout(_head_limit(limits)):
-                response = await session.request(
-                    request.method,
-                    url,
-                    headers=request.headers,
-                    data=request.body or None,
-                    proxy=self._proxy(url),
-                    allow_redirects=False,
-                    timeout=self._client_timeout(limits),
-                )
+            async with asyncio.timeout_at(deadline):
+                return _Response(await self._head(session, request), request, deadline)
+        except TimeoutError as error:
+            raise UpstreamTimeoutError(f"{request.peer} did not answer in time.") from error
+
+    async def _head(self, session: aiohttp.ClientSession, request: HTTPRequest) -> aiohttp.ClientResponse:
+        url = self._urls.get(request.url) or self._url(request.url)
+        try:
+            response = await session.request(
+                request.method,
+                url,
+                headers=request.headers,
+                data=request.body or None,
+                proxy=self._proxy(url) if self._proxies else None,
+                allow_redirects=False,
+                timeout=self._client_timeout(request.timeout),
+            )
         except aiohttp.ConnectionTimeoutError as error:
             raise UpstreamTimeoutError(f"{request.peer} did not accept a connection in time.") from error
-        except TimeoutError as error:
+        except aiohttp.SocketTimeoutError as error:
             raise UpstreamTimeoutError(f"{request.peer} did not answer in time.") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _connection_error(error, request.peer) from error
-        return _Response(response, request, started)
+        connection = response.connection
+        if connection is not None and connection.protocol is not None:
+            connection.protocol.read_timeout = request.timeout.idle
+            connection.protocol.start_timeout()
+        return response
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -60,41 +76,40 @@ class AiohttpTransport:
             await session.close()
 
     async def _open(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        if self._session is None or self._loop is not loop:
-            self._loop = loop
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,
-                    limit_per_host=self._pool.max_connections or 0,
-                    keepalive_timeout=self._pool.keepalive,
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=_SKIP_HEADERS,
-                timeout=aiohttp.ClientTimeout(total=None),
-                read_bufsize=64 * 1024,
-                max_line_size=64 * 1024,
-                max_field_size=64 * 1024,
-            )
+        self._loop = asyncio.get_running_loop()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                limit_per_host=self._pool.max_connections or 0,
+                keepalive_timeout=self._pool.keepalive,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_SKIP_HEADERS,
+            timeout=aiohttp.ClientTimeout(total=None),
+            read_bufsize=64 * 1024,
+            max_line_size=64 * 1024,
+            max_field_size=64 * 1024,
+        )
         return self._session
+
+    def _url(self, text: str) -> URL:
+        url = URL(text, encoded=True)
+        if len(self._urls) < _URLS_KEPT:
+            self._urls[text] = url
+        return url
 
     def _client_timeout(self, limits: Timeout) -> aiohttp.ClientTimeout:
         found = self._timeouts.get(limits)
         if found is None:
-            found = self._timeouts[limits] = aiohttp.ClientTimeout(connect=limits.connect)
+            found = self._timeouts[limits] = aiohttp.ClientTimeout(
+                connect=limits.connect, sock_read=limits.first_byte
+            )
         return found
 
     def _proxy(self, url: URL) -> str | None:
-        if not self._proxies or urllib.request.proxy_bypass(url.host or ""):
+        if urllib.request.proxy_bypass(url.host or ""):
             return None
         return self._proxies.get(url.scheme) or self._proxies.get("all")
-
-
-def _head_limit(limits: Timeout) -> float | None:
-    if limits.first_byte is None:
-        return limits.total
-    first = limits.first_byte + (limits.connect or 0.0)
-    return first if limits.total is None else min(first, limits.total)
 
 
 def _connection_error(error: Exception, peer: str) -> UpstreamError:
@@ -112,23 +127,21 @@ def _connection_error(error: Exception, peer: str) -> UpstreamError:
 
 
 class _Response:
-    """An aiohttp response under an idle limit and a total limit, which run only while somebody waits for bytes."""
+    """An aiohttp response, with its total limit. The idle limit is aiohttp's own."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: HTTPRequest, started: float) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, request: HTTPRequest, deadline: float | None) -> None:
         self.status = response.status
         self.headers: Sequence[tuple[str, str]] = [
             (name, value)
-            for name, value in ((name.lower(), value) for name, value in response.headers.items())
+            for name, value in [(name.lower(), value) for name, value in response.headers.items()]
             if name not in _GONE_AFTER_DECODING
         ]
         self._response = response
         self._peer = request.peer
-        self._loop = asyncio.get_running_loop()
-        self._idle = request.timeout.idle
-        self._deadline = None if request.timeout.total is None else started + request.timeout.total
-        self._waiting_since: float | None = None
         self._timed_out = False
         self._timer: asyncio.TimerHandle | None = None
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._out_of_time)
 
     async def read(self) -> bytes:
         """The whole body."""
@@ -139,54 +152,26 @@ class _Response:
     async def stream(self) -> AsyncIterator[bytes]:
         """The body in pieces as they arrive."""
         content = self._response.content
-        clock = self._loop.time
-        self._arm()
         try:
             while True:
-                self._waiting_since = clock()
                 piece = await content.readany()
-                self._waiting_since = None
                 if not piece:
                     return
                 yield piece
         except (aiohttp.ClientError, OSError) as error:
-            if self._timed_out:
+            if self._timed_out or isinstance(error, TimeoutError):
                 raise UpstreamTimeoutError(f"{self._peer} stopped sending in the middle of its answer.") from error
             raise _connection_error(error, self._peer) from error
-        finally:
-            self._disarm()
 
     async def aclose(self) -> None:
         """Give the connection back, or cut it where the body was not read to its end."""
-        self._disarm()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._response.content.at_eof():
             self._response.release()
         else:
             self._response.close()
 
-    def _arm(self) -> None:
-        limits = [limit for limit in (self._idle, self._remaining()) if limit is not None]
-        if limits:
-            self._timer = self._loop.call_later(max(min(limits), 0.001), self._check)
-
-    def _remaining(self) -> float | None:
-        return None if self._deadline is None else self._deadline - self._loop.time()
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _check(self) -> None:
-        now = self._loop.time()
-        late = self._deadline is not None and now >= self._deadline
-        since = self._waiting_since
-        idle = self._idle is not None and since is not None and now - since >= self._idle
-        if late or idle:
-            self._timed_out = True
-            self._response.close()
-            return
-        waits = [] if self._deadline is None else [self._deadline - now]
-        if self._idle is not None:
-            waits.append(self._idle if since is None else since + self._idle - now)
-        self._timer = self._loop.call_later(max(min(waits), 0.001), self._check)
+    def _out_of_time(self) -> None:
+        self._timed_out = True
+        self._response.close()

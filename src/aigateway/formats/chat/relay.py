@@ -10,7 +10,8 @@ from aigateway.formats.protocol import WireEvent
 from aigateway.formats.relay import StreamRelay, Terminal, error_object, events_in, frames_in, stream_error
 from aigateway.formats.usage import chat_usage
 
-_FINISH = Terminal((b'"finish_reason":"', b'"finish_reason": "', b"\ndata: [DONE]", b"\ndata:[DONE]"))
+_DONE = tuple(end + mark for end in (b"\n", b"\r") for mark in (b"data: [DONE]", b"data:[DONE]"))
+_FINISH = Terminal((b'"finish_reason":"', b'"finish_reason": "', *_DONE))
 _USAGE_OBJECTS = (b'"usage":{', b'"usage": {')
 
 

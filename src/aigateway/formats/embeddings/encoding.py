@@ -16,7 +16,7 @@ from aigateway.errors import UpstreamProtocolError
 
 
 class _Item(msgspec.Struct):
-    embedding: msgspec.Raw = msgspec.Raw()
+    embedding: msgspec.Raw
 
 
 class _List(msgspec.Struct):
@@ -59,7 +59,7 @@ def in_encoding(body: bytes, encoding_format: str) -> bytes:
         return body
     reply = _json.decode(body)
     for item in reply["data"]:
-        item["embedding"] = _converted(item.get("embedding"), encoding_format)
+        item["embedding"] = _converted(item["embedding"], encoding_format)
     return _json.encode(reply)
 
 
@@ -67,8 +67,8 @@ def _converted(vector: Any, encoding_format: str) -> Any:
     if encoding_format == "base64" and isinstance(vector, list):
         try:
             return encode_base64(vector)
-        except struct.error as error:
-            raise UpstreamProtocolError("The upstream sent an embedding that holds something else.") from error
+        except (struct.error, OverflowError) as error:
+            raise UpstreamProtocolError("The upstream sent an embedding that holds no float32 numbers.") from error
     if encoding_format != "base64" and isinstance(vector, str):
         return decode_base64(vector)
     return vector

@@ -38,7 +38,7 @@ class ImagesFormRequest(ImagesRequest):
     @property
     def stream(self) -> bool:
         """Whether events are asked for."""
-        return self.body.get("stream") == "true"
+        return str(self.body.get("stream")).lower() == "true"
 
     @property
     def raw(self) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 from aigateway.errors import InvalidRequestError
 
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]+)"|([^\s;,]+))', re.IGNORECASE)
-_NAME = re.compile(rb'[;\s]name="([^"]*)"', re.IGNORECASE)
+_NAME = re.compile(rb'content-disposition:[^\r\n]*?[;\s]name=(?:"([^"]*)"|([^\s;"]+))', re.IGNORECASE)
 _FILENAME = re.compile(rb"[;\s]filename\*?=", re.IGNORECASE)
 
 
@@ -91,7 +91,7 @@ class Form:
     def _add(self, head: bytes, start: int, end: int) -> None:
         name = _NAME.search(head)
         if name is not None:
-            text = name.group(1).decode("utf-8", "replace")
+            text = (name.group(1) or name.group(2) or b"").decode("utf-8", "replace")
             self._parts.append(_Field(text, _FILENAME.search(head) is not None, start, max(start, end)))
 
 

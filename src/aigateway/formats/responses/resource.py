@@ -182,7 +182,8 @@ def _prefix(item: Item) -> str:
 def output_item(item: Item, id: str, status: str) -> dict[str, Any]:
     """An item as a response shows it; `status` is in_progress, completed or incomplete."""
     if isinstance(item, Opaque):
-        told = {"status": status} if item.raw.get("status") == "in_progress" else {}
+        announced = status == "in_progress" and "status" in item.raw
+        told = {"status": status} if announced or item.raw.get("status") == "in_progress" else {}
         return copied(item.raw) | {"id": id} | told
     if isinstance(item, Message):
         item = msgspec.structs.replace(item, role="assistant", content=output_parts(item))

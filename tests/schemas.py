@@ -1,0 +1,188 @@
+"""The official schemas of replies and events, as validators: what the gateway says is held against both descriptions.
+
+The copies in tests/fixtures are what `derived()` makes of the whole descriptions: the components that replies need,
+without their words. `test_recordings.py` compares them where ../shared lies beside the project.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+
+Object = dict[str, Any]
+
+FIXTURES = Path(__file__).parent / "fixtures"
+REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+COPIES: Mapping[str, Path] = {
+    "openai": FIXTURES / "schemas" / "openai.json",
+    "openresponses": FIXTURES / "responses" / "open_responses.schema.json",
+}
+OPENAI_ROOTS = (
+    "Response",
+    "ResponseStreamEvent",
+    "CreateChatCompletionResponse",
+    "CreateChatCompletionStreamResponse",
+    "ErrorResponse",
+)
+
+_WORDS = {"description", "title", "example", "examples", "default", "deprecated", "discriminator", "externalDocs"}
+_OF_OLDER_DRAFTS = {"$recursiveAnchor", "nullable"}
+_COMPONENTS = "#/components/schemas/"
+
+
+def derived(document: Object, roots: Iterable[str]) -> Object:
+    """The components of an OpenAPI document that the roots need, as `$defs` of JSON Schema 2020-12."""
+    schemas = document["components"]["schemas"]
+    found: Object = {}
+    wanted = list(roots)
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = _plain(schemas[name], wanted)
+    return {name: found[name] for name in sorted(found)}
+
+
+def _plain(schema: Any, refs: list[str], *, names: bool = False) -> Any:
+    """A schema without its words, its references collected. `names`: the keys are names of properties."""
+    if isinstance(schema, list):
+        return [_plain(entry, refs) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain: Object = {}
+    for key, value in schema.items():
+        if names or not (key in _WORDS or key in _OF_OLDER_DRAFTS or key.startswith("x-")):
+            plain[key] = _plain(value, refs, names=key == "properties" and not names)
+    if isinstance(plain.get("$ref"), str):
+        name = plain["$ref"].removeprefix(_COMPONENTS)
+        refs.append(name)
+        plain["$ref"] = f"#/$defs/{name}"
+    nullable = not names and schema.get("nullable") is True  # OpenAPI 3.0's word, left over in a 3.1 document
+    return {"anyOf": [plain, {"type": "null"}]} if nullable else plain
+
+
+@cache
+def _defs(source: str) -> Object:
+    found: Object = json.loads(COPIES[source].read_text("utf-8"))["$defs"]
+    return found
+
+
+@cache
+def _validator(source: str, name: str) -> jsonschema_rs.Validator:
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": f"#/$defs/{name}",
+        "$defs": _defs(source),
+    }
+    return jsonschema_rs.validator_for(schema)
+
+
+@cache
+def _event_names(source: str) -> Mapping[str, str]:
+    """Event type -> its component."""
+    defs = _defs(source)
+    if source == "openai":
+        names = [entry["$ref"].removeprefix("#/$defs/") for entry in defs["ResponseStreamEvent"]["anyOf"]]
+    else:
+        names = [name for name in defs if name.endswith("StreamingEvent")]
+    return {type_: name for name in names for type_ in defs[name]["properties"]["type"]["enum"]}
+
+
+def faults(source: str, name: str, value: Any) -> list[str]:
+    """What is wrong with a value, each with its place."""
+    return [
+        f"{source} {name} at {'/'.join(map(str, error.instance_path)) or 'the root'}: {error.message[:300]}"
+        for error in _validator(source, name).iter_errors(value)
+    ]
+
+
+# Where a description is stricter than the API that it describes, or than the other one. What is named here is taken
+# out, or put in the description's words, before it looks; nothing else is.
+
+_EFFORTS_OF_OPENAI = {"minimal", "max"}
+_ITEMS = {"message", "function_call", "function_call_output", "reasoning", "compaction"}
+_TIERS = {"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"}
+
+
+def _for_openai(resource: Object) -> Object:
+    """Without three things that OpenAI's description has no room for.
+
+    usage: null           OpenAI's own streams say so until the end, and Open Responses wants the key.
+    service_tier          hosts have tiers of their own (Groq's `on_demand`); the caller hears which it was.
+    text.format           `description: null`: Open Responses wants the key.
+    """
+    shown = {key: value for key, value in resource.items() if (key, value) != ("usage", None)}
+    if shown.get("service_tier") not in _TIERS:
+        shown.pop("service_tier", None)
+    format = shown["text"]["format"]
+    if format.get("description", "") is None:
+        shown["text"] = {**shown["text"], "format": {key: format[key] for key in format if key != "description"}}
+    return shown
+
+
+def _for_open_responses(resource: Object) -> Object:
+    """Without what Open Responses' schema does not know of OpenAI's API (notes.md, 8).
+
+    text.format        the echo of a JSON schema: it has `schema: null` only.
+    reasoning.effort   `minimal` and `max`.
+    tools, output      hosted tools and their items under OpenAI's own names, without a prefix.
+    """
+    text, reasoning = resource["text"], resource["reasoning"]
+    if text["format"]["type"] == "json_schema":
+        text = {**text, "format": {**text["format"], "schema": None}}
+    if reasoning["effort"] in _EFFORTS_OF_OPENAI:
+        reasoning = {**reasoning, "effort": None}
+    return {
+        **resource,
+        "text": text,
+        "reasoning": reasoning,
+        "tools": [tool for tool in resource["tools"] if tool["type"] == "function"],
+        "output": [item for item in resource["output"] if item["type"] in _ITEMS],
+    }
+
+
+def _event_for_open_responses(event: Object) -> Object:
+    """Reasoning under the names of Open Responses: the gateway has OpenAI's, which clients know (notes.md, 8.3)."""
+    return {**event, "type": event["type"].replace("response.reasoning_text.", "response.reasoning.")}
+
+
+def resource_faults(resource: Object) -> list[str]:
+    """What is wrong with a whole response, in either description."""
+    return [
+        *faults("openresponses", "ResponseResource", _for_open_responses(resource)),
+        *faults("openai", "Response", _for_openai(resource)),
+    ]
+
+
+def event_faults(event: Object) -> list[str]:
+    """What is wrong with one event of a Responses stream, in either description."""
+    ours, theirs = event, _event_for_open_responses(event)
+    if "response" in event:
+        ours = {**ours, "response": _for_openai(event["response"])}
+        theirs = {**theirs, "response": _for_open_responses(event["response"])}
+    if event.get("item", {}).get("type", "message") not in _ITEMS:
+        return _event_faults("openai", ours)
+    return [*_event_faults("openai", ours), *_event_faults("openresponses", theirs)]
+
+
+def _event_faults(source: str, event: Object) -> list[str]:
+    name = _event_names(source).get(event["type"])
+    return [f"{source} has no event {event['type']}"] if name is None else faults(source, name, event)
+
+
+def completion_faults(body: Object) -> list[str]:
+    """What is wrong with a chat completion."""
+    return faults("openai", "CreateChatCompletionResponse", _with_known_tier(body))
+
+
+def chunk_faults(chunk: Object) -> list[str]:
+    """What is wrong with one chunk of a chat stream."""
+    return faults("openai", "CreateChatCompletionStreamResponse", _with_known_tier(chunk))
+
+
+def _with_known_tier(body: Object) -> Object:
+    return {key: value for key, value in body.items() if key != "service_tier" or value in _TIERS}

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from aigateway import Answer, Call, Gateway, ProviderReply, ProviderRequest, serving
+from aigateway.serving import Address, Signals, Stop
+
+
+class Waiting:
+    """A provider whose answers never come. stubborn: it also takes no notice of being cancelled, once."""
+
+    name = "waiting"
+    apis = frozenset({"chat"})
+
+    def __init__(self, *, stubborn: bool = False) -> None:
+        self.stubborn = stubborn
+        self.asked = asyncio.Event()
+        self.closed = False
+
+    async def send(self, request: ProviderRequest) -> ProviderReply:
+        self.asked.set()
+        if self.stubborn:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        await asyncio.Event().wait()
+        return Answer(b"{}")
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Outcomes:
+    def __init__(self) -> None:
+        self.seen: list[str | None] = []
+
+    def on_complete(self, call: Call) -> None:
+        self.seen.append(call.outcome)
+
+
+@contextlib.asynccontextmanager
+async def serving_process(gateway: Gateway, stop: Stop) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
+    """What a process that serves does, in our own event loop."""
+    address, ready = Address("127.0.0.1", 0), asyncio.Event()
+    sock = address.bind()
+    url = address.url(sock)
+    task = asyncio.create_task(serving.serve(gateway, address, sock, stop, ready.set))
+    try:
+        await asyncio.wait((task, asyncio.ensure_future(ready.wait())), return_when=asyncio.FIRST_COMPLETED)
+        yield url, task
+    finally:
+        stop.cut_off()
+        await task
+
+
+def ask(url: str) -> Any:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+    with contextlib.closing(connection):
+        connection.request(
+            "POST", "/v1/chat/completions", json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]})
+        )
+        return json.loads(connection.getresponse().read())
+
+
+@pytest.mark.parametrize("stubborn", [False, True], ids=["obedient", "stubborn"])
+async def test_requests_that_do_not_finish_in_time_are_cut(stubborn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "GRACE", 0.05)
+    monkeypatch.setattr(serving, "_CUT", 0.2)
+    provider, outcomes, stop = Waiting(stubborn=stubborn), Outcomes(), Stop()
+    async with serving_process(Gateway(providers=[provider], hooks=[outcomes]), stop) as (url, served):
+        asking = asyncio.create_task(asyncio.to_thread(ask, url))
+        await provider.asked.wait()
+        stop.finish()
+        await served
+        with pytest.raises((OSError, http.client.HTTPException)):
+            await asking
+    assert outcomes.seen == ["abandoned"]
+    assert provider.closed
+
+
+async def test_an_idle_connection_does_not_hold_the_end_up() -> None:
+    stop = Stop()
+    async with serving_process(Gateway(providers=[Waiting()]), stop) as (url, served):
+        host, _, port = url.removeprefix("http://").partition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        stop.finish()
+        await served
+        writer.close()
+
+
+class Opening(Waiting):
+    async def open(self) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_stop_while_a_model_is_opened_ends_at_once() -> None:
+    provider, stop = Opening(), Stop()
+    address = Address("127.0.0.1", 0)
+    with address.bind() as sock:
+        served = asyncio.create_task(
+            serving.serve(Gateway(providers=[provider]), address, sock, stop, lambda: pytest.fail("it never answers"))
+        )
+        await provider.asked.wait()
+        stop.finish()
+        await served
+    assert provider.closed
+
+
+async def test_closing_that_hangs_does_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging(Waiting):
+        async def aclose(self) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(serving, "_CLOSE", 0.05)
+    stop = Stop()
+    async with serving_process(Gateway(providers=[Hanging()]), stop) as (_, served):
+        stop.finish()
+        await served
+
+
+@pytest.mark.parametrize(
+    ("heard", "called"),
+    [
+        ([(signal.SIGTERM, 0.0)], ["first"]),
+        ([(signal.SIGTERM, 0.0), (signal.SIGTERM, 0.1)], ["first"]),
+        ([(signal.SIGTERM, 0.0), (signal.SIGTERM, 5.0)], ["first", "again"]),
+        ([(signal.SIGINT, 0.0), (signal.SIGINT, 0.1)], ["first", "again"]),
+        ([(signal.SIGTERM, 0.0), (signal.SIGINT, 0.1)], ["first", "again"]),
+    ],
+    ids=["once", "a SIGTERM and its echo", "twice", "Ctrl-C twice", "both"],
+)
+def test_the_second_signal_means_more_than_the_first(
+    heard: list[tuple[signal.Signals, float]], called: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    before = signal.getsignal(signal.SIGTERM)
+    signals = Signals(lambda: told.append("first"), lambda: told.append("again"))
+    with signals.caught():
+        handler: Callable[..., object] = signals._hear
+        assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGINT) == handler
+        for signum, moment in heard:
+            monkeypatch.setattr("aigateway.serving.time.monotonic", lambda moment=moment: moment)
+            handler(signum, None)
+    assert told == called
+    assert signal.getsignal(signal.SIGTERM) == before
