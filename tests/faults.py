@@ -127,7 +127,9 @@ class Stage:
                 models[f"{mood}-{api}"] = Provider(
                     "acme", self.upstream.base_url, UPSTREAM_KEY, apis=[api], timeout=timeout
                 )
-            models[f"nowhere-{api}"] = Provider("acme", f"http://127.0.0.1:{_closed_port()}/v1", UPSTREAM_KEY, apis=[api])
+            models[f"nowhere-{api}"] = Provider(
+                "acme", f"http://127.0.0.1:{_closed_port()}/v1", UPSTREAM_KEY, apis=[api]
+            )
         hooks: list[object] = [self.outcomes, Reader()] if edits else [self.outcomes]
         return Gateway(models=models, hooks=hooks, limits=Limits(keepalive=30))
 
@@ -142,14 +144,14 @@ class Stage:
     async def post(self, url: str, body: Any, headers: Mapping[str, str] | None = None) -> Answered:
         """The whole answer to one request."""
         async with self.session.post(url, json=body, headers=headers) as reply:
-            pieces: list[bytes] = []
+            body = bytearray()
             broken = False
             try:
                 async for piece in reply.content.iter_any():
-                    pieces.append(piece)
+                    body += piece
             except aiohttp.ClientError:
                 broken = True
-            return Answered(reply.status, reply.headers, b"".join(pieces), broken)
+            return Answered(reply.status, reply.headers, bytes(body), broken)
 
     @property
     def call(self) -> Call:
@@ -161,7 +163,10 @@ class Stage:
 @asynccontextmanager
 async def staged(http: Any = "httptools") -> AsyncIterator[Stage]:
     """A stage, open, on this HTTP protocol of uvicorn."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session, ScriptedUpstream() as upstream:
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+        ScriptedUpstream() as upstream,
+    ):
         stage = Stage(upstream, session)
         plain, edited = stage.gateway(edits=False), stage.edited
 
@@ -184,18 +189,26 @@ def _closed_port() -> int:
 
 def leaks_nothing(stage: Stage, body: bytes) -> None:
     """Neither what the upstream wrote, nor where it is, nor the key that opens it."""
-    for secret in (INNER, UPSTREAM_KEY, "127.0.0.1", "localhost", str(stage.upstream.port), "http:", "aiohttp", "Traceback"):
+    for secret in (
+        INNER,
+        UPSTREAM_KEY,
+        "127.0.0.1",
+        "localhost",
+        str(stage.upstream.port),
+        "http:",
+        "aiohttp",
+        "Traceback",
+    ):
         assert secret.encode() not in body, secret
 
 
 async def gateway_is_idle() -> None:
     """Wait until no task runs code of the gateway. Fails after a second."""
     for _ in range(100):
-        left = [task for task in asyncio.all_tasks() if _is_ours(task)]
-        if not left:
+        if not any(_is_ours(task) for task in asyncio.all_tasks()):
             return
         await asyncio.sleep(0.01)
-    raise AssertionError(f"tasks left over: {left}")
+    raise AssertionError(f"tasks left over: {[task for task in asyncio.all_tasks() if _is_ours(task)]}")
 
 
 def _is_ours(task: asyncio.Task[Any]) -> bool:

@@ -109,15 +109,18 @@ _TIERS = {"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"}
 
 
 def _for_openai(resource: Object) -> Object:
-    """Without three things that OpenAI's description has no room for.
+    """Without four things that OpenAI's description has no room for.
 
     usage: null           OpenAI's own streams say so until the end, and Open Responses wants the key.
     service_tier          hosts have tiers of their own (Groq's `on_demand`); the caller hears which it was.
     text.format           `description: null`: Open Responses wants the key.
+    error.code            hosts have codes of their own, and clients look for ones that are not listed.
     """
     shown = {key: value for key, value in resource.items() if (key, value) != ("usage", None)}
     if shown.get("service_tier") not in _TIERS:
         shown.pop("service_tier", None)
+    if shown["error"] is not None:
+        shown["error"] = {**shown["error"], "code": "server_error"}
     format = shown["text"]["format"]
     if format.get("description", "") is None:
         shown["text"] = {**shown["text"], "format": {key: format[key] for key in format if key != "description"}}
@@ -130,6 +133,7 @@ def _for_open_responses(resource: Object) -> Object:
     text.format        the echo of a JSON schema: it has `schema: null` only.
     reasoning.effort   `minimal` and `max`.
     tools, output      hosted tools and their items under OpenAI's own names, without a prefix.
+    annotations        citations of files.
     """
     text, reasoning = resource["text"], resource["reasoning"]
     if text["format"]["type"] == "json_schema":
@@ -141,13 +145,34 @@ def _for_open_responses(resource: Object) -> Object:
         "text": text,
         "reasoning": reasoning,
         "tools": [tool for tool in resource["tools"] if tool["type"] == "function"],
-        "output": [item for item in resource["output"] if item["type"] in _ITEMS],
+        "output": [_with_web_citations(item) for item in resource["output"] if item["type"] in _ITEMS],
     }
 
 
-def _event_for_open_responses(event: Object) -> Object:
-    """Reasoning under the names of Open Responses: the gateway has OpenAI's, which clients know (notes.md, 8.3)."""
-    return {**event, "type": event["type"].replace("response.reasoning_text.", "response.reasoning.")}
+def _with_web_citations(item: Object) -> Object:
+    """An item or part with citations of web pages only."""
+    shown = dict(item)
+    if item.get("type") == "message":
+        shown["content"] = [_with_web_citations(part) for part in item["content"]]
+    elif "annotations" in item:
+        shown["annotations"] = [entry for entry in item["annotations"] if entry["type"] == "url_citation"]
+    return shown
+
+
+def _event_for_open_responses(event: Object) -> Object | None:
+    """The event as Open Responses would have it; None where it knows no such thing.
+
+    Reasoning has other names there: the gateway has OpenAI's, which clients listen to (notes.md, 8.3).
+    """
+    if event.get("item", {}).get("type", "message") not in _ITEMS:
+        return None
+    if event.get("annotation", {}).get("type", "url_citation") != "url_citation":
+        return None
+    shown = {**event, "type": event["type"].replace("response.reasoning_text.", "response.reasoning.")}
+    for key, fit in (("item", _with_web_citations), ("part", _with_web_citations), ("response", _for_open_responses)):
+        if key in event:
+            shown[key] = fit(event[key])
+    return shown
 
 
 def resource_faults(resource: Object) -> list[str]:
@@ -160,13 +185,9 @@ def resource_faults(resource: Object) -> list[str]:
 
 def event_faults(event: Object) -> list[str]:
     """What is wrong with one event of a Responses stream, in either description."""
-    ours, theirs = event, _event_for_open_responses(event)
-    if "response" in event:
-        ours = {**ours, "response": _for_openai(event["response"])}
-        theirs = {**theirs, "response": _for_open_responses(event["response"])}
-    if event.get("item", {}).get("type", "message") not in _ITEMS:
-        return _event_faults("openai", ours)
-    return [*_event_faults("openai", ours), *_event_faults("openresponses", theirs)]
+    ours = {**event, "response": _for_openai(event["response"])} if "response" in event else event
+    theirs = _event_for_open_responses(event)
+    return _event_faults("openai", ours) + ([] if theirs is None else _event_faults("openresponses", theirs))
 
 
 def _event_faults(source: str, event: Object) -> list[str]:

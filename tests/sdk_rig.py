@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
-from openai import AsyncOpenAI, OpenAI
+from openai import APIError, AsyncOpenAI, OpenAI
 
 from aigateway import Gateway, Provider, Target
 from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
@@ -71,6 +71,19 @@ async def rigged(*apis: str, hooks: tuple[object, ...] = (), key: str = "sk-test
     async with ScriptedUpstream() as upstream:
         provider = Provider("acme", upstream.base_url, "sk-upstream", apis=apis)
         gateway = Gateway(models={MODEL: Target(provider, UPSTREAM_MODEL)}, hooks=hooks)
-        async with served(gateway) as url:
-            async with AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
-                yield Rig(upstream, apis, url, client)
+        async with (
+            served(gateway) as url,
+            AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client,
+        ):
+            yield Rig(upstream, apis, url, client)
+
+
+async def read_until_error(stream: AsyncIterable[object]) -> tuple[int, APIError]:
+    """How many events came, and what was raised then. A stream that ends well is a failure."""
+    seen = 0
+    try:
+        async for _ in stream:
+            seen += 1
+    except APIError as error:
+        return seen, error
+    raise AssertionError("the stream ended as if all were well")

@@ -22,6 +22,7 @@ async def served(app: Callable[..., Any], http: Any = "httptools") -> AsyncItera
     """
     async with no_task_left():
         with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sees no TCP in such a socket
             config = uvicorn.Config(app, log_config=None, lifespan="on", http=http, ws="none")
             config.load()
             server = uvicorn.Server(config)

@@ -40,9 +40,8 @@ class Got(NamedTuple):
 async def ask(url: str, method: str = "GET", body: Any = None, **headers: str) -> Got:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     data = None if body is None else msgspec.json.encode(body)
-    async with aiohttp.ClientSession() as session:
-        async with session.request(method, url, data=data, headers=sent) as reply:
-            return Got(reply.status, reply.headers, await reply.read())
+    async with aiohttp.ClientSession() as session, session.request(method, url, data=data, headers=sent) as reply:
+        return Got(reply.status, reply.headers, await reply.read())
 
 
 @pytest.fixture
@@ -121,7 +120,9 @@ async def test_several_gateways_share_a_process_and_nothing_else(upstream: Scrip
         app = Starlette(routes=[Mount("/one", first), Mount("/two", second)], lifespan=lifespan)
         async with served(app) as base:
             assert (await ask(f"{base}/one/v1/chat/completions", "POST", {**CHAT_REQUEST, "model": "a"})).status == 401
-            ask_a = await ask(f"{base}/one/v1/chat/completions", "POST", {**CHAT_REQUEST, "model": "a"}, authorization="Bearer key-1")
+            ask_a = await ask(
+                f"{base}/one/v1/chat/completions", "POST", {**CHAT_REQUEST, "model": "a"}, authorization="Bearer key-1"
+            )
             ask_b = await ask(f"{base}/two/v1/chat/completions", "POST", {**CHAT_REQUEST, "model": "b"})
             assert (ask_a.status, ask_b.status) == (200, 200)
             wrong = await ask(f"{base}/two/v1/chat/completions", "POST", {**CHAT_REQUEST, "model": "a"})
@@ -187,7 +188,10 @@ async def test_lifespan_tells_that_closing_failed() -> None:
         sent.append(message)
 
     await Gateway(providers=[Failing()])({"type": "lifespan"}, receive, send)
-    assert sent == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.failed", "message": "ValueError"}]
+    assert sent == [
+        {"type": "lifespan.startup.complete"},
+        {"type": "lifespan.shutdown.failed", "message": "ValueError"},
+    ]
 
 
 # what it answers by itself
@@ -204,7 +208,11 @@ async def test_head_is_get_without_the_body(url: str, path: str, method: str) ->
 
 
 METHODS = [
-    *((method, path, "POST") for path in PATHS.values() for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS")),
+    *(
+        (method, path, "POST")
+        for path in PATHS.values()
+        for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS")
+    ),
     *((method, path, "GET, HEAD") for path in ("/v1/models", "/v1/models/gpt") for method in ("POST", "PUT", "DELETE")),
     ("POST", "/health", "GET, HEAD"),
 ]
@@ -223,7 +231,18 @@ async def test_wrong_method_is_a_405_that_names_the_right_ones(url: str, method:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/", "/v2/chat/completions", "/chat/completions", "/v1/chat", "/v1/responses/x", "/v1/models/", "/favicon.ico"]
+    "path",
+    [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v2/chat/completions",
+        "/chat/completions",
+        "/v1/chat",
+        "/v1/responses/x",
+        "/v1/models/",
+        "/favicon.ico",
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_unknown_path_is_a_404(url: str, path: str, method: str) -> None:
@@ -302,7 +321,7 @@ async def websocket(gateway: Gateway, extensions: dict[str, Any] | None) -> list
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {"type": "websocket", "path": "/v1/responses", "headers": [(b"x-request-id", b"mine")]}
+    scope: Message = {"type": "websocket", "path": "/v1/responses", "headers": [(b"x-request-id", b"mine")]}
     if extensions is not None:
         scope["extensions"] = extensions
     await gateway(scope, receive, send)

@@ -98,7 +98,7 @@ async def test_health_is_open() -> None:
     assert (status, body) == (200, {"status": "ok"})
 
 
-EXPECTED = {"/v1/models": 200, "/v1/models/gpt": 200, "/v1/nowhere": 404, "/nowhere": 404, "/": 404}
+EXPECTED = {"/v1/models": 200, "/v1/models/gpt": 200, "/v1/nowhere": 404, "/nowhere": 404, "/": 404, "/health": 405}
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS, ids=[f"{method} {path}" for method, path in PATHS])
@@ -106,7 +106,7 @@ async def test_with_a_known_key_every_path_is_itself(method: str, path: str) -> 
     last = Authenticator({"sk-right": None})
     gateway = gateway_with(APIKeyAuthenticator({"sk-right": "team"}), last)
     status, _, _ = await ask(gateway, method, path, **bearer("sk-right"))
-    assert status == {"DELETE": 405}.get(method, 404 if path == "/health" else EXPECTED.get(path, 400))
+    assert status == {"DELETE": 405}.get(method, EXPECTED.get(path, 400))
     assert (last.asked, last.tenants) == (["sk-right"], ["team"])
 
 

@@ -365,10 +365,12 @@ def test_other_machines_are_let_in_only_with_authentication_or_on_demand(
     assert "--no-auth" in refused.stderr
     allowed = serve(*everywhere, "--no-auth", OPENAI_BASE_URL=upstream.url)
     assert allowed.url().startswith("http://0.0.0.0:")
-    assert "warning: anybody who can reach 0.0.0.0" in allowed.errors
+    until(lambda: "warning: anybody who can reach 0.0.0.0" in allowed.errors)
     write_config(tmp_path, upstream)
     guarded = serve(*everywhere)
     assert guarded.url().startswith("http://0.0.0.0:")
+    guarded.process.terminate()
+    assert guarded.ended() == 0
     assert "warning" not in guarded.errors
 
 

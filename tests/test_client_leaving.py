@@ -84,7 +84,9 @@ async def test_leaving_before_the_first_byte_lets_the_upstream_go(
 
 
 @each_surface
-async def test_leaving_between_head_and_body_lets_the_upstream_go(stage: Stage, surface: Surface, streams: bool) -> None:
+async def test_leaving_between_head_and_body_lets_the_upstream_go(
+    stage: Stage, surface: Surface, streams: bool
+) -> None:
     headers = {"content-type": "text/event-stream" if streams else "application/json"}
     script = Script(headers=headers, pieces=[b": hello\n\n" if streams else b'{"id":', b""])
     script.hold_after = (1, asyncio.Event())
@@ -120,10 +122,13 @@ async def test_leaving_while_nobody_reads_lets_the_upstream_go(stage: Stage, sur
     """The caller does not read, all buffers fill, then it goes."""
     event = EVENTS[surface.upstream][{"chat": 1, "responses": 4, "images": 0}[surface.upstream]]
     padding = msgspec.json.encode({**event, "padding": "x" * 65536}) if surface.api == surface.upstream else None
-    text = {"chat": {"choices": [{"index": 0, "delta": {"content": "x" * 65536}}]}, "responses": {**event, "delta": "x" * 65536}}
+    text = {
+        "chat": {"choices": [{"index": 0, "delta": {"content": "x" * 65536}}]},
+        "responses": {**event, "delta": "x" * 65536},
+    }
     frame = b"data: " + (padding or msgspec.json.encode(text[surface.upstream])) + b"\n\n"
-    before = EVENTS[surface.upstream][: {"chat": 1, "responses": 4, "images": 1}[surface.upstream]]
-    stage.upstream.script(stream(surface.upstream, [*before, *[frame] * 400]))
+    events: list[Any] = EVENTS[surface.upstream][: {"chat": 1, "responses": 4, "images": 1}[surface.upstream]]
+    stage.upstream.script(stream(surface.upstream, events + [frame] * 400))
     caller = await Caller.to(stage.urls[surface.edits])
     caller.send(stage, surface, streams=True)
     await asyncio.sleep(0.4)
@@ -185,7 +190,10 @@ async def test_leaving_as_the_head_is_sent_leaves_nothing_behind(begun: bool) ->
         script.hold_after = (2 if begun else 0, asyncio.Event())
         upstream.script(script)
         provider = Provider("acme", upstream.base_url, apis=["chat"])
-        async with no_task_left(), Gateway(providers=[provider], hooks=[outcomes], limits=Limits(keepalive=0.05)) as gateway:
+        async with (
+            no_task_left(),
+            Gateway(providers=[provider], hooks=[outcomes], limits=Limits(keepalive=0.05)) as gateway,
+        ):
             left = asyncio.Event()
             inbox = [{"type": "http.request", "body": msgspec.json.encode({**REQUESTS["chat"], "stream": True})}]
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from aigateway import Call, Gateway, Hook, LoggingHook, Provider
+from aigateway import Call, Gateway, Hook, LoggingHook, Provider, Quirks
 from aigateway.app.cors import CORS
 from aigateway.assembly import build
-from aigateway.config import Config, ConfigError, Source, find, parse
+from aigateway.config import Config, ConfigError, ModelConfig, ProviderConfig, ServerConfig, Source, find, parse
 from aigateway.gateway import OPERATIONS
 from aigateway.intake import Limits
 from aigateway.local.llama import LocalModel
@@ -344,6 +346,33 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.
         find("other.yaml")
     (tmp_path / "gateway.yaml").write_bytes(b"\xef\xbb\xbfserver: {}")
     assert find(None) == Source("gateway.yaml", "server: {}")
+
+
+# the reference
+
+DOCUMENT = (Path(__file__).resolve().parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+def keys_of(section: type[msgspec.Struct]) -> set[str]:
+    return {field.name for field in msgspec.structs.fields(section)}
+
+
+@pytest.mark.parametrize("section", [ServerConfig, ProviderConfig, ModelConfig, CORS, Limits])
+def test_the_reference_names_every_key(section: type[msgspec.Struct]) -> None:
+    assert {key for key in keys_of(section) if f"| `{key}` |" not in DOCUMENT} == set()
+
+
+def test_the_reference_names_every_section_and_quirk() -> None:
+    assert re.findall(r"^## ([a-z]+)$", DOCUMENT, re.MULTILINE) == [
+        field.name for field in msgspec.structs.fields(Config)
+    ]
+    assert {quirk for quirk in keys_of(Quirks) if f"`{quirk}`" not in DOCUMENT} == set()
+
+
+def test_the_reference_s_example_is_right() -> None:
+    [example] = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    config = parsed(example, {"OPENAI_API_KEY": "k", "TEAM_A_KEY": "sk-a"})
+    assert build(config, {}).authenticates
 
 
 # no configuration

@@ -170,7 +170,7 @@ async def started(image: Image, **environment: str) -> AsyncIterator[Running]:
 
 async def until_healthy(running: Running) -> None:
     async with aiohttp.ClientSession() as session:
-        for _ in range(200):
+        for _ in range(600):  # half a minute: the machine may be busy
             try:
                 async with session.get(f"{running.url}/health") as response:
                     assert (response.status, await response.json()) == (200, {"status": "ok"})

@@ -26,7 +26,9 @@ MAX_BODY = 20_000
 class Front:
     """A gateway with small limits, keys, and a model of each kind."""
 
-    def __init__(self, url: str, upstream: ScriptedUpstream, outcomes: Outcomes, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, url: str, upstream: ScriptedUpstream, outcomes: Outcomes, session: aiohttp.ClientSession
+    ) -> None:
         self.url = url
         self.upstream = upstream
         self.outcomes = outcomes
@@ -57,7 +59,10 @@ async def front() -> AsyncIterator[Front]:
     outcomes = Outcomes()
     async with ScriptedUpstream() as upstream:
         upstream.answer_with(lambda request: whole(_api_of(request)))
-        one = {"gpt": Provider("acme", upstream.base_url), "on-chat": Provider("bmce", upstream.base_url, apis=["chat"])}
+        one = {
+            "gpt": Provider("acme", upstream.base_url),
+            "on-chat": Provider("bmce", upstream.base_url, apis=["chat"]),
+        }
         gateway = Gateway(
             models=one | {"on-responses": Provider("cmce", upstream.base_url, apis=["responses"])},
             hooks=[APIKeyAuthenticator({"key-a": "a", "key-b": "b"}), outcomes],
@@ -136,7 +141,9 @@ WRONG: list[tuple[str, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("api", "field", "value", "code"), WRONG, ids=[f"{api} {field} {json.dumps(value)}" for api, field, value, _ in WRONG]
+    ("api", "field", "value", "code"),
+    WRONG,
+    ids=[f"{api} {field} {json.dumps(value)}" for api, field, value, _ in WRONG],
 )
 async def test_wrong_field_is_a_400_that_names_it(front: Front, api: str, field: str, value: Any, code: str) -> None:
     status, _, error = await front.post(PATHS[api], msgspec.json.encode({**REQUESTS[api], field: value}))
@@ -323,5 +330,3 @@ async def test_upstream_is_asked_once_a_request_is_right(front: Front) -> None:
     assert [call.outcome for call in front.outcomes.calls] == ["completed"] * 4
     assert [call.tenant for call in front.outcomes.calls] == ["b"] * 4
     assert len(front.upstream.requests) == 4
-
-

@@ -12,7 +12,17 @@ from aigateway import UpstreamError
 from aigateway.formats.responses.resource import empty_resource
 from aigateway.testing import Script
 from tests.answers import ERROR_EVENTS, EVENTS, stream
-from tests.faults import ERROR_KEYS, STREAMED, SURFACES, Answered, Stage, Surface, gateway_is_idle, leaks_nothing, staged
+from tests.faults import (
+    ERROR_KEYS,
+    STREAMED,
+    SURFACES,
+    Answered,
+    Stage,
+    Surface,
+    gateway_is_idle,
+    leaks_nothing,
+    staged,
+)
 
 TEXTUAL = {name: surface for name, surface in STREAMED.items() if surface.api != "images"}
 TRANSLATED = {name: surface for name, surface in TEXTUAL.items() if surface.api != surface.upstream}
@@ -45,7 +55,10 @@ FAULTS: Mapping[str, tuple[Making, str]] = {
     "end within an event": (lambda api: broken(api, b'data: {"id":"x","typ'), "upstream_protocol_error"),
     "error object": (lambda api: broken(api, ERROR_EVENTS[api]), "overloaded"),
     "error object, then [DONE]": (lambda api: broken(api, ERROR_EVENTS[api], done=True), "overloaded"),
-    "error object, then more": (lambda api: stream(api, [*BEGUN[api], ERROR_EVENTS[api], *EVENTS[api][-2:]]), "overloaded"),
+    "error object, then more": (
+        lambda api: stream(api, [*BEGUN[api], ERROR_EVENTS[api], *EVENTS[api][-2:]]),
+        "overloaded",
+    ),
 }
 
 
@@ -91,7 +104,9 @@ def _end_of_response(body: bytes, events: list[Any]) -> dict[str, Any]:
     assert "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta") == "Hello"
     told, failed = events[-2], events[-1]["response"]
     error: dict[str, Any] = told["error"]
-    assert {key: told[key] for key in ("code", "message", "param")} == {key: error[key] for key in ("code", "message", "param")}
+    assert {key: told[key] for key in ("code", "message", "param")} == {
+        key: error[key] for key in ("code", "message", "param")
+    }
     assert failed["status"] == "failed"
     assert failed["error"] == {"code": error["code"], "message": error["message"]}
     first = events[0]["response"]
@@ -123,7 +138,12 @@ async def test_fault_in_mid_stream_ends_it_lawfully(stage: Stage, making: Making
 
 @each_stream
 async def test_refusal_in_mid_stream_keeps_the_upstreams_words(stage: Stage, surface: Surface) -> None:
-    facts = {"message": "Provider 'acme' is out of room.", "type": "tokens", "param": None, "code": "context_length_exceeded"}
+    facts = {
+        "message": "Provider 'acme' is out of room.",
+        "type": "tokens",
+        "param": None,
+        "code": "context_length_exceeded",
+    }
     event: dict[str, Any] = {"error": facts} if surface.upstream == "chat" else {"type": "error", "error": facts}
     answered = await stage.ask(surface, broken(surface.upstream, event), stream=True)
     assert ends_lawfully(stage, surface, answered) == facts
@@ -132,7 +152,11 @@ async def test_refusal_in_mid_stream_keeps_the_upstreams_words(stage: Stage, sur
 
 @pytest.mark.parametrize("name", ["responses relay", "responses edit", "chat on responses"])
 async def test_response_that_the_upstream_gave_up_on_failed(stage: Stage, name: str) -> None:
-    failed = {**EVENTS["responses"][0]["response"], "status": "failed", "error": {"code": "server_error", "message": "x"}}
+    failed = {
+        **EVENTS["responses"][0]["response"],
+        "status": "failed",
+        "error": {"code": "server_error", "message": "x"},
+    }
     event = {"type": "response.failed", "sequence_number": 5, "response": failed}
     answered = await stage.ask(SURFACES[name], broken("responses", event, done=True), stream=True)
     error = ends_lawfully(stage, SURFACES[name], answered)
@@ -141,7 +165,9 @@ async def test_response_that_the_upstream_gave_up_on_failed(stage: Stage, name: 
 
 
 @each_translation
-@pytest.mark.parametrize("garbage", [b"data: <html>\n\n", b"data: [1]\n\n", b"data: null\n\n"], ids=["html", "list", "null"])
+@pytest.mark.parametrize(
+    "garbage", [b"data: <html>\n\n", b"data: [1]\n\n", b"data: null\n\n"], ids=["html", "list", "null"]
+)
 async def test_garbage_in_a_translated_stream_ends_it_lawfully_and_at_once(
     stage: Stage, garbage: bytes, surface: Surface
 ) -> None:
@@ -190,8 +216,9 @@ async def test_total_time_ends_a_stream_that_never_falls_silent(stage: Stage, na
 @pytest.mark.parametrize("name", ["chat relay", "responses on chat", "responses edit"])
 async def test_healthy_stream_is_longer_than_any_one_silence_may_be(stage: Stage, name: str) -> None:
     surface = SURFACES[name]
-    events = EVENTS[surface.upstream]
-    script = stream(surface.upstream, [events[0], *[b": thinking\n\n"] * 4, *events[1:]], piece_delay=0.1)
+    events: list[Any] = EVENTS[surface.upstream]
+    events = events[:1] + [b": thinking\n\n"] * 4 + events[1:]
+    script = stream(surface.upstream, events, piece_delay=0.1)
     answered = await stage.ask(surface, script, stream=True, model=f"hasty-{surface.upstream}")
     assert answered.events()[-1] == "[DONE]"
     assert "error" not in {event.get("type") for event in answered.events()[:-1]}

@@ -121,7 +121,9 @@ async def test_host_that_accepts_no_connection_is_a_504() -> None:
             provider = Provider("acme", f"http://127.0.0.1:{address[1]}", timeout=Timeout(connect=0.2, first_byte=5))
             started = time.monotonic()
             async with Gateway(providers=[provider]) as gateway:
-                with pytest.raises(UpstreamTimeoutError, match="Provider 'acme' did not accept a connection in time") as caught:
+                with pytest.raises(
+                    UpstreamTimeoutError, match="Provider 'acme' did not accept a connection in time"
+                ) as caught:
                     await gateway.chat(model="m", messages=[{"role": "user", "content": "hi"}])
             assert caught.value.status == 504
             assert time.monotonic() - started < 2

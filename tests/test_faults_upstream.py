@@ -10,7 +10,7 @@ import pytest
 from aigateway import Gateway, Provider, UpstreamError
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import EVENTS, stream, whole
-from tests.faults import INNER, SURFACES, STREAMED, UPSTREAM_KEY, Stage, Surface, gateway_is_idle, leaks_nothing, staged
+from tests.faults import INNER, STREAMED, SURFACES, UPSTREAM_KEY, Stage, Surface, gateway_is_idle, leaks_nothing, staged
 
 EACH = [
     pytest.param(surface, streams, id=f"{name}, {'streamed' if streams else 'whole'}")
@@ -22,7 +22,9 @@ each_stream = pytest.mark.parametrize("surface", STREAMED.values(), ids=STREAMED
 
 HTML = f"<html><body>nginx {INNER}</body></html>".encode()
 EVENT_STREAM = {"content-type": "text/event-stream"}
-JSON_ERROR = {"error": {"message": f"{INNER} at http://10.0.0.1", "type": "server_error", "code": INNER, "param": INNER}}
+JSON_ERROR = {
+    "error": {"message": f"{INNER} at http://10.0.0.1", "type": "server_error", "code": INNER, "param": INNER}
+}
 
 
 def html(status: int) -> Script:
@@ -127,7 +129,10 @@ async def test_connection_refused_is_a_502(stage: Stage, surface: Surface, strea
 
 REFUSALS: Mapping[str, tuple[int, dict[str, Any]]] = {
     "400": (400, {"message": "Bad 'n'.", "type": "invalid_request_error", "param": "n", "code": "bad_n"}),
-    "401": (401, {"message": "No such key.", "type": "invalid_request_error", "param": None, "code": "invalid_api_key"}),
+    "401": (
+        401,
+        {"message": "No such key.", "type": "invalid_request_error", "param": None, "code": "invalid_api_key"},
+    ),
     "403": (403, {"message": "Not here.", "type": "permission_error", "param": None, "code": "region"}),
     "404": (404, {"message": "No such model.", "type": "not_found", "param": "model", "code": "model_not_found"}),
     "413": (413, {"message": "Too long.", "type": "invalid_request_error", "param": None, "code": "too_long"}),
@@ -171,7 +176,10 @@ BODIES: Mapping[str, tuple[bytes, str]] = {
     "empty": (b"", "Provider 'acme' answered with HTTP 400."),
     "null": (b"null", "Provider 'acme' answered with HTTP 400."),
     "list of nothing": (b"[]", "Provider 'acme' answered with HTTP 400."),
-    "message that is no text": (b'{"error":{"message":{"a":1},"code":[1],"type":2}}', "Provider 'acme' answered with HTTP 400."),
+    "message that is no text": (
+        b'{"error":{"message":{"a":1},"code":[1],"type":2}}',
+        "Provider 'acme' answered with HTTP 400.",
+    ),
 }
 
 
@@ -221,7 +229,9 @@ async def test_failure_of_the_upstream_as_the_first_event_is_a_502_that_leaks_no
 
 
 @each_stream
-@pytest.mark.parametrize("first", [b"data: <html>\n\n", b"data: null\n\n", b"data: [1]\n\n"], ids=["html", "null", "list"])
+@pytest.mark.parametrize(
+    "first", [b"data: <html>\n\n", b"data: null\n\n", b"data: [1]\n\n"], ids=["html", "null", "list"]
+)
 async def test_stream_that_begins_with_garbage_is_a_502(stage: Stage, surface: Surface, first: bytes) -> None:
     answered = await stage.ask(surface, Script(headers=EVENT_STREAM, pieces=[first]), stream=True)
     assert answered.status == 502
@@ -253,7 +263,9 @@ async def test_stream_where_none_was_asked_for_is_a_502_at_once(stage: Stage, su
     assert call.ended_at - call.started_at < 1
 
 
-@pytest.mark.parametrize("name", ["chat relay", "chat edit", "responses relay", "responses edit", "responses on chat", "chat on responses"])
+@pytest.mark.parametrize(
+    "name", ["chat relay", "chat edit", "responses relay", "responses edit", "responses on chat", "chat on responses"]
+)
 async def test_whole_answer_to_a_stream_request_is_told_as_a_stream(stage: Stage, name: str) -> None:
     surface = SURFACES[name]
     answered = await stage.ask(surface, whole(surface.upstream), stream=True)
@@ -280,7 +292,9 @@ async def test_embeddings_have_no_stream(stage: Stage) -> None:
 
 async def test_redirect_is_not_followed(stage: Stage) -> None:
     stage.upstream.answer_with(
-        lambda request: whole("chat") if "elsewhere" in request.path else Script(status=302, headers={"location": "/elsewhere"})
+        lambda request: (
+            whole("chat") if "elsewhere" in request.path else Script(status=302, headers={"location": "/elsewhere"})
+        )
     )
     answered = await stage.post(
         f"{stage.urls[False]}/v1/chat/completions", SURFACES["chat relay"].request(stream=False)

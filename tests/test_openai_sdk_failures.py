@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 import openai
@@ -13,7 +13,7 @@ from openai import OpenAI
 from aigateway import Call, Hook, PermissionDeniedError, RateLimitError
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.testing import Script
-from tests.sdk_rig import MODEL, UPSTREAMS, Rig, rigged
+from tests.sdk_rig import MODEL, UPSTREAMS, Rig, read_until_error, rigged
 from tests.turns import Turn, Use, chat_chunks, chat_reply, response_events
 
 LONG = Turn(text=("Hel", "lo ", "there"))
@@ -33,14 +33,13 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
         yield made
 
 
-async def ask(client: openai.AsyncOpenAI, caller: str, *, streamed: bool = False, **options: Any) -> Any:
-    """A reply or a stream."""
-    if caller == "chat":
-        question: list[Any] = [{"role": "user", "content": "the question"}]
-        return await client.chat.completions.create(
-            **{"model": MODEL, "messages": question, "stream": streamed} | options
-        )
-    return await client.responses.create(**{"model": MODEL, "input": "the question", "stream": streamed} | options)
+async def ask(client: openai.AsyncOpenAI, caller: str, **options: Any) -> Any:
+    """A reply, or with `stream=True` a stream."""
+    create: Any = client.chat.completions.create if caller == "chat" else client.responses.create
+    question = (
+        {"messages": [{"role": "user", "content": "the question"}]} if caller == "chat" else {"input": "the question"}
+    )
+    return await create(**{"model": MODEL} | question | options)
 
 
 # refused by the upstream, before the first byte
@@ -97,7 +96,7 @@ async def test_refusal_of_the_upstream_is_raised_as_its_class(
     headers = {"retry-after": "7"} if refusal.status == 429 else {}
     rig.upstream.script(Script.of_json({"error": refusal.error}, refusal.status, headers))
     with pytest.raises(refusal.raised, match=refusal.error["message"]) as caught:
-        await ask(rig.client, caller, streamed=streamed)
+        await ask(rig.client, caller, stream=streamed)
     error = caught.value
     assert type(error) is refusal.raised
     assert (error.status_code, error.code, error.type) == (
@@ -118,7 +117,7 @@ async def test_failure_of_the_upstream_is_an_internal_server_error_that_names_th
 ) -> None:
     rig.upstream.script(Script.of_json({"error": {"message": "inner detail", "type": "x", "code": "y"}}, status))
     with pytest.raises(openai.InternalServerError, match="Provider 'acme'") as caught:
-        await ask(rig.client, caller, streamed=streamed)
+        await ask(rig.client, caller, stream=streamed)
     assert caught.value.status_code == expected
     assert "inner detail" not in str(caught.value)
 
@@ -138,9 +137,9 @@ async def test_retry_after_is_kept_and_makes_the_sdk_try_again() -> None:
 @pytest.mark.parametrize("caller", ["chat", "responses", "embeddings", "images", "models"])
 async def test_key_that_nobody_knows_is_an_authentication_error(caller: str) -> None:
     async with rigged("chat", hooks=(APIKeyAuthenticator({"sk-good": "team"}),), key="sk-bad") as rig:
-        calls = {
+        calls: dict[str, Callable[[], Awaitable[Any]]] = {
             "chat": lambda: ask(rig.client, "chat"),
-            "responses": lambda: ask(rig.client, "responses", streamed=True),
+            "responses": lambda: ask(rig.client, "responses", stream=True),
             "embeddings": lambda: rig.client.embeddings.create(model=MODEL, input="a"),
             "images": lambda: rig.client.images.generate(model=MODEL, prompt="a"),
             "models": lambda: rig.client.models.retrieve(MODEL),
@@ -167,10 +166,10 @@ class Guard(Hook):
 async def test_refusals_of_hooks_are_raised_as_their_class(*, streamed: bool) -> None:
     async with rigged("chat", hooks=(Guard(),)) as rig:
         with pytest.raises(openai.PermissionDeniedError, match="Not for you") as denied:
-            await ask(rig.client, "responses", streamed=streamed, input="forbidden")
+            await ask(rig.client, "responses", stream=streamed, input="forbidden")
         assert denied.value.code == "permission_denied"
         with pytest.raises(openai.RateLimitError, match="Too often") as limited:
-            await ask(rig.client, "responses", streamed=streamed, input="often")
+            await ask(rig.client, "responses", stream=streamed, input="often")
         assert limited.value.response.headers["retry-after"] == "9"
         assert not rig.upstream.requests
 
@@ -180,7 +179,7 @@ async def test_refusals_of_hooks_are_raised_as_their_class(*, streamed: bool) ->
 async def test_unknown_model_is_a_not_found_error(caller: str, *, streamed: bool) -> None:
     async with rigged("chat") as rig:
         with pytest.raises(openai.NotFoundError) as caught:
-            await ask(rig.client, caller, streamed=streamed, model="nobody")
+            await ask(rig.client, caller, stream=streamed, model="nobody")
         assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
         with pytest.raises(openai.NotFoundError) as unlisted:
             await rig.client.models.retrieve("nobody")
@@ -223,18 +222,16 @@ def broken_stream(api: str, turn: Turn, how: str) -> Script:
 @each_way
 async def test_stream_that_breaks_in_the_middle_raises(rig: Rig, caller: str, turn: Turn, how: str) -> None:
     rig.upstream.script(broken_stream(rig.spoken(caller), turn, how))
-    stream = await ask(rig.client, caller, streamed=True)
-    seen = []
-    with pytest.raises(openai.APIError, match="Provider 'acme'") as caught:
-        async for event in stream:
-            seen.append(event)
+    stream = await ask(rig.client, caller, stream=True)
+    seen, error = await read_until_error(stream)
     assert seen
-    assert not isinstance(caught.value, openai.APIStatusError | openai.APIConnectionError)
-    assert isinstance(caught.value.body, dict)
-    assert set(caught.value.body) == {"message", "type", "param", "code"}
-    assert "inner detail" not in str(caught.value.body)
+    assert "Provider 'acme'" in error.message
+    assert not isinstance(error, openai.APIStatusError | openai.APIConnectionError)
+    assert isinstance(error.body, dict)
+    assert set(error.body) == {"message", "type", "param", "code"}
+    assert "inner detail" not in str(error.body)
     if how == "error":
-        assert caught.value.code == "overloaded"
+        assert error.code == "overloaded"
 
 
 @pytest.mark.parametrize("how", ["cut", "error"])
@@ -242,18 +239,16 @@ async def test_stream_that_breaks_in_the_middle_raises(rig: Rig, caller: str, tu
 async def test_stream_that_breaks_raises_in_the_helpers_too(rig: Rig, caller: str, how: str) -> None:
     rig.upstream.script(broken_stream(rig.spoken(caller), LONG, how))
 
-    def use(client: OpenAI) -> None:
-        with pytest.raises(openai.APIError, match="Provider 'acme'"):
-            if caller == "chat":
-                with client.chat.completions.stream(
-                    model=MODEL, messages=[{"role": "user", "content": "the question"}]
-                ) as chat:
-                    chat.get_final_completion()
-            else:
-                with client.responses.stream(model=MODEL, input="the question") as responses:
-                    responses.get_final_response()
+    def use(client: OpenAI) -> object:
+        if caller == "chat":
+            question: list[Any] = [{"role": "user", "content": "the question"}]
+            with client.chat.completions.stream(model=MODEL, messages=question) as chat:
+                return chat.get_final_completion()
+        with client.responses.stream(model=MODEL, input="the question") as responses:
+            return responses.get_final_response()
 
-    await rig.in_thread(use)
+    with pytest.raises(openai.APIError, match="Provider 'acme'"):
+        await rig.in_thread(use)
 
 
 # leaving
@@ -262,7 +257,7 @@ async def test_stream_that_breaks_raises_in_the_helpers_too(rig: Rig, caller: st
 @each_way
 async def test_leaving_a_stream_closes_the_upstream(rig: Rig, caller: str) -> None:
     rig.says(LONG, hold_after=(4, asyncio.Event()))
-    stream = await ask(rig.client, caller, streamed=True)
+    stream = await ask(rig.client, caller, stream=True)
     async for event in stream:
         assert event
         break
@@ -275,7 +270,7 @@ async def test_leaving_a_stream_closes_the_upstream(rig: Rig, caller: str) -> No
 @each_way
 async def test_cancelling_before_the_answer_closes_the_upstream(rig: Rig, caller: str, *, streamed: bool) -> None:
     rig.says(LONG, hold=asyncio.Event())
-    asking = asyncio.create_task(ask(rig.client, caller, streamed=streamed))
+    asking = asyncio.create_task(ask(rig.client, caller, stream=streamed))
     await asyncio.wait_for(rig.upstream.arrived.wait(), 2)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -289,7 +284,7 @@ async def test_cancelling_a_reader_in_mid_stream_closes_the_upstream(rig: Rig, c
     begun = asyncio.Event()
 
     async def read() -> None:
-        async for _ in await ask(rig.client, caller, streamed=True):
+        async for _ in await ask(rig.client, caller, stream=True):
             begun.set()
 
     reading = asyncio.create_task(read())

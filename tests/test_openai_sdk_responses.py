@@ -51,7 +51,7 @@ BOTH_USES = Turn(
 )
 
 
-@pytest.fixture(params=UPSTREAMS.values(), ids=UPSTREAMS.keys())
+@pytest.fixture(params=list(UPSTREAMS.values()), ids=list(UPSTREAMS))
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     async with rigged(*request.param) as made:
         yield made
@@ -183,7 +183,7 @@ async def test_parse_gives_the_arguments_of_parallel_calls(rig: Rig) -> None:
         ("call_2", "GetTime", "completed"),
     ]
     assert [call.parsed_arguments for call in calls] == [GetWeather(city="Oslo"), GetTime(zone="CET")]
-    assert len({item.id for item in reply.output}) == 3
+    assert len({item.to_dict()["id"] for item in reply.output}) == 3
     tools = rig.sent["tools"]
     told = [tool["function"] for tool in tools] if rig.spoken("responses") == "chat" else tools
     assert [(tool["name"], tool["strict"], tool["parameters"]["required"]) for tool in told] == [
@@ -206,10 +206,7 @@ async def test_stream_helper_gives_the_arguments_of_parallel_calls(rig: Rig) -> 
         (2, '{"zone":"CET"}'),
     ]
     done = [event for event in events if event.type == "response.function_call_arguments.done"]
-    assert [(event.name, event.arguments) for event in done] == [
-        ("GetWeather", '{"city":"Oslo"}'),
-        ("GetTime", '{"zone":"CET"}'),
-    ]
+    assert [event.arguments for event in done] == ['{"city":"Oslo"}', '{"zone":"CET"}']
     assert [item.type for item in final.output] == ["message", "function_call", "function_call"]
 
 

@@ -16,7 +16,6 @@ import pytest_asyncio
 
 from aigateway import Gateway, Provider, Target
 from aigateway.canonical.quirks import Quirks
-from aigateway.canonical.types import Message, Opaque, Request, Text
 from aigateway.errors import UnsupportedError
 from aigateway.formats import CODECS
 from aigateway.testing import Script, ScriptedUpstream
@@ -95,17 +94,23 @@ def compact(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def translated(recording: Recording, **more: Any) -> Object:
-    """The recorded request in the other API; a plain question with the same tools where that API cannot ask it."""
-    codec, other = CODECS[recording.api], CODECS[OTHER[recording.api]]
-    request = codec.decode_request({key: value for key, value in recording.request.items() if key not in STATEFUL})
+def in_the_other_format(recording: Recording) -> Object | None:
+    """The recorded request in the other API; None where that API cannot ask it."""
+    request = CODECS[recording.api].decode_request(
+        {key: value for key, value in recording.request.items() if key not in STATEFUL}
+    )
     try:
-        body = other.encode_request(request, model=ALIAS, quirks=Quirks(), changes=[])
+        return CODECS[OTHER[recording.api]].encode_request(request, model=ALIAS, quirks=Quirks(), changes=[])
     except UnsupportedError:
-        tools = [tool for tool in request.tools or () if not isinstance(tool, Opaque)]
-        question = Message(role="user", content=(Text(text="?"),))
-        plain = Request(model=ALIAS, items=(question,), tools=tuple(tools), stream=request.stream)
-        body = other.encode_request(plain, model=ALIAS, quirks=Quirks(), changes=[])
+        return None
+
+
+def translated(recording: Recording, **more: Any) -> Object:
+    """What is asked in the other API: the recorded request, or else a plain question."""
+    question: Object = {"messages": [{"role": "user", "content": "?"}]}
+    if OTHER[recording.api] == "responses":
+        question = {"input": "?"}
+    body = in_the_other_format(recording) or {"model": ALIAS, **question}
     body.pop("stream", None)
     return {**body, **more}
 
@@ -188,6 +193,27 @@ def _renamed_line(line: str) -> str:
     return line.replace(f'"model":"{name}"', f'"model":"{ALIAS}"')
 
 
+_ASKED = {"content", "text", "arguments", "output", "url", "image_url", "file_data", "name", "call_id", "tool_call_id"}
+
+
+def asked_texts(body: Object) -> list[str]:
+    """What a request asks: its texts, images, files, calls and names of tools. Reasoning may stay behind."""
+    items = [item for item in body.get("input", ()) if isinstance(item, dict) and item.get("type") != "reasoning"]
+    plain = [body[key] for key in ("input", "instructions") if isinstance(body.get(key), str)]
+    return [*plain, *texts([items, body.get("messages"), body.get("tools")], _ASKED)]
+
+
+def texts(value: Any, keys: set[str] | None = None, key: str = "") -> list[str]:
+    """Every string in a document, or those under some keys; thinking is left out."""
+    if isinstance(value, str):
+        return [value] if keys is None or key in keys else []
+    if isinstance(value, list):
+        return [text for entry in value for text in texts(entry, keys, key)]
+    if not isinstance(value, dict) or (keys is not None and value.get("type") == "thinking"):
+        return []
+    return [text for name, entry in value.items() for text in texts(entry, keys, name)]
+
+
 # the same format in and out
 
 
@@ -225,6 +251,9 @@ async def test_the_other_format_hears_the_same(stage: Stage, recording: Recordin
     sent = stage.upstream.requests[0].json()
     assert sent["model"] == recording.model
     assert sent.get("stream", False) is recording.streamed
+    if in_the_other_format(recording) is not None:
+        told = "\n".join(texts(sent))
+        assert [text for text in asked_texts(recording.request) if text not in told] == []
     (check_events if recording.streamed else check_whole)(api, heard, recorded(recording))
 
 
@@ -255,7 +284,68 @@ async def test_the_other_format_hears_the_same_where_it_is_streamed(recording: R
         check_events(api, await ask(gateway, api, body), recorded(recording))
 
 
+# what goes wrong
+
+
+@chosen(failed=True)
+async def test_an_error_keeps_its_status_and_its_message(stage: Stage, recording: Recording) -> None:
+    told = json.loads(recording.body())["error"]
+    for api, body in ((recording.api, recording.request), (OTHER[recording.api], translated(recording))):
+        for wants_stream in (False, True):
+            asked = {**body, **streaming(api, wanted=wants_stream), "model": ALIAS}
+            heard = await stage.ask(api, compact(asked), recording)
+            error = heard.json()["error"]
+            assert set(error) == {"message", "type", "param", "code"}
+            assert (heard.status, error["message"]) == (recording.status, told["message"])
+            assert error["param"] == told.get("param")
+            assert error["code"] == (told["code"] or "upstream_error")
+
+
+@chosen(broken=True)
+async def test_an_error_in_the_stream_ends_it_with_what_was_said_before(stage: Stage, recording: Recording) -> None:
+    good, told = broken_off(recording)
+    heard = await stage.ask(recording.api, compact({**recording.request, "model": ALIAS}), recording)
+    assert heard.status == 200
+    assert not heard.done
+    assert heard.body.startswith(good)
+    assert heard.events()[-1]["error"]["message"] == told
+    body = translated(recording, **streaming("responses", wanted=True))
+    for pieces in ([recording.body()], *splits(recording.body(), recording.name)):
+        gateway = Gateway(models={ALIAS: Pieces(recording.api, pieces)})
+        heard = await ask(gateway, "responses", body)
+        assert heard.done
+        check_stream(heard.events())
+        assert heard.events()[-1]["type"] == "response.failed"
+        assert heard.events()[-1]["response"]["error"]["message"] == told
+        assert [fault for event in heard.events() for fault in event_faults(event)] == []
+
+
+def broken_off(recording: Recording) -> tuple[bytes, str]:
+    """The renamed frames before the error, and its message."""
+    frames = renamed(recording).split(b"\n\n")
+    events = [json.loads(data) if (data := frame.partition(b"data: ")[2]).startswith(b"{") else {} for frame in frames]
+    place = next(number for number, event in enumerate(events) if "error" in event)
+    message: str = events[place]["error"]["message"]
+    return b"".join(frame + b"\n\n" for frame in frames[:place]), message
+
+
+async def test_a_response_that_is_not_finished_is_no_answer_of_chat(stage: Stage) -> None:
+    for recording in recordings():
+        if recording.name in UNFINISHED:
+            heard = await stage.ask("chat", compact(translated(recording)), recording)
+            assert heard.status == 502
+
+
 def splits(stream: bytes, seed: str) -> list[list[bytes]]:
     """Some ways to cut a stream, the same in every run."""
     random = Random(seed)
     return [cut(stream, (random.randrange(len(stream)) for _ in range(count))) for count in (40, 3, len(stream) // 50)]
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="needs the whole descriptions that lie beside the project")
+@pytest.mark.parametrize("source", COPIES)
+async def test_the_copies_of_the_schemas_are_those_of_the_reference(source: str) -> None:
+    document = json.loads((REFERENCE / source / "openapi.json").read_text("utf-8"))
+    copy = json.loads(COPIES[source].read_text("utf-8"))["$defs"]
+    copy.get("ResponseResource", {}).pop("example", None)
+    assert derived(document, OPENAI_ROOTS if source == "openai" else list(copy)) == copy

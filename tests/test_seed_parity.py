@@ -18,6 +18,8 @@ import msgspec
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from aigateway import (
     AuthenticationError,
@@ -528,6 +530,19 @@ async def test_gateway_without_options_answers_its_own_paths() -> None:
         for path, body in ENDPOINTS.items():
             async with session.post(url + path, json=body) as response:
                 assert (response.status, (await response.json())["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/ai", "/ai/v1"])
+async def test_gateway_mounts_in_another_application(prefix: str) -> None:
+    gateway = Gateway(models={"gpt-4": FunctionProvider("mock", lambda _: ANSWER)})
+    base_url = prefix if prefix.endswith("/v1") else f"{prefix}/v1"
+    async with (
+        served(Starlette(routes=[Mount(prefix, gateway)])) as url,
+        AsyncOpenAI(base_url=url + base_url, api_key="k", max_retries=0) as client,
+    ):
+        response = await client.responses.create(model="gpt-4", input="Hello!")
+        assert response.output_text == ANSWER
+        assert [model.id async for model in client.models.list()] == ["gpt-4"]
 
 
 async def test_chat_stream_has_exactly_the_content_type_of_event_streams(rig: Rig) -> None:

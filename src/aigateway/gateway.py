@@ -36,6 +36,7 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation("images.variations", "images", "/images/variations", form="multipart"),
         Operation("models", "models", "/models", "GET", "none"),
         Operation("models.retrieve", "models", "/models/{id}", "GET", "none"),
+        Operation("health", "health", "/health", "GET", "none"),
         Operation("unknown", "unknown", "", form="none"),
     )
 }
@@ -70,21 +71,7 @@ class EventStream:
     def __init__(self, exchange: Exchange, answer: Answer) -> None:
         self.call = exchange.call
         self._exchange = exchange
-        self._events = self._read(answer)
-
-    async def _read(self, answer: Answer) -> AsyncIterator[EventLens]:
-        lens = FORMATS[self.call.api].event
-        decoder = _sse.SSEDecoder()
-        try:
-            async for frame in answer.frames or _once(answer.body):
-                for event in decoder.feed(frame):
-                    if event.data != _sse.DONE:
-                        yield lens(event.data, event.event)
-            self._exchange.delivered()
-            if self.call.error is not None:
-                raise self.call.error
-        finally:
-            await self._exchange.aclose()
+        self._events = _events_of(exchange, answer)
 
     def __aiter__(self) -> AsyncIterator[EventLens]:
         return self._events
@@ -99,6 +86,22 @@ class EventStream:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+async def _events_of(exchange: Exchange, answer: Answer) -> AsyncIterator[EventLens]:
+    """Knows nothing of its EventStream: so it is closed as soon as somebody breaks off and drops that."""
+    lens = FORMATS[exchange.call.api].event
+    decoder = _sse.SSEDecoder()
+    try:
+        async for frame in answer.frames or _once(answer.body):
+            for event in decoder.feed(frame):
+                if event.data != _sse.DONE:
+                    yield lens(event.data, event.event)
+        exchange.delivered()
+        if exchange.call.error is not None:
+            raise exchange.call.error
+    finally:
+        await exchange.aclose()
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

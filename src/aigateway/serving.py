@@ -60,7 +60,8 @@ class Address:
 
     def bind(self) -> socket.socket:
         """A socket that has the port to itself, and does not listen yet. Raises ServeError."""
-        sock = socket.socket(self.family)
+        # named as TCP: else asyncio does not switch Nagle's algorithm off, and small events wait for 40 ms
+        sock = socket.socket(self.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             if sys.platform != "win32":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -13,6 +13,8 @@ _DELTAS = {
     "response.reasoning": ("reasoning_text", "text", "content_index"),
     "response.reasoning_summary_text": ("summary_text", "text", "summary_index"),
 }
+_OWN_ITEMS = {"message", "reasoning", "function_call", "custom_tool_call"}
+"""Calls of hosted tools may fail, and the response goes on."""
 _INPUTS = {
     "response.function_call_arguments": ("function_call", "arguments"),
     "response.custom_tool_call_input": ("custom_tool_call", "input"),
@@ -163,7 +165,8 @@ class _Stream:
         assert item.final is None, "an item is done twice"
         assert not item.open, "an item is done before its parts"
         assert item.input_done or item.type not in ("function_call", "custom_tool_call")
-        assert raw.get("status", "completed") in ("completed", "incomplete")
+        ends = ("completed", "incomplete") if item.type in _OWN_ITEMS else ("completed", "incomplete", "failed")
+        assert raw.get("status", "completed") in ends
         _check_contents(item, raw)
         item.final = raw
 
@@ -179,7 +182,7 @@ class _Stream:
                 assert raw.get("status", "incomplete") == "incomplete"
                 _check_contents(item, raw)
         for raw in output[:-1] if response["status"] == "incomplete" else output:
-            if not failed and raw["type"] != "function_call":
+            if not failed and raw["type"] in _OWN_ITEMS - {"function_call"}:
                 assert raw.get("status", "completed") == "completed", "an incomplete item is not the last"
 
     def check_end(self) -> None:

@@ -40,6 +40,7 @@ ENDPOINTS: Mapping[str, Mapping[str, str]] = {
     "/images/variations": {"POST": "images.variations"},
     "/models": {"GET": "models"},
     "/models/{id}": {"GET": "models.retrieve"},
+    "/health": {"GET": "health"},
 }
 """Path below `/v1` -> method -> operation. HEAD is GET without a body."""
 
@@ -97,9 +98,9 @@ class Gateway(Journey):
                 return
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope)
         origin = headers.get("origin")
-        cors = self.cors.response_headers(origin) if self.cors is not None and origin is not None else []
+        cors = [] if self.cors is None else self.cors.response_headers(origin)
         leaving = scope["extensions"].get(LEAVING) if "extensions" in scope else None
         delivery = Delivery(receive, send, self.limits, head_only=scope["method"] == "HEAD", leaving=leaving)
         if self.cors is not None and origin is not None and _is_preflight(scope, headers):
@@ -180,6 +181,14 @@ def route_path(scope: Scope) -> str:
     return f"/?{path}"
 
 
+def _headers(scope: Scope) -> dict[str, str]:
+    """Names in lower case. Of repeated ones the last counts, but none of several keys: who has read which of them?"""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"authorization") > 1:
+        del headers["authorization"]
+    return headers
+
+
 def _is_preflight(scope: Scope, headers: Mapping[str, str]) -> bool:
     return bool(scope["method"] == "OPTIONS") and "access-control-request-method" in headers
 
@@ -197,8 +206,7 @@ async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1002})
         return
-    sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id(sent).encode())]
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id(_headers(scope)).encode())]
     await send({"type": "websocket.http.response.start", "status": 426, "headers": headers})
     body = _json.encode(render_error("unknown", _NO_WEBSOCKET))
     await send({"type": "websocket.http.response.body", "body": body})

@@ -35,14 +35,11 @@ class CORS(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a page of this origin may call."""
         return "*" in self.origins or origin in self.origins
 
-    def response_headers(self, origin: str) -> list[tuple[str, str]]:
-        """What every answer to a page carries. `Vary` stands also where the origin is not allowed."""
-        if "*" in self.origins:
-            allowed = [("access-control-allow-origin", "*")]
-        elif origin in self.origins:
-            allowed = [("vary", "Origin"), ("access-control-allow-origin", origin)]
-        else:
+    def response_headers(self, origin: str | None) -> list[tuple[str, str]]:
+        """What every answer carries. `Vary` stands also where nothing is granted: caches must not mix the two up."""
+        if origin is None or not self.allows(origin):
             return [("vary", "Origin")]
+        allowed = [("vary", "Origin"), ("access-control-allow-origin", "*" if "*" in self.origins else origin)]
         if self.credentials:
             allowed.append(("access-control-allow-credentials", "true"))
         return [*allowed, ("access-control-expose-headers", ", ".join(self.expose))]

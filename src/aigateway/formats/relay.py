@@ -177,7 +177,7 @@ def stream_error(raw: Any) -> UpstreamError:
     """
     facts = raw if isinstance(raw, dict) else {"message": str(raw)}
     code = facts.get("code")
-    status = code if isinstance(code, int) and 400 <= code <= 599 else _STATUS_OF_CODE.get(str(code), 502)
+    status = _status_in(facts)
     if status >= 500:
         told = code if isinstance(code, str) and _IDENTIFIER.fullmatch(code) else None
         return UpstreamError("The upstream reported an error in its stream.", code=told)
@@ -190,6 +190,16 @@ def stream_error(raw: Any) -> UpstreamError:
         param=facts.get("param") if isinstance(facts.get("param"), str) else None,
         retryable=status not in (400, 413, 422),
     )
+
+
+def _status_in(facts: dict[str, Any]) -> int:
+    """The HTTP status of an error object: named (as `code`, or Groq's `status_code`), or that of its code or type."""
+    for key in ("code", "status_code", "status"):
+        status = facts.get(key)
+        if isinstance(status, int) and 400 <= status <= 599:
+            return status
+    by_type = _STATUS_OF_CODE.get(str(facts.get("type")), 502)
+    return _STATUS_OF_CODE.get(str(facts.get("code")), by_type)
 
 
 def object_in(data: bytes) -> dict[str, Any] | None:

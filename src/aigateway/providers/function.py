@@ -55,7 +55,7 @@ async def _iterate(pieces: Iterable[Any] | AsyncIterator[Any]) -> AsyncIterator[
             yield piece
         return
     if not hasattr(pieces, "__aiter__"):
-        raise UpstreamProtocolError("The provider's function must return a dict, a string, or an iterator of them.")
+        raise UpstreamProtocolError("The upstream is a function that gave neither a dict, a string, nor an iterator of them.")
     try:
         async for piece in pieces:
             yield piece
@@ -73,7 +73,7 @@ class _ChatAnswer:
 
     def whole(self, pieces: list[Any]) -> dict[str, Any]:
         if not all(isinstance(piece, str) for piece in pieces):
-            raise UpstreamProtocolError("The provider's function streams events, but no stream was asked for.")
+            raise UpstreamProtocolError("The upstream is a function that streams events, but no stream was asked for.")
         message = {"role": "assistant", "content": "".join(pieces), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return {**self._facts, "object": "chat.completion", "choices": [choice]}

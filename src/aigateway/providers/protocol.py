@@ -6,12 +6,16 @@ else (translation, hooks, naming, errors in the caller's format) is done above i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from aigateway import _json
+from aigateway.errors import GatewayError, UpstreamError
+
+logger = logging.getLogger("aigateway")
 
 
 class ProviderRequest(msgspec.Struct, kw_only=True):
@@ -91,18 +95,22 @@ class Answer:
         self._body = body
 
     async def read(self) -> bytes:
-        """The whole body."""
-        if isinstance(self._body, bytes):
-            return self._body
-        return b"".join([piece async for piece in self._body])
+        """The whole body. Raises UpstreamError where its source raises anything else."""
+        return b"".join([piece async for piece in self.stream()])
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """The body in pieces."""
+        """The body in pieces. Raises UpstreamError where its source raises anything else."""
         if isinstance(self._body, bytes):
             yield self._body
             return
-        async for piece in self._body:
-            yield piece
+        try:
+            async for piece in self._body:
+                yield piece
+        except GatewayError:
+            raise
+        except Exception as error:
+            logger.exception("a provider's own stream failed")
+            raise UpstreamError("The upstream failed in the middle of its answer.") from error
 
     async def aclose(self) -> None:
         """Stop the source, also in the middle."""

@@ -82,7 +82,7 @@ class Provider:
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
         headers.update(self._headers)
-        headers.update(request.headers)
+        headers.update({name.lower(): value for name, value in request.headers.items()})
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
@@ -168,8 +168,10 @@ def join_base(base_url: str, base_path: str | None) -> str:
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"base_url must be an http or https URL, not {base_url!r}")
-    if parts.query or parts.fragment or parts.username or parts.password:
+    if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("base_url must not carry credentials, a query or a fragment")
+    if parts.port == 0:  # reading it raises ValueError for what is no port at all
+        raise ValueError("base_url must not name port 0")
     path = parts.path.rstrip("/")
     for operation in _OPERATIONS:
         if path.endswith(operation):

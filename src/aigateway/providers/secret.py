@@ -29,7 +29,7 @@ class Secret:
         return hash(self._value)
 
 
-KeySource = str | Secret | Callable[[], "str | Secret | Awaitable[str | Secret]"]
+KeySource = str | Secret | Callable[[], "str | Secret | Awaitable[str | Secret | None] | None"]
 """A key, or a function (async or not) that is asked for it at every request, so that keys can be rotated."""
 
 
@@ -40,7 +40,7 @@ async def reveal(source: KeySource | None) -> str | None:
     value: object = source
     if not isinstance(source, str | Secret):
         value = source()
-        if hasattr(value, "__await__"):
+        if isinstance(value, Awaitable):
             value = await value
-    text = value.reveal() if isinstance(value, Secret) else str(value)
-    return None if text in ("", "none") else text
+    text = value.reveal() if isinstance(value, Secret) else value
+    return None if text in (None, "", "none") else str(text)

@@ -107,7 +107,8 @@ class AiohttpTransport:
         return found
 
     def _proxy(self, url: URL) -> str | None:
-        if urllib.request.proxy_bypass(url.host or ""):
+        host = url.host or ""
+        if urllib.request.proxy_bypass(host) or urllib.request.proxy_bypass(f"{host}:{url.port}"):
             return None
         return self._proxies.get(url.scheme) or self._proxies.get("all")
 
