@@ -111,9 +111,10 @@ class Answered(NamedTuple):
 class Stage:
     """The upstream, the two gateways (with and without a hook on events), and the calls that are over."""
 
-    def __init__(self, upstream: ScriptedUpstream, session: aiohttp.ClientSession) -> None:
+    def __init__(self, upstream: ScriptedUpstream, session: aiohttp.ClientSession, nowhere: str) -> None:
         self.upstream = upstream
         self.session = session
+        self.nowhere = nowhere
         self.outcomes = Outcomes()
         self.edited = self.gateway(edits=True)
         self.urls: dict[bool, str] = {}
@@ -127,9 +128,7 @@ class Stage:
                 models[f"{mood}-{api}"] = Provider(
                     "acme", self.upstream.base_url, UPSTREAM_KEY, apis=[api], timeout=timeout
                 )
-            models[f"nowhere-{api}"] = Provider(
-                "acme", f"http://127.0.0.1:{_closed_port()}/v1", UPSTREAM_KEY, apis=[api]
-            )
+            models[f"nowhere-{api}"] = Provider("acme", self.nowhere, UPSTREAM_KEY, apis=[api])
         hooks: list[object] = [self.outcomes, Reader()] if edits else [self.outcomes]
         return Gateway(models=models, hooks=hooks, limits=Limits(keepalive=30))
 
@@ -163,28 +162,23 @@ class Stage:
 @asynccontextmanager
 async def staged(http: Any = "httptools") -> AsyncIterator[Stage]:
     """A stage, open, on this HTTP protocol of uvicorn."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
-        ScriptedUpstream() as upstream,
-    ):
-        stage = Stage(upstream, session)
-        plain, edited = stage.gateway(edits=False), stage.edited
+    timeout = aiohttp.ClientTimeout(total=20)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # and never listens
+        nowhere = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        async with aiohttp.ClientSession(timeout=timeout) as session, ScriptedUpstream() as upstream:
+            stage = Stage(upstream, session, nowhere)
+            plain, edited = stage.gateway(edits=False), stage.edited
 
-        @asynccontextmanager
-        async def lifespan(_: Starlette) -> AsyncIterator[None]:
-            async with plain, edited:
-                yield
+            @asynccontextmanager
+            async def lifespan(_: Starlette) -> AsyncIterator[None]:
+                async with plain, edited:
+                    yield
 
-        app = Starlette(routes=[Mount("/plain", plain), Mount("/edited", edited)], lifespan=lifespan)
-        async with served(app, http) as url:
-            stage.urls = {False: f"{url}/plain", True: f"{url}/edited"}
-            yield stage
-
-
-def _closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+            app = Starlette(routes=[Mount("/plain", plain), Mount("/edited", edited)], lifespan=lifespan)
+            async with served(app, http) as url:
+                stage.urls = {False: f"{url}/plain", True: f"{url}/edited"}
+                yield stage
 
 
 def leaks_nothing(stage: Stage, body: bytes) -> None:
@@ -194,7 +188,7 @@ def leaks_nothing(stage: Stage, body: bytes) -> None:
         UPSTREAM_KEY,
         "127.0.0.1",
         "localhost",
-        str(stage.upstream.port),
+        f":{stage.upstream.port}",
         "http:",
         "aiohttp",
         "Traceback",

@@ -21,14 +21,18 @@ _STEP = 7
 
 
 class Pieces:
-    """A provider that answers everything with the same bytes: whole, or as a stream in the pieces given."""
+    """A provider that answers everything with the same bytes: whole, or as a stream in the pieces given.
+
+    error  what the stream breaks with after its last piece.
+    """
 
     name = "acme"
 
-    def __init__(self, api: str, pieces: bytes | Sequence[bytes]) -> None:
+    def __init__(self, api: str, pieces: bytes | Sequence[bytes], error: Exception | None = None) -> None:
         self.apis = frozenset([api])
         self.requests: list[Object] = []
         self._pieces = pieces
+        self._error = error
 
     async def send(self, request: ProviderRequest) -> ProviderReply:
         """The answer."""
@@ -38,6 +42,8 @@ class Pieces:
     async def _stream(self, pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
+        if self._error is not None:
+            raise self._error
 
 
 class Heard:
@@ -79,7 +85,7 @@ async def ask(gateway: Gateway, api: str, body: Object) -> Heard:
 
 def cut(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """The data in pieces, cut at these places."""
-    places = [0, *sorted({place % len(data) for place in cuts} - {0}), len(data)]
+    places = [0, *sorted({place % len(data) for place in cuts} - {0}), len(data)] if data else [0, 0]
     return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
 
 
@@ -116,16 +122,15 @@ def chat_chunks(body: Object) -> Iterator[Object]:
     yield chunk({"role": "assistant", "content": ""})
     for key in ("reasoning", "reasoning_content", "content", "refusal"):
         if isinstance(message.get(key), str):
-            for piece in _steps(message[key]):
-                yield chunk({key: piece})
+            for number, piece in enumerate(_steps(message[key])):
+                tokens = choice.get("logprobs") if key == "content" and number == 0 else None
+                yield chunk({key: piece}, logprobs=tokens)
     if isinstance(message.get("content"), list):
         for part in message["content"]:
             yield chunk({"content": [part]})
     for key in ("reasoning_details", "annotations"):
         if message.get(key):
             yield chunk({key: message[key]})
-    if choice.get("logprobs"):
-        yield chunk({}, logprobs=choice["logprobs"])
     for number, call in enumerate(message.get("tool_calls") or ()):
         yield from (chunk({"tool_calls": [piece]}) for piece in _call_pieces(number, call))
     yield chunk({}, choice["finish_reason"])

@@ -194,12 +194,16 @@ async def test_error_bodies_of_all_shapes_become_ours(stage: Stage, body: bytes,
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429])
-@pytest.mark.parametrize("key", [UPSTREAM_KEY, "no-known-prefix-0123"], ids=["known form", "any form"])
-async def test_refusal_that_repeats_the_providers_key_does_not_pass_it_on(key: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("key", "own"),
+    [(UPSTREAM_KEY, True), ("no-known-prefix-0123", True), ("sk-of-somebody-else-1", False), ("AIzaSyD-0123", False)],
+    ids=["ours", "ours, of any form", "another's", "another's of Google"],
+)
+async def test_refusal_that_repeats_a_key_does_not_pass_it_on(key: str, own: bool, status: int) -> None:
     refusal = {"error": {"message": f"Incorrect API key provided: {key}. Skeleton keys?"}}
     async with ScriptedUpstream() as upstream:
         upstream.script(Script.of_json(refusal, status))
-        async with Gateway(providers=[Provider("acme", upstream.base_url, key)]) as gateway:
+        async with Gateway(providers=[Provider("acme", upstream.base_url, key if own else "none")]) as gateway:
             with pytest.raises(UpstreamError) as caught:
                 await gateway.chat(model="m", messages=[{"role": "user", "content": "hi"}])
     assert caught.value.status == status

@@ -7,7 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from aigateway import Answer, Attempt, Call, Gateway, Hook, Provider, ReplyLens, Secret, Target
+from aigateway import (
+    Answer,
+    Attempt,
+    Call,
+    Gateway,
+    Hook,
+    Provider,
+    ProviderReply,
+    ProviderRequest,
+    ReplyLens,
+    Secret,
+    Target,
+)
 from aigateway.testing import Script, ScriptedUpstream
 from aigateway.transport.protocol import HTTPRequest
 from tests.answers import CHAT_REPLY, CHAT_REQUEST, TEXT, form, stream, whole
@@ -277,6 +289,16 @@ class Wire:
         pass
 
 
+class Kept(Provider):
+    """A provider that keeps what it was asked."""
+
+    asked: list[ProviderRequest]
+
+    async def send(self, request: ProviderRequest) -> ProviderReply:
+        self.asked = [request]
+        return await super().send(request)
+
+
 async def test_a_header_of_a_hook_takes_the_place_of_the_providers_whatever_its_case() -> None:
     class Attempter(Hook):
         def before_attempt(self, call: Call, attempt: Attempt) -> None:
@@ -284,9 +306,10 @@ async def test_a_header_of_a_hook_takes_the_place_of_the_providers_whatever_its_
             attempt.headers["OpenAI-Beta"] = "mine"
 
     wire = Wire()
-    provider = Provider("up", "http://127.0.0.1:9", "sk-own", transport=wire)
+    provider = Kept("up", "http://127.0.0.1:9", "sk-own", transport=wire)
     async with Gateway(models={"gpt": provider}, hooks=[Attempter()]) as gateway:
         await gateway.chat(CHAT_REQUEST, headers={"OpenAI-Beta": "the caller's"})
+    assert provider.asked[0].headers == {"authorization": "Basic abc", "openai-beta": "mine"}
     sent = [(name.lower(), value) for name, value in wire.sent[0].headers]
     assert len(sent) == len(dict(sent))
     assert dict(sent)["authorization"] == "Basic abc"

@@ -36,7 +36,7 @@ UNFINISHED = {"openai-71"}
 """Responses in the background, still queued: no answer that could be translated."""
 STATEFUL = {"previous_response_id", "conversation", "background"}
 """What chat has no place for, and the gateway refuses to drop."""
-BROKEN = {"groq-10", "openrouter-6", "groq_error_in_mid_stream"}
+BROKEN = {"groq-10", "openrouter-6", "chat_error_in_the_stream"}
 """Streams in which the host reports an error."""
 
 

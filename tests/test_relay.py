@@ -135,6 +135,12 @@ def test_a_stream_that_names_the_model_asked_for_is_untouched() -> None:
     assert relayed(ChatRelay(ASKED), stream).out == stream
 
 
+def test_a_chunk_that_names_the_model_asked_for_hides_no_other() -> None:
+    relay = ChatRelay(ASKED)
+    relay.feed(frame(chunk()))
+    assert relay.feed(with_model(chunk()) + frame(chunk()) + with_model(chunk())) == with_model(chunk()) * 3
+
+
 ODD_FRAMES = {
     "comment": b": OPENROUTER PROCESSING\n\n",
     "comment with braces": b': {"model":"gpt-4-turbo"}\n\n',

@@ -181,17 +181,6 @@ def replace_top_level(data: bytes, value: Any, key: str) -> bytes:
     return data[:start] + encode(value) + data[_value_end(data, start) :]
 
 
-def rename(data: bytes, key: str, old: str, new: str) -> bytes:
-    """As `replace_value` of a top-level string known to be `old`: quick where it is written the usual way."""
-    name = encode(key)
-    if data.count(name) == 1:
-        for colon in (b":", b": "):
-            written = name + colon + encode(old)
-            if written in data:
-                return data.replace(written, name + colon + encode(new))
-    return replace_value(data, new, key)
-
-
 def set_value(data: bytes, value: Any, key: str) -> bytes:
     """The same object text with a top-level key set: replaced where it stands, else put first."""
     span = find_value(data, key)

@@ -13,6 +13,7 @@ from aigateway.app.asgi import Gateway
 from aigateway.call import Call, Target
 from aigateway.config import LOCAL, Config, ConfigError, ModelConfig, ProviderConfig
 from aigateway.hooks.api_keys import APIKeyAuthenticator
+from aigateway.hooks.logging_hook import LoggingHook
 from aigateway.models import Models, Resolver
 from aigateway.providers.catalog import CATALOG, CatalogRow
 from aigateway.providers.protocol import ProviderLike
@@ -26,6 +27,7 @@ def build(config: Config, environ: Mapping[str, str] | None = None) -> Gateway:
     """The gateway that a configuration describes. Opens nothing. Raises ConfigError for a bad URL in the environment.
 
     Without `providers` they are those that the environment has a key for, or else the local model, named `local`.
+    Both ways it logs its calls, as nobody could have asked for it.
     Without `models` the first provider gets every name, and `provider/model` goes to that provider as `model`.
     """
     environ = os.environ if environ is None else environ
@@ -33,7 +35,10 @@ def build(config: Config, environ: Mapping[str, str] | None = None) -> Gateway:
     described = config.providers or found_in(environ)
     if not described and not config.models:
         local = _provider(LOCAL, ProviderConfig(type=LOCAL), environ)
+        hooks.append(LoggingHook())
         return Gateway(models={LOCAL: local}, hooks=hooks, limits=config.limits, cors=config.cors)
+    if not config.providers:
+        hooks.append(LoggingHook())
     providers = {name: _provider(name, provider, environ) for name, provider in described.items()}
     if config.models:
         models = _models(config.models, providers)
@@ -54,8 +59,12 @@ def found_in(environ: Mapping[str, str]) -> dict[str, ProviderConfig]:
 
 
 def variables_of(row: CatalogRow, environ: Mapping[str, str]) -> list[str]:
-    """The environment variables that make a vendor known; empty if it is not, or nobody can say where it is."""
-    given = [name for name in (row.base_url_env, row.api_key_env) if name is not None and environ.get(name)]
+    """The environment variables that make a vendor known; empty if it is not, or nobody can say where it is.
+
+    A key counts if its variable is named for one: `HF_TOKEN` and its like are set for other purposes too.
+    """
+    names = [row.base_url_env, row.api_key_env if (row.api_key_env or "").endswith("_API_KEY") else None]
+    given = [name for name in names if name is not None and environ.get(name)]
     return given if row.base_url is not None or row.base_url_env in given else []
 
 

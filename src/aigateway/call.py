@@ -77,7 +77,7 @@ class Attempt(msgspec.Struct):
     plan: Plan
     body: bytes
     headers: dict[str, str] = msgspec.field(default_factory=dict)
-    api_key: Secret | None = None
+    api_key: Secret | str | None = None
     status: int | None = None
     error: GatewayError | None = None
     started_at: float = 0.0

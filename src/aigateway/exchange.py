@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -27,13 +27,15 @@ from aigateway.errors import (
     UpstreamTimeoutError,
 )
 from aigateway.formats import CODECS, FORMATS, Format, render_error
+from aigateway.formats.numbering import Numbering, without_content
 from aigateway.formats.protocol import WireEvent
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits, understand
 from aigateway.models import Models
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
+from aigateway.providers.secret import reveal
 from aigateway.translation import Translation
-from aigateway.upstream import SHOWN_HEADERS, reply_error, unary_head, upstream_request
+from aigateway.upstream import forwarded_headers, plan_for, reply_error, shown_headers, unary_head, upstream_request
 
 logger = logging.getLogger("aigateway")
 
@@ -74,7 +76,7 @@ class Exchange:
         self._error_told = False
         self._delivered = False
         self._asked_usage = False
-        self._numbers = _Numbers(call.api)
+        self._numbers = Numbering(call.api)
 
     # the way in
 
@@ -197,7 +199,7 @@ class Exchange:
             content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],
             stream=call.stream,
             headers=forwarded_headers(call) | {name.lower(): value for name, value in attempt.headers.items()},
-            api_key=attempt.api_key.reveal() if attempt.api_key is not None else None,
+            api_key=await reveal(attempt.api_key),
             request_id=call.id,
         )
         try:
@@ -260,7 +262,7 @@ class Exchange:
         headers: list[tuple[str, str]],
     ) -> Answer:
         """Hold the head back until the upstream has begun to answer well, or has been silent for a while."""
-        self._numbers = _Numbers(self.call.api)
+        self._numbers = Numbering(self.call.api)
         self._frames = guarded = self._guarded(frames, fail)
         self._first = first = asyncio.ensure_future(_next(guarded))
         await asyncio.wait((first,), timeout=self._limits.keepalive)
@@ -310,13 +312,13 @@ class Exchange:
         at = self._numbers.next
         if self._chain.has("on_event"):
             if self._refused:
-                events = _without_content(events)
+                events = without_content(events)
             lenses = [self._format.event(wire.data, wire.name) for wire in self._numbers.continued(events)]
             try:
                 return [frame for lens in lenses for frame in await self._through_hooks(lens)]
             except GatewayError:
                 self._numbers.next = at
-                events = self._numbers.continued(_without_content(events))
+                events = self._numbers.continued(without_content(events))
         return [_sse.encode(_json.encode(wire.data), wire.name) for wire in events]
 
     async def _relayed(self, reply: ProviderReply, relay: Any) -> AsyncIterator[bytes]:
@@ -449,91 +451,6 @@ class _Nobody:
 
 _NOBODY = _Nobody()
 _PATHS = {"chat": "/chat/completions", "responses": "/responses"}
-
-
-class _Numbers:
-    """Keeps `sequence_number` without holes where hooks drop, add or refuse events of a Responses stream."""
-
-    def __init__(self, api: str) -> None:
-        self._counts = api == "responses"
-        self._begun = False
-        self._moved = False
-        self.next = 0
-
-    def begin(self, event: EventLens) -> None:
-        """Learn from the first event where the upstream begins to count."""
-        if self._counts and not self._begun:
-            self._begun = True
-            first = event.snapshot().get("sequence_number")
-            self.next = first if isinstance(first, int) else 0
-
-    def renumbered(self, original: EventLens, events: list[EventLens]) -> Iterator[EventLens]:
-        """The events that one event has become, numbered on."""
-        if not self._counts:
-            yield from events
-            return
-        self._moved = self._moved or len(events) != 1
-        for event in events:
-            if self._moved or event is not original:
-                event.data["sequence_number"] = self.next
-            self.next += 1
-            yield event
-
-    def continued(self, events: list[WireEvent]) -> list[WireEvent]:
-        """The events that end a broken stream, numbered on from what the caller has seen."""
-        for number, event in enumerate(events if self._begun else (), self.next):
-            event.data["sequence_number"] = number
-        return events
-
-
-def _without_content(events: list[WireEvent]) -> list[WireEvent]:
-    """The events that end a broken stream without what was said so far: the error, and the response without output."""
-    for event in events:
-        response = event.data.get("response")
-        if isinstance(response, dict):
-            response["output"] = []
-    return [event for event in events if "error" in event.data or "response" in event.data]
-
-
-def plan_for(call: Call, target: Target) -> Plan:
-    """Which API is spoken upstream.
-
-    The one the target prefers, else the caller's own, else one that it can be
-    translated into; in each case only if the provider speaks it. Raises UnsupportedError where there is none.
-    """
-    apis = target.provider.apis
-    wanted = [call.api]
-    if call.api in CODECS:
-        wanted = [call.api, *CODECS]
-        if target.prefer is not None and target.prefer in CODECS:
-            wanted.insert(0, target.prefer)
-    for api in wanted:
-        if api in apis:
-            return Plan(target, target.model or call.model, call.api, api)
-    raise UnsupportedError(
-        f"Provider '{target.provider.name}' does not offer the '{call.api}' API, and it cannot be translated into "
-        "one that it offers.",
-        param="model",
-        code="unsupported_api",
-    )
-
-
-_FORWARDED = ("openai-beta", "idempotency-key", "traceparent", "tracestate", "x-client-request-id")
-
-
-def forwarded_headers(call: Call) -> dict[str, str]:
-    """The caller's headers that go on to the upstream: none that carries a key or a cookie."""
-    headers = call.headers
-    return {name: headers[name] for name in _FORWARDED if name in headers}
-
-
-def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
-    """The upstream's headers that the caller sees."""
-    return [
-        (name, value)
-        for name, value in reply.headers
-        if name in SHOWN_HEADERS or name.startswith(("x-ratelimit-", "openai-"))
-    ]
 
 
 def _content_type(reply: ProviderReply) -> str:

@@ -84,5 +84,4 @@ def configure(level: str = "info") -> None:
     logging._srcfile = None  # noqa: SLF001 - the documented way to skip the look-up of callers
     handler = BatchingHandler()
     handler.setFormatter(LineFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("aigateway").setLevel(level.upper())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import ipaddress
 import logging
 import signal
@@ -169,6 +170,10 @@ class _Server(uvicorn.Server):
         """Begin to answer, and say so."""
         await super().startup(sockets)
         if self.started:
+            # what was loaded stays: the collector need not look at it again at every turn
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(10_000, 20, 50)
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 
 from aigateway import _json
-from aigateway.call import Call, Plan
+from aigateway.call import Call, Plan, Target
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import Usage
-from aigateway.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
-from aigateway.formats import FORMATS
+from aigateway.errors import UnsupportedError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from aigateway.formats import CODECS, FORMATS
 from aigateway.formats.embeddings.encoding import in_encoding
 from aigateway.providers.protocol import ProviderLike, ProviderReply
 
-SHOWN_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry"})
+SHOWN_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version"})
 
 _KEY = re.compile(r"\b(?:(?:sk|pk|rk|gsk|xai|hf|csk|nvapi)[-_]|AIza)[A-Za-z0-9*._-]{5,}[A-Za-z0-9*]")
 _DEFAULT_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -28,6 +28,43 @@ def quirks_of(provider: ProviderLike) -> Quirks:
     """A provider's quirks; those of an unknown host where it names none."""
     quirks = getattr(provider, "quirks", None)
     return quirks if isinstance(quirks, Quirks) else Quirks()
+
+
+def plan_for(call: Call, target: Target) -> Plan:
+    """Which API is spoken upstream.
+
+    The one the target prefers, else the caller's own, else one that it can be translated into; in each case only if
+    the provider speaks it. Raises UnsupportedError where there is none.
+    """
+    apis = target.provider.apis
+    wanted = [call.api]
+    if call.api in CODECS:
+        wanted = [call.api, *CODECS]
+        if target.prefer is not None and target.prefer in CODECS:
+            wanted.insert(0, target.prefer)
+    for api in wanted:
+        if api in apis:
+            return Plan(target, target.model or call.model, call.api, api)
+    raise UnsupportedError(
+        f"Provider '{target.provider.name}' does not offer the '{call.api}' API, and it cannot be translated into "
+        "one that it offers.",
+        param="model",
+        code="unsupported_api",
+    )
+
+
+_FORWARDED = ("openai-beta", "idempotency-key", "traceparent", "tracestate", "x-client-request-id")
+
+
+def forwarded_headers(call: Call) -> dict[str, str]:
+    """The caller's headers that go on to the upstream: none that carries a key or a cookie."""
+    headers = call.headers
+    return {name: headers[name] for name in _FORWARDED if name in headers}
+
+
+def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
+    """The upstream's headers that the caller sees."""
+    return [(name, value) for name, value in reply.headers if name in SHOWN_HEADERS or name.startswith("x-ratelimit-")]
 
 
 def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
@@ -42,7 +79,7 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
         return request.raw, False
     body = request.raw
     if plan.model != call.model:
-        body = _json.rename(body, "model", call.model, plan.model)
+        body = _json.replace_top_level(body, plan.model, "model")
     if not (wants_usage and call.stream and call.api == "chat" and quirks_of(plan.target.provider).stream_usage):
         return body, False
     return _with_usage(body)
@@ -84,7 +121,7 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
     if head.error and (call.api != "responses" or head.object != "response"):
         raise error_of({"error": head.error}, 502, "")
     if isinstance(head.model, str) and head.model != asked:
-        body = _json.rename(body, "model", head.model, asked)
+        body = _json.replace_top_level(body, asked, "model")
     if call.api == "embeddings":
         body = in_encoding(body, _encoding_format(call))
     return body, FORMATS[call.api].usage(head.usage)

@@ -40,7 +40,8 @@ class StreamRelay:
     model       the name that the caller asked for.
     usage       the tokens, once the stream told them.
     finished    whether the stream has said that it is complete.
-    failure     the error that the upstream put into its stream; what stood before it was given, nothing after it counts.
+    failure     why the stream failed: the error that the upstream put into it, or its early end. What stood before it
+                was given, nothing after it counts.
     """
 
     path: ClassVar[tuple[str, ...]] = ("model",)
@@ -73,12 +74,14 @@ class StreamRelay:
         return self._frames(data[:cut] if self._held else data)
 
     def flush(self) -> bytes:
-        """What is left at the end. Raises UpstreamProtocolError where the stream stopped before it was finished."""
+        """What is left at the end. Notes a `failure` where the stream stopped early; raises it where nothing came at all."""
         rest, self._held = self._held, b""
         is_whole = all(event.data == _sse.DONE or object_in(event.data) is not None for event in events_in(rest))
         out = self._frames(rest + b"\n\n") if is_whole and rest.strip() else b""
         if not self.finished and self.failure is None:
-            raise UpstreamProtocolError("The upstream ended its stream before the answer was complete.")
+            self.failure = UpstreamProtocolError("The upstream ended its stream before the answer was complete.")
+            if not self.saw_event:
+                raise self.failure
         return out
 
     def fail(self, error: GatewayError) -> list[WireEvent]:
@@ -130,7 +133,7 @@ class StreamRelay:
         self.saw_event = True
         body = object_in(events[0].data)
         if body is None:
-            raise UpstreamProtocolError("The upstream's stream does not begin with a JSON object.")
+            raise UpstreamProtocolError("The upstream sent a stream that does not begin with a JSON object.")
         self._check_first(body)
 
     def _check_first(self, body: dict[str, Any]) -> None:

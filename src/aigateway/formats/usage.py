@@ -12,7 +12,7 @@ _NOTHING: dict[str, Any] = {}
 
 def _count(value: Any) -> int:
     if type(value) is int:
-        return value if value > 0 else 0
+        return max(0, value)
     return int(value) if isinstance(value, float) and value > 0 else 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from aigateway.call import Call
+from aigateway.call import Attempt, Call
+from aigateway.canonical.types import Usage
 from aigateway.hooks.hook import Hook
 
 
@@ -35,26 +36,31 @@ def line_of(call: Call) -> str:
     if call.stream:
         pairs.append("stream=yes")
     if call.attempts:
-        last = call.attempts[-1]
-        pairs.append(f"provider={_shown(last.provider)} upstream_model={_shown(last.model)}")
-        if last.plan.translates:
-            pairs.append(f"upstream_api={last.plan.upstream_api}")
-        if len(call.attempts) > 1:
-            pairs.append(f"attempts={len(call.attempts)}")
+        pairs.append(_attempts(call.attempts))
     if call.error is not None:
         pairs.append(f"error={_shown(str(call.error.code))}")
     if call.changes:
         pairs.append("changes=" + ",".join(_shown(change.field) for change in call.changes))
-    usage = call.usage
-    if usage is not None:
-        pairs.append(f"input_tokens={usage.input_tokens} output_tokens={usage.output_tokens}")
-        if usage.cached_tokens:
-            pairs.append(f"cached_tokens={usage.cached_tokens}")
+    if call.usage is not None:
+        pairs.append(_tokens(call.usage))
     if call.first_byte_at is not None:
         pairs.append(f"first_byte_ms={(call.first_byte_at - call.started_at) * 1000:.1f}")
     if call.ended_at is not None:
         pairs.append(f"total_ms={(call.ended_at - call.started_at) * 1000:.1f}")
     return " ".join(pairs)
+
+
+def _attempts(attempts: list[Attempt]) -> str:
+    last = attempts[-1]
+    text = f"provider={_shown(last.provider)} upstream_model={_shown(last.model)}"
+    if last.plan.translates:
+        text += f" upstream_api={last.plan.upstream_api}"
+    return text if len(attempts) == 1 else f"{text} attempts={len(attempts)}"
+
+
+def _tokens(usage: Usage) -> str:
+    text = f"input_tokens={usage.input_tokens} output_tokens={usage.output_tokens}"
+    return f"{text} cached_tokens={usage.cached_tokens}" if usage.cached_tokens else text
 
 
 def _shown(text: str) -> str:

@@ -82,6 +82,8 @@ class Provider:
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
         headers.update(self._headers)
+        if request.api_key is not None:
+            headers["authorization"] = f"Bearer {key}"
         headers.update({name.lower(): value for name, value in request.headers.items()})
         try:
             reply = await self._open_transport().send(

@@ -52,7 +52,7 @@ def decode_reply(body: dict[str, Any]) -> Reply:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        raise UpstreamProtocolError("The upstream's reply is no chat completion: it has no choices[0].message.")
+        raise UpstreamProtocolError("The upstream sent no chat completion: it has no choices[0].message.")
     if choice.get("error"):
         raise stream_error(choice["error"])
     broken = broken_finish(choice.get("finish_reason"))
@@ -103,7 +103,7 @@ def _pieces(content: Any) -> list[tuple[str, str]]:
     if isinstance(content, str):
         return [("text", content)]
     if not isinstance(content, list):
-        raise UpstreamProtocolError("The upstream's reply is no chat completion: its content is no text.")
+        raise UpstreamProtocolError("The upstream sent no chat completion: its content is no text.")
     pieces: list[tuple[str, str]] = []
     for part in content:
         if isinstance(part, dict) and part.get("type") == "thinking":

@@ -74,7 +74,7 @@ class ChatStreamDecoder:
         except (_json.DecodeError, UnicodeDecodeError, RecursionError):
             chunk = None
         if not isinstance(chunk, dict):
-            return self._fail(UpstreamProtocolError("The upstream's stream holds an event that is no JSON object."))
+            return self._fail(UpstreamProtocolError("The upstream sent an event that is no JSON object."))
         events: list[StreamEvent] = []
         self._note(chunk, events)
         error = chunk.get("error") or (event.event == "error" and chunk)

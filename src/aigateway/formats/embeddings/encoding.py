@@ -53,7 +53,7 @@ def in_encoding(body: bytes, encoding_format: str) -> bytes:
     try:
         items = _LIST.decode(body).data
     except msgspec.DecodeError as error:
-        raise UpstreamProtocolError("The upstream's answer is not a list of embeddings.") from error
+        raise UpstreamProtocolError("The upstream sent no list of embeddings.") from error
     wanted = b'"' if encoding_format == "base64" else b"["
     if all(bytes(item.embedding)[:1] == wanted for item in items):
         return body

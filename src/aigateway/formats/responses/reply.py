@@ -32,9 +32,9 @@ def decode_reply(body: dict[str, Any]) -> Reply:
     if status == "failed" or (output is None and body.get("error") is not None):
         raise stream_error(body.get("error") or {})
     if not isinstance(output, list):
-        raise UpstreamProtocolError("The upstream's reply is not a response: it has no `output`.")
+        raise UpstreamProtocolError("The upstream sent no response: it has no `output`.")
     if status in ("queued", "in_progress", "cancelled"):
-        raise UpstreamProtocolError(f"The upstream's response is not finished: its status is {status!r}.")
+        raise UpstreamProtocolError(f"The upstream sent a response that is not finished: its status is {status!r}.")
     items = tuple(decode_output_item(item, place) for place, item in enumerate(output))
     usage = responses_usage(body.get("usage"))
     return Reply(
