@@ -6,6 +6,7 @@ in them, and no fault of the encoders is.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
@@ -76,9 +77,9 @@ async def ask(gateway: Gateway, api: str, body: Object) -> Heard:
     exchange = gateway.exchange(api, {})
     try:
         answer = await exchange.answer(read)
-        body = answer.body if answer.frames is None else b"".join([frame async for frame in answer.frames])
+        heard = answer.body if answer.frames is None else b"".join([frame async for frame in answer.frames])
         exchange.delivered()
-        return Heard(answer.status, body)
+        return Heard(answer.status, heard)
     finally:
         await exchange.aclose()
 
@@ -86,7 +87,7 @@ async def ask(gateway: Gateway, api: str, body: Object) -> Heard:
 def cut(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """The data in pieces, cut at these places."""
     places = [0, *sorted({place % len(data) for place in cuts} - {0}), len(data)] if data else [0, 0]
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
 def sse(events: Iterable[Object | str], *, named: bool) -> bytes:
@@ -182,7 +183,9 @@ def _item_events(index: int, item: Object) -> Iterator[Object]:
         empty["status"] = "in_progress"
     yield {"type": "response.output_item.added", "output_index": index, "item": {**item, **empty}}
     for number, part in enumerate(item.get("summary") or ()):
-        yield from _part_events("reasoning_summary_part", "reasoning_summary_text", {**place, "summary_index": number}, part)
+        yield from _part_events(
+            "reasoning_summary_part", "reasoning_summary_text", {**place, "summary_index": number}, part
+        )
     for number, part in enumerate(item.get("content") or ()):
         yield from _part_events("content_part", part["type"], {**place, "content_index": number}, part)
     if item["type"] == "function_call":

@@ -12,7 +12,7 @@ import msgspec
 
 Object = dict[str, Any]
 
-_CHAT_FINISH = {"tool_calls": "tool_calls", "length": "length", "content_filter": "content_filter"}
+_CHAT_FINISH = {"tool_calls", "length", "content_filter"}
 _TERMINAL = {"response.completed", "response.incomplete"}
 
 
@@ -57,7 +57,7 @@ def of_chat(body: Object) -> Said:
     choice = body["choices"][0]
     message = choice["message"]
     content = message.get("content")
-    parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    parts: list[Object] = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
     thinking = [entry["text"] for part in parts if part["type"] == "thinking" for entry in part["thinking"]]
     details = message.get("reasoning_details") or []
     readable = [entry.get("text") or entry.get("summary") or "" for entry in details]
@@ -72,7 +72,7 @@ def of_chat(body: Object) -> Said:
             raw["url_citation"]["url"] for raw in message.get("annotations") or () if raw["type"] == "url_citation"
         ),
         tokens=tuple(token["token"] for token in (choice.get("logprobs") or {}).get("content") or ()),
-        finish="tool_calls" if calls and choice["finish_reason"] == "stop" else _chat_finish(choice["finish_reason"]),
+        finish=_chat_finish(choice["finish_reason"], bool(calls)),
         usage=_usage(body.get("usage"), "prompt", "completion"),
     )
 
@@ -82,8 +82,10 @@ def _chat_call(number: int, raw: Object) -> Call:
     return Call(raw.get("id") or f"call_{number}", function["name"], function.get("arguments") or "{}")
 
 
-def _chat_finish(reason: str) -> str:
-    return _CHAT_FINISH.get(reason, "stop")
+def _chat_finish(reason: str, has_calls: bool) -> str:
+    if reason in _CHAT_FINISH:
+        return reason
+    return "tool_calls" if has_calls else "stop"
 
 
 def of_chat_stream(chunks: Iterable[Object]) -> Said:
@@ -144,7 +146,9 @@ def of_response(resource: Object) -> Said:
         calls=calls,
         reasoning="\n\n".join(thought for thought in thoughts if thought),
         refusal="".join(part["refusal"] for part in parts if part["type"] == "refusal"),
-        sealed=tuple(item["encrypted_content"] for item in items if item.get("encrypted_content") and "summary" in item),
+        sealed=tuple(
+            item["encrypted_content"] for item in items if item.get("encrypted_content") and "summary" in item
+        ),
         citations=tuple(
             raw["url"] for part in texts for raw in part.get("annotations") or () if raw["type"] == "url_citation"
         ),
@@ -169,7 +173,7 @@ def of_response_stream(events: Iterable[Object]) -> Said:
         if kind in _TERMINAL:
             terminal = event["response"]
         elif kind == "response.output_item.added":
-            empty = {key: [] for key in ("content", "summary") if key in event["item"]}
+            empty: Object = {key: [] for key in ("content", "summary") if key in event["item"]}
             output[event["output_index"]] = event["item"] | empty
         elif kind == "response.output_item.done":
             sealed = event["item"].get("encrypted_content")

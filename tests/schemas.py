@@ -121,9 +121,9 @@ def _for_openai(resource: Object) -> Object:
         shown.pop("service_tier", None)
     if shown["error"] is not None:
         shown["error"] = {**shown["error"], "code": "server_error"}
-    format = shown["text"]["format"]
-    if format.get("description", "") is None:
-        shown["text"] = {**shown["text"], "format": {key: format[key] for key in format if key != "description"}}
+    wanted = shown["text"]["format"]
+    if wanted.get("description", "") is None:
+        shown["text"] = {**shown["text"], "format": {key: wanted[key] for key in wanted if key != "description"}}
     return shown
 
 

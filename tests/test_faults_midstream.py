@@ -110,7 +110,7 @@ def _end_of_response(body: bytes, events: list[Any]) -> dict[str, Any]:
     assert failed["status"] == "failed"
     assert failed["error"] == {"code": error["code"], "message": error["message"]}
     first = events[0]["response"]
-    assert failed.keys() >= first.keys()
+    assert failed.keys() >= first.keys() | empty_resource().keys()
     assert (failed["id"], failed["model"], failed["created_at"]) == (first["id"], first["model"], first["created_at"])
     assert not failed.get("completed_at")
     return error
@@ -156,12 +156,17 @@ async def test_response_that_the_upstream_gave_up_on_failed(stage: Stage, name: 
         **EVENTS["responses"][0]["response"],
         "status": "failed",
         "error": {"code": "server_error", "message": "x"},
+        "usage": {"input_tokens": 3, "output_tokens": 1, "total_tokens": 4},
     }
     event = {"type": "response.failed", "sequence_number": 5, "response": failed}
     answered = await stage.ask(SURFACES[name], broken("responses", event, done=True), stream=True)
     error = ends_lawfully(stage, SURFACES[name], answered)
     assert error["code"] == "server_error"
     told_as_failed(stage, 502, "server_error")
+    if name != "chat on responses":
+        assert stage.call.usage is not None
+        assert stage.call.usage.input_tokens == 3
+        assert answered.events()[-2]["response"]["usage"]["total_tokens"] == 4
 
 
 @each_translation

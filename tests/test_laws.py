@@ -80,8 +80,8 @@ def completions(draw: st.DrawFn) -> Object:
     if message["content"] is None and draw(st.booleans()):
         message["refusal"] = draw(words)
     calls = [
-        {"id": id, "type": "function", "function": {"name": draw(names), "arguments": draw(arguments)}}
-        for id in draw(st.lists(names, max_size=3, unique=True))
+        {"id": call_id, "type": "function", "function": {"name": draw(names), "arguments": draw(arguments)}}
+        for call_id in draw(st.lists(names, max_size=3, unique=True))
     ]
     if calls:
         message["tool_calls"] = calls
@@ -107,7 +107,9 @@ def completions(draw: st.DrawFn) -> Object:
 def outputs(draw: st.DrawFn) -> list[Object]:
     """The items of a response, in any order."""
     found: list[Object] = []
-    for number, kind in enumerate(draw(st.lists(st.sampled_from(["reasoning", "message", "function_call"]), max_size=4))):
+    for number, kind in enumerate(
+        draw(st.lists(st.sampled_from(["reasoning", "message", "function_call"]), max_size=4))
+    ):
         if kind == "reasoning":
             # Not both: a chat stream tells what comes first, a whole chat answer the text rather than the summaries.
             thoughts = draw(st.lists(words, max_size=2))
@@ -133,7 +135,7 @@ def _reasoning(summaries: list[str], texts: list[str]) -> Object:
     return item
 
 
-def _part(refuses: bool, text: str) -> Object:  # noqa: FBT001 - drawn
+def _part(refuses: bool, text: str) -> Object:
     if refuses:
         return {"type": "refusal", "refusal": text}
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
@@ -236,7 +238,9 @@ async def test_a_stream_adds_up_to_the_whole_answer(way: Way, data: st.DataObjec
 
 def ends(way: Way, answer: Object, frames: list[bytes]) -> int:
     """The number of the frame that says that the answer is complete."""
-    marks = (b'"finish_reason": "',) if way.upstream == "chat" else (b"event: response.completed", b"event: response.inc")
+    marks = (
+        (b'"finish_reason": "',) if way.upstream == "chat" else (b"event: response.completed", b"event: response.inc")
+    )
     return next(number for number, frame in enumerate(frames) if any(mark in frame for mark in marks))
 
 
@@ -314,7 +318,9 @@ async def test_an_error_at_any_event_ends_the_stream(way: Way, data: st.DataObje
 GARBAGE = ["{", '"x"', "null", "[]", "\x00", "[" * 5000, "<html>"]
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.translates], ids=lambda way: f"{way.caller}-over-{way.upstream}")
+@pytest.mark.parametrize(
+    "way", [way for way in WAYS if way.translates], ids=lambda way: f"{way.caller}-over-{way.upstream}"
+)
 @given(data=st.data())
 @few
 async def test_garbage_at_any_event_ends_a_translated_stream(way: Way, data: st.DataObject) -> None:
@@ -371,7 +377,9 @@ said_parts = st.one_of(
 )
 
 
-def _item(kind: str, optional: dict[str, st.SearchStrategy[Any]] | None = None, **fields: Any) -> st.SearchStrategy[Object]:
+def _item(
+    kind: str, optional: dict[str, st.SearchStrategy[Any]] | None = None, **fields: Any
+) -> st.SearchStrategy[Object]:
     base = st.fixed_dictionaries(
         {"type": st.just(kind), **fields}, optional={"id": ids, "status": statuses, **(optional or {})}
     )

@@ -6,7 +6,7 @@ A scripted upstream says what was recorded, and the caller must hear it, as test
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from random import Random
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from aigateway import Gateway, Provider, Target
+from aigateway import Gateway, Provider
 from aigateway.canonical.quirks import Quirks
 from aigateway.errors import UnsupportedError
 from aigateway.formats import CODECS
@@ -22,9 +22,18 @@ from aigateway.testing import Script, ScriptedUpstream
 from tests.faults import PATHS
 from tests.formats.responses_law import check_stream
 from tests.playback import Heard, Object, Pieces, ask, cut, sse, streamed
-from tests.recordings import Recording, recordings
+from tests.recordings import SHARED, Recording, recordings
 from tests.said import Said, chat_body, differences, of_chat, of_chat_stream, of_response, of_response_stream
-from tests.schemas import COPIES, OPENAI_ROOTS, REFERENCE, chunk_faults, completion_faults, derived, event_faults, resource_faults
+from tests.schemas import (
+    COPIES,
+    OPENAI_ROOTS,
+    REFERENCE,
+    chunk_faults,
+    completion_faults,
+    derived,
+    event_faults,
+    resource_faults,
+)
 from tests.serving import served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -40,7 +49,7 @@ BROKEN = {"groq-10", "openrouter-6", "chat_error_in_the_stream"}
 """Streams in which the host reports an error."""
 
 
-def chosen(**wanted: bool) -> Any:
+def chosen(**wanted: bool) -> pytest.MarkDecorator:
     """Marks a test for the exchanges that are such."""
     found = [
         pytest.param(recording, id=recording.name)
@@ -50,7 +59,7 @@ def chosen(**wanted: bool) -> Any:
     return pytest.mark.parametrize("recording", found)
 
 
-_IS = {
+_IS: Mapping[str, Callable[[Recording], bool]] = {
     "good": lambda recording: recording.status == 200 and recording.name not in BROKEN | UNFINISHED,
     "failed": lambda recording: recording.status >= 400,
     "broken": lambda recording: recording.name in BROKEN,
@@ -340,6 +349,13 @@ def splits(stream: bytes, seed: str) -> list[list[bytes]]:
     """Some ways to cut a stream, the same in every run."""
     random = Random(seed)
     return [cut(stream, (random.randrange(len(stream)) for _ in range(count))) for count in (40, 3, len(stream) // 50)]
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the recordings that lie beside the project")
+async def test_the_shared_exchanges_are_all_played() -> None:
+    found = [(recording.api, recording.streamed) for recording in recordings() if recording.status == 200]
+    assert all(found.count((api, is_stream)) >= 10 for api in OTHER for is_stream in (True, False))
+    assert len(recordings()) > 300
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="needs the whole descriptions that lie beside the project")

@@ -28,7 +28,9 @@ def _reader(kind_in: str, kind_out: str) -> Callable[[Any], Usage | None]:
         of_input = given.get if isinstance(given, dict) else _NOTHING.get
         of_output = produced.get if isinstance(produced, dict) else _NOTHING.get
         spent, made = _count(get(spent_key)), _count(get(made_key))
-        cached = _count(of_input("cached_tokens")) or _count(get("prompt_cache_hit_tokens")) or _count(get("cached_tokens"))
+        cached = (
+            _count(of_input("cached_tokens")) or _count(get("prompt_cache_hit_tokens")) or _count(get("cached_tokens"))
+        )
         return Usage(
             input_tokens=spent,
             output_tokens=made,

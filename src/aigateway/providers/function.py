@@ -55,7 +55,9 @@ async def _iterate(pieces: Iterable[Any] | AsyncIterator[Any]) -> AsyncIterator[
             yield piece
         return
     if not hasattr(pieces, "__aiter__"):
-        raise UpstreamProtocolError("The upstream is a function that gave neither a dict, a string, nor an iterator of them.")
+        raise UpstreamProtocolError(
+            "The upstream is a function that gave neither a dict, a string, nor an iterator of them."
+        )
     try:
         async for piece in pieces:
             yield piece

@@ -101,9 +101,7 @@ class AiohttpTransport:
     def _client_timeout(self, limits: Timeout) -> aiohttp.ClientTimeout:
         found = self._timeouts.get(limits)
         if found is None:
-            found = self._timeouts[limits] = aiohttp.ClientTimeout(
-                connect=limits.connect, sock_read=limits.first_byte
-            )
+            found = self._timeouts[limits] = aiohttp.ClientTimeout(connect=limits.connect, sock_read=limits.first_byte)
         return found
 
     def _proxy(self, url: URL) -> str | None:

@@ -37,8 +37,8 @@ class ResponsesRelay(StreamRelay):
 
     def fail(self, error: GatewayError) -> list[WireEvent]:
         """An `error` event and `response.failed`, numbered on from the last event that went out."""
-        snapshot = empty_resource() if self._snapshot is None else self._snapshot
-        return failure_events(error, response=snapshot | {"model": self.model}, sequence_number=self._last_number() + 1)
+        snapshot = empty_resource() | (self._snapshot or {}) | {"model": self.model}
+        return failure_events(error, response=snapshot, sequence_number=self._last_number() + 1)
 
     def _check_first(self, body: dict[str, Any]) -> None:
         super()._check_first(body)
@@ -49,7 +49,8 @@ class ResponsesRelay(StreamRelay):
         failure = super()._failure_in(data)
         body = object_in(data) if failure is not None else None
         if body is not None and isinstance(body.get("response"), dict):
-            self._snapshot = body["response"]
+            self._snapshot = (self._snapshot or {}) | body["response"]
+            self.usage = responses_usage(body["response"].get("usage")) or self.usage
         return failure
 
     def _tap(self, data: bytes) -> bytes:
