@@ -61,7 +61,7 @@ def of_chat(body: Object) -> Said:
     thinking = [entry["text"] for part in parts if part["type"] == "thinking" for entry in part["thinking"]]
     details = message.get("reasoning_details") or []
     readable = [entry.get("text") or entry.get("summary") or "" for entry in details]
-    calls = tuple(_chat_call(number, raw) for number, raw in enumerate(message.get("tool_calls") or ()))
+    calls = tuple(_chat_call(number, raw, body.get("id")) for number, raw in enumerate(message.get("tool_calls") or ()))
     return Said(
         text="".join(part["text"] for part in parts if part["type"] == "text"),
         calls=calls,
@@ -77,9 +77,11 @@ def of_chat(body: Object) -> Said:
     )
 
 
-def _chat_call(number: int, raw: Object) -> Call:
+def _chat_call(number: int, raw: Object, reply_id: Any) -> Call:
     function = raw["function"]
-    return Call(raw.get("id") or f"call_{number}", function["name"], function.get("arguments") or "{}")
+    letters = "".join(letter for letter in str(reply_id or "") if letter.isalnum())[-24:]
+    made = f"call_{letters}_{number}" if len(letters) >= 8 else f"call_{number}"
+    return Call(raw.get("id") or made, function["name"], function.get("arguments") or "{}")
 
 
 def _chat_finish(reason: str, has_calls: bool) -> str:

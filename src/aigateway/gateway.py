@@ -41,6 +41,8 @@ OPERATIONS: Mapping[str, Operation] = {
     )
 }
 _random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -91,8 +91,8 @@ CITED = {"type": "url_citation", "url_citation": {"url": "u", "title": "t", "sta
                 ],
             },
             (
-                ToolCall(call_id="call_0", name="f", arguments='{"x":1}'),
-                ToolCall(call_id="call_1", name="g", arguments=""),
+                ToolCall(call_id="call_chatcmpl1_0", name="f", arguments='{"x":1}'),
+                ToolCall(call_id="call_chatcmpl1_1", name="g", arguments=""),
                 ToolCall(call_id="c", name="p", arguments="***", kind="custom"),
                 ToolCall(call_id="d", name="h", arguments='{"x', status="incomplete"),
             ),
@@ -100,7 +100,7 @@ CITED = {"type": "url_citation", "url_citation": {"url": "u", "title": "t", "sta
         ),
         pytest.param(
             {"content": None, "function_call": {"name": "f", "arguments": "{}"}},
-            (ToolCall(call_id="call_0", name="f", arguments="{}"),),
+            (ToolCall(call_id="call_chatcmpl1_0", name="f", arguments="{}"),),
             id="function_call of old",
         ),
     ],

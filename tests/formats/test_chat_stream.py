@@ -78,7 +78,7 @@ TOOL_STREAMS: dict[str, tuple[Chunks, list[tuple[str, str, str]]]] = {
     ),
     "neither index nor id": (
         [calls(function("f", '{"x":1}')), calls(function("g", '{"y":2}'))],
-        [("call_0", "f", '{"x":1}'), ("call_1", "g", '{"y":2}')],
+        [("call_chatcmpl1_0", "f", '{"x":1}'), ("call_chatcmpl1_1", "g", '{"y":2}')],
     ),
     "all indexes zero": (
         [
@@ -145,7 +145,7 @@ TOOL_STREAMS: dict[str, tuple[Chunks, list[tuple[str, str, str]]]] = {
     ),
     "never an id": (
         [calls(function("f", '{"x":1}', index=0)), calls(function("g", '{"y":2}', index=1))],
-        [("call_0", "f", '{"x":1}'), ("call_1", "g", '{"y":2}')],
+        [("call_chatcmpl1_0", "f", '{"x":1}'), ("call_chatcmpl1_1", "g", '{"y":2}')],
     ),
     "name in pieces": (
         [
@@ -187,7 +187,7 @@ TOOL_STREAMS: dict[str, tuple[Chunks, list[tuple[str, str, str]]]] = {
             chunk({"function_call": {"name": "f", "arguments": ""}}),
             chunk({"function_call": {"arguments": '{"x":1}'}}),
         ],
-        [("call_0", "f", '{"x":1}')],
+        [("call_chatcmpl1_0", "f", '{"x":1}')],
     ),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aigateway.canonical.accumulator import is_json
-from aigateway.formats.chat.wire import decode_arguments
+from aigateway.formats.chat.wire import decode_arguments, made_call_id
 
 
 class StreamedCall:
@@ -15,10 +15,11 @@ class StreamedCall:
     item    its index among the items once it was announced, else -1.
     """
 
-    __slots__ = ("ended", "id", "item", "kind", "name", "number", "pieces")
+    __slots__ = ("ended", "id", "item", "kind", "name", "number", "pieces", "reply_id")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, reply_id: str) -> None:
         self.number = number
+        self.reply_id = reply_id
         self.id = ""
         self.name = ""
         self.kind = "function"
@@ -29,7 +30,7 @@ class StreamedCall:
     @property
     def call_id(self) -> str:
         """The upstream's id, else one made from its place."""
-        return self.id or f"call_{self.number}"
+        return self.id or made_call_id(self.reply_id, self.number)
 
     @property
     def arguments(self) -> str:
@@ -58,12 +59,13 @@ class StreamedCall:
 
 
 class StreamedCalls:
-    """All tool calls of one streamed reply, in the order of their first pieces."""
+    """All tool calls of one streamed reply, in the order of their first pieces. `reply_id` is the reply's, once known."""
 
-    __slots__ = ("_by_id", "_by_index", "all")
+    __slots__ = ("_by_id", "_by_index", "all", "reply_id")
 
     def __init__(self) -> None:
         self.all: list[StreamedCall] = []
+        self.reply_id = ""
         self._by_index: dict[int, StreamedCall] = {}
         self._by_id: dict[str, StreamedCall] = {}
 
@@ -89,7 +91,7 @@ class StreamedCalls:
         return call, arguments
 
     def _open(self) -> StreamedCall:
-        call = StreamedCall(len(self.all))
+        call = StreamedCall(len(self.all), self.reply_id)
         self.all.append(call)
         return call
 

@@ -34,6 +34,7 @@ from aigateway.formats.chat.wire import (
     encode_reasoning_details,
     encode_tool_call,
     encode_usage,
+    made_call_id,
     reasoning_details,
     reasoning_text,
     settled,
@@ -58,7 +59,7 @@ def decode_reply(body: dict[str, Any]) -> Reply:
     broken = broken_finish(choice.get("finish_reason"))
     if broken is not None:
         raise broken
-    calls = _decode_calls(message)
+    calls = _decode_calls(message, body.get("id"))
     items = (*_decode_content(message, choice), *calls)
     created = body.get("created")
     return Reply(
@@ -153,25 +154,25 @@ def _tokens(choice: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     return tuple(token for token in content if isinstance(token, dict)) if isinstance(content, list) else ()
 
 
-def _decode_calls(message: dict[str, Any]) -> list[ToolCall]:
+def _decode_calls(message: dict[str, Any], reply_id: Any) -> list[ToolCall]:
     calls: list[ToolCall] = []
     raw_calls, legacy = message.get("tool_calls"), message.get("function_call")
     for raw in raw_calls if isinstance(raw_calls, list) else ():
         if isinstance(raw, dict):
-            calls.append(_decode_call(raw, len(calls)))
+            calls.append(_decode_call(raw, len(calls), reply_id))
     if isinstance(legacy, dict) and not calls:
-        calls.append(_decode_call({"function": legacy}, 0))
+        calls.append(_decode_call({"function": legacy}, 0, reply_id))
     return calls
 
 
-def _decode_call(raw: dict[str, Any], number: int) -> ToolCall:
+def _decode_call(raw: dict[str, Any], number: int, reply_id: Any) -> ToolCall:
     custom, function, call_id = raw.get("custom"), raw.get("function"), raw.get("id")
     is_custom = isinstance(custom, dict)
     body = custom if isinstance(custom, dict) else function if isinstance(function, dict) else {}
     name = body.get("name")
     return settled(
         ToolCall(
-            call_id=call_id if isinstance(call_id, str) and call_id else f"call_{number}",
+            call_id=call_id if isinstance(call_id, str) and call_id else made_call_id(reply_id, number),
             name=name if isinstance(name, str) else "",
             arguments=decode_arguments(body.get("input" if is_custom else "arguments")),
             kind="custom" if is_custom else "function",

@@ -97,6 +97,7 @@ class ChatStreamDecoder:
         if not self._started and (chunk.get("choices") or chunk.get("id")):
             self._started = True
             events.append(_started(chunk))
+            self._calls.reply_id = str(chunk.get("id") or "")
         tier = chunk.get("service_tier")
         if tier is not None and isinstance(tier, str):
             self._tier = tier

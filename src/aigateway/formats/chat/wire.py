@@ -16,6 +16,7 @@ from aigateway.canonical.types import Annotation, Audio, Extra, Opaque, Reasonin
 from aigateway.errors import UpstreamError
 
 FORMAT = "chat"
+_TELLING = 8  # letters and digits that a reply's id must have to be taken for its own
 
 _FINISH_REASONS = {
     "stop": "stop",
@@ -173,6 +174,12 @@ def encode_audio(audio: Audio) -> dict[str, Any]:
         "transcript": audio.transcript or "",
         "expires_at": audio.expires_at or 0,
     }
+
+
+def made_call_id(reply_id: Any, number: int) -> str:
+    """The id of a call that its host gave none: told from the reply's id, so that it differs from turn to turn."""
+    tail = "".join(char for char in reply_id if char.isalnum())[-24:] if isinstance(reply_id, str) else ""
+    return f"call_{tail}_{number}" if len(tail) >= _TELLING else f"call_{number}"
 
 
 def decode_arguments(raw: Any) -> str:
