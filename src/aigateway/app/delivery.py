@@ -21,11 +21,13 @@ class Leaving:
     """Where a server says that a connection was lost: it calls `tell()`, and whoever set `callback` is called.
 
     A server of ours puts one into `scope["extensions"][LEAVING]`; it saves a task per request that waits for it.
+    `loop` is the server's, so that it need not be looked up again.
     """
 
-    __slots__ = ("callback", "gone")
+    __slots__ = ("callback", "gone", "loop")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.gone = False
         self.callback: Callable[[], None] | None = None
 
@@ -66,7 +68,7 @@ class Delivery:
 
     async def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work; the caller leaving cancels it. Raises ClientGoneError."""
-        self._task = task = _current_task()
+        self._task = task = _current_task(self._leaving.loop if self._leaving is not None else None)
         try:
             await work
         except asyncio.CancelledError:
@@ -209,8 +211,8 @@ def _header_value(value: str) -> bytes:
     return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
 
 
-def _current_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
+def _current_task(loop: asyncio.AbstractEventLoop | None) -> asyncio.Task[Any]:
+    task = asyncio.current_task(loop)
     if task is None:
         raise RuntimeError("a request is served in a task")
     return task

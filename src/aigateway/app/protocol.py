@@ -51,7 +51,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """A new connection."""
-        self._leaving = Leaving()
+        self._leaving = Leaving(self.loop)
         super().connection_made(cast("asyncio.Transport", HeadFirstTransport(transport)))
 
     def on_message_begin(self) -> None:

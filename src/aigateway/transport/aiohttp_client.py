@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import aiohttp
+from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from aigateway.errors import UpstreamConnectionError, UpstreamError, UpstreamTimeoutError
 from aigateway.transport.protocol import HTTPRequest, HTTPResponse, Pool, Timeout
 
 _URLS_KEPT = 256
-_SKIP_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 _GONE_AFTER_DECODING = {"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"}
 
 
@@ -82,9 +83,9 @@ class AiohttpTransport:
                 limit=0,
                 limit_per_host=self._pool.max_connections or 0,
                 keepalive_timeout=self._pool.keepalive,
+                resolver=_Resolver(self._timeouts),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_SKIP_HEADERS,
             timeout=aiohttp.ClientTimeout(total=None),
             read_bufsize=64 * 1024,
             max_line_size=64 * 1024,
@@ -101,7 +102,11 @@ class AiohttpTransport:
     def _client_timeout(self, limits: Timeout) -> aiohttp.ClientTimeout:
         found = self._timeouts.get(limits)
         if found is None:
-            found = self._timeouts[limits] = aiohttp.ClientTimeout(connect=limits.connect, sock_read=limits.first_byte)
+            # `connect` is kept by a timer at every request, `sock_connect` only where a connection is made
+            waits = limits.connect if self._pool.max_connections is not None else None
+            found = self._timeouts[limits] = aiohttp.ClientTimeout(
+                connect=waits, sock_connect=limits.connect, sock_read=limits.first_byte
+            )
         return found
 
     def _proxy(self, url: URL) -> str | None:
@@ -123,6 +128,26 @@ def _connection_error(error: Exception, peer: str) -> UpstreamError:
     if isinstance(error, aiohttp.ClientPayloadError):
         return UpstreamConnectionError(f"{peer} broke off its answer.")
     return UpstreamConnectionError(f"{peer} closed the connection without a valid answer.")
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Looks names up off the loop, for no longer than the longest connect limit of those who ask."""
+
+    def __init__(self, timeouts: Mapping[Timeout, object]) -> None:
+        super().__init__()
+        self._timeouts = timeouts
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a host. Raises OSError."""
+        limits = [limits.connect for limits in self._timeouts]
+        limit = None if None in limits else max((limit for limit in limits if limit is not None), default=None)
+        try:
+            async with asyncio.timeout(limit):
+                return await super().resolve(host, port, family)
+        except TimeoutError as error:
+            raise OSError(f"the look-up of the host took longer than {limit} seconds") from error
 
 
 class _Response:
