@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapp
 from typing import Any
 
 from aigateway.errors import InvalidRequestError, PayloadTooLargeError
-from aigateway.exchange import Answer
+from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer
 from aigateway.intake import Limits
 
 KEEPALIVE = b": keep-alive\n\n"
+_ENCODED = {pair: (pair[0].encode(), pair[1].encode()) for pair in (JSON_TYPE, *STREAM_HEADERS)}
 
 
 class ClientGoneError(Exception):
@@ -117,7 +118,10 @@ class Delivery:
 
     async def send(self, answer: Answer) -> None:
         """The whole answer."""
-        headers = [(name.encode("latin-1"), _header_value(value)) for name, value in answer.headers]
+        headers = [
+            _ENCODED[pair] if pair in _ENCODED else (pair[0].encode("latin-1"), _header_value(pair[1]))
+            for pair in answer.headers
+        ]
         if answer.frames is None:
             if answer.status != 204:
                 headers.append((b"content-length", str(len(answer.body)).encode()))

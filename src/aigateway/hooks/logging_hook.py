@@ -23,7 +23,9 @@ class LoggingHook(Hook):
         """Write the line."""
         level = logging.INFO if call.outcome in ("completed", "abandoned") else logging.WARNING
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, line_of(call), extra={"call": call})
+            record = logging.LogRecord(self._logger.name, level, "", 0, line_of(call), None, None)
+            record.call = call
+            self._logger.handle(record)
 
 
 def line_of(call: Call) -> str:

@@ -63,6 +63,7 @@ class Provider:
         self._transport = transport
         self._owns_transport = transport is None
         self._peer = f"Provider '{name}'"
+        self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.base_url!r})"
@@ -72,19 +73,18 @@ class Provider:
 
         Raises UpstreamConnectionError or UpstreamTimeoutError.
         """
-        headers = {
-            "content-type": request.content_type,
-            "accept": "text/event-stream" if request.stream else "application/json",
-            "accept-encoding": "identity",
-            "user-agent": USER_AGENT,
-        }
+        headers = self._base.copy()
+        headers["content-type"] = request.content_type
+        headers["accept"] = "text/event-stream" if request.stream else "application/json"
         key = request.api_key or await reveal(self._api_key)
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
-        headers.update(self._headers)
+        if self._headers:
+            headers.update(self._headers)
         if request.api_key is not None:
             headers["authorization"] = f"Bearer {key}"
-        headers.update({name.lower(): value for name, value in request.headers.items()})
+        if request.headers:
+            headers.update({name.lower(): value for name, value in request.headers.items()})
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
