@@ -121,7 +121,7 @@ class Document:
 
     def _read(self, info: schema.Type, node: yaml.Node, path: Path) -> Any:
         options = info.types if isinstance(info, schema.UnionType) else (info,)
-        if not any(isinstance(option, schema.StrType | schema.AnyType) for option in options):
+        if not any(isinstance(option, schema.StrType | schema.LiteralType | schema.AnyType) for option in options):
             resolved = self._number(node, path)
             if resolved is None:
                 return _WRONG
@@ -152,6 +152,8 @@ class Document:
                 return lambda node, path: self._read_list(info.item_type, node, path)
             case schema.StrType() if kind == "str":
                 return self._read_string
+            case schema.LiteralType() if kind == "str":
+                return lambda node, path: self._read_word(info, node, path)
             case schema.BoolType() if kind == "bool":
                 return lambda node, _: _constructed(node)
             case schema.IntType() if kind == "int":
@@ -207,6 +209,12 @@ class Document:
     def _read_string(self, node: yaml.ScalarNode, path: Path) -> Any:
         text = self._expand(node.value, path)
         return _WRONG if text is None else text
+
+    def _read_word(self, info: schema.LiteralType, node: yaml.ScalarNode, path: Path) -> Any:
+        text = self._read_string(node, path)
+        if text is _WRONG or text in info.values:
+            return text
+        return self._refuse(path, f"expected one of {', '.join(map(str, info.values))}, got {self.quoted(text)}")
 
     def _read_number(self, info: schema.IntType | schema.FloatType, node: yaml.ScalarNode, path: Path) -> Any:
         number = _constructed(node)
@@ -359,7 +367,7 @@ def _wanted(info: schema.Type) -> str:
             return "a mapping"
         case schema.VarTupleType():
             return "a list"
-        case schema.StrType():
+        case schema.StrType() | schema.LiteralType():
             return "a string"
         case schema.BoolType():
             return "true or false"

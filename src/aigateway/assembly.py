@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -33,23 +34,20 @@ def build(config: Config, environ: Mapping[str, str] | None = None) -> Gateway:
     environ = os.environ if environ is None else environ
     hooks = [*([APIKeyAuthenticator(config.auth.keys)] if config.auth is not None else []), *config.hooks]
     described = config.providers or found_in(environ)
+    make = partial(
+        Gateway, limits=config.limits, cors=config.cors, on_unsupported=config.on_unsupported, profile=config.profile
+    )
     if not described and not config.models:
         local = _provider(LOCAL, ProviderConfig(type=LOCAL), environ)
         hooks.append(LoggingHook())
-        return Gateway(models={LOCAL: local}, hooks=hooks, limits=config.limits, cors=config.cors)
+        return make(models={LOCAL: local}, hooks=hooks)
     if not config.providers:
         hooks.append(LoggingHook())
     providers = {name: _provider(name, provider, environ) for name, provider in described.items()}
     if config.models:
         models = _models(config.models, providers)
-        return Gateway(models=models, hooks=hooks, limits=config.limits, cors=config.cors)
-    return Gateway(
-        providers=providers.values(),
-        resolver=by_prefix(providers),
-        hooks=hooks,
-        limits=config.limits,
-        cors=config.cors,
-    )
+        return make(models=models, hooks=hooks)
+    return make(providers=providers.values(), resolver=by_prefix(providers), hooks=hooks)
 
 
 def found_in(environ: Mapping[str, str]) -> dict[str, ProviderConfig]:
@@ -107,19 +105,23 @@ def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> 
         words = str(error).partition(", not ")[0]  # a URL may hold a secret
         raise ConfigError([f"environment: {place}: {words.removeprefix('base_url ')}"]) from error
     if config.quirks:
-        provider.quirks = msgspec.structs.replace(provider.quirks, **config.quirks)
+        given = {key: frozenset(value) if isinstance(value, tuple) else value for key, value in config.quirks.items()}
+        provider.quirks = msgspec.structs.replace(provider.quirks, **given)
     return provider
 
 
 def _models(configs: Mapping[str, ModelConfig], providers: Mapping[str, ProviderLike]) -> Models:
     models = Models()
     for name, config in configs.items():
-        targets = [Target(providers[one.provider], one.model, one.prefer) for one in config.targets]
+        targets = [
+            Target(providers[one.provider], one.model, one.prefer, one.on_unsupported) for one in config.targets
+        ]
         models.register(
             name,
             targets or [Target(providers[config.provider or ""])],
             model=config.model,
             prefer=config.prefer,
+            on_unsupported=config.on_unsupported,
             owned_by=config.owned_by,
             created=config.created,
             tenants=config.tenants,

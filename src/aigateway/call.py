@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from aigateway.canonical.lens import RequestLens
 from aigateway.canonical.types import Change, Usage
 from aigateway.errors import GatewayError
+from aigateway.formats.protocol import PROFILES, Profile
 from aigateway.providers.protocol import ProviderLike
 from aigateway.providers.secret import Secret
+
+OnUnsupported = Literal["warn", "drop", "reject"]
+"""What becomes of a call that its target cannot be told in full.
+
+warn    it goes on without what the target lacks, which is listed; the gateway's log gets a warning.
+drop    the same without the warning.
+reject  it is refused.
+"""
+
+ON_UNSUPPORTED: Final[tuple[OnUnsupported, ...]] = get_args(OnUnsupported)
+
+
+def require_one_of(words: tuple[str, ...], name: str, value: object) -> None:
+    """Raise ValueError for a value that is none of the words."""
+    if value not in words:
+        raise ValueError(f"{name} must be one of {', '.join(words)}, not {value!r}")
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -40,11 +57,23 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a request may go. model: the name that the upstream knows (None = as asked). prefer: the API used there."""
+    """Where a request may go.
+
+    model           the name that the upstream knows; None = as asked.
+    prefer          the API used there.
+    on_unsupported  what becomes of a call that it cannot be told in full; None = what the gateway says.
+
+    Raises ValueError for a word that `on_unsupported` does not know.
+    """
 
     provider: ProviderLike
     model: str | None = None
     prefer: str | None = None
+    on_unsupported: OnUnsupported | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_unsupported is not None:
+            require_one_of(ON_UNSUPPORTED, "on_unsupported", self.on_unsupported)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -109,6 +138,8 @@ class Call:
     attempts    the tries, in order.
     usage       tokens, None until known.
     changes     what a translation did not carry as it was.
+    on_unsupported  what becomes of it where its target lacks something; None = what the target or the gateway says.
+    profile     the dialect of the Responses API in which it is answered.
     outcome     None while running, then completed, failed, refused, or abandoned (the caller left).
     status      the HTTP status of the answer.
     error       why the call failed, as the caller sees it.
@@ -127,6 +158,7 @@ class Call:
         api_key: str | None = None,
         client: str = "",
         created_at: float = 0.0,
+        profile: Profile = "openai",
     ) -> None:
         self.id = id
         self.operation = operation
@@ -147,6 +179,8 @@ class Call:
         self.first_byte_at: float | None = None
         self.ended_at: float | None = None
         self._api_key = api_key
+        self._on_unsupported: OnUnsupported | None = None
+        self._profile: Profile = profile
 
     @property
     def api(self) -> str:
@@ -162,6 +196,27 @@ class Call:
     def has_request(self) -> bool:
         """Whether the body was read and understood."""
         return "request" in self.__dict__
+
+    @property
+    def on_unsupported(self) -> OnUnsupported | None:
+        """`warn`, `drop` or `reject`; set by the caller's header or a hook. Raises ValueError for another word."""
+        return self._on_unsupported
+
+    @on_unsupported.setter
+    def on_unsupported(self, value: OnUnsupported | None) -> None:
+        if value is not None:
+            require_one_of(ON_UNSUPPORTED, "on_unsupported", value)
+        self._on_unsupported = value
+
+    @property
+    def profile(self) -> Profile:
+        """`openai` or `open_responses`; set by the caller's header or a hook. Raises ValueError for another word."""
+        return self._profile
+
+    @profile.setter
+    def profile(self, value: Profile) -> None:
+        require_one_of(PROFILES, "profile", value)
+        self._profile = value
 
     def __repr__(self) -> str:
         return f"Call({self.id!r}, {self.operation.name!r}, model={self.model!r}, outcome={self.outcome!r})"

@@ -1,4 +1,4 @@
-"""The command line: `aigateway serve` and `aigateway check`."""
+"""The command line: `aigateway serve`, `aigateway check` and `aigateway lint`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aigateway.errors import GatewayError
 if TYPE_CHECKING:
     from aigateway.app.asgi import Gateway
     from aigateway.config import Config, Source
+    from aigateway.lint import Profile
     from aigateway.serving import Address
 
 _CONFIG = click.option(
@@ -86,6 +87,39 @@ def serve(
         _fail([str(error)])
     except GatewayError as error:
         _fail([error.message])
+
+
+@main.command()
+@click.argument("source", metavar="FILE|URL")
+@click.option("--model", help="The model to ask for. [default: the first that the server lists]")
+@click.option(
+    "--profile",
+    type=click.Choice(["openai", "open_responses"]),
+    default="openai",
+    show_default=True,
+    help="Whose rules: OpenAI's, or those of Open Responses to the letter.",
+)
+@click.option("--input", "text", help="What to ask. [default: the weather in Paris]")
+@click.option("--api-key", envvar="AIGATEWAY_API_KEY", show_envvar=True, help="The key for the server.")
+@click.option("--json", "as_json", is_flag=True, help="Print every finding, as JSON.")
+def lint(
+    *, source: str, model: str | None, profile: Profile, text: str | None, api_key: str | None, as_json: bool
+) -> None:
+    """Say what is unlawful in a Responses stream: in a file, or in what a server answers.
+
+    A FILE holds a stream as it came, its events as JSON lines, or one response as JSON. A URL is the base URL of a
+    server (.../v1): it is asked for a text and for a call of a tool, each whole and as a stream. Exits with 0, with 1
+    and the findings, or with 2 where something could not be linted.
+    """
+    from aigateway.lint import command  # noqa: PLC0415 - who serves lints nothing
+
+    checked = command.check(source, profile=profile, model=model, input=text, api_key=api_key)
+    for line in command.lines_of(checked, as_json=as_json):
+        print(line)
+    errors = [f"{one.name}: {one.error}" for one in checked if one.error]
+    if errors:
+        _fail(errors, code=2)
+    sys.exit(any(one.findings for one in checked))
 
 
 def _load(file: str | None) -> tuple[Source | None, Config, Gateway]:

@@ -17,7 +17,9 @@ import msgspec
 
 from aigateway._yaml import Document, meant
 from aigateway.app.cors import CORS
-from aigateway.canonical.quirks import Quirks
+from aigateway.call import OnUnsupported
+from aigateway.canonical.quirks import REPAIRS, Quirks
+from aigateway.formats.protocol import Profile
 from aigateway.hooks.import_path import HookImportError, load_hook
 from aigateway.intake import Limits
 from aigateway.models import CREATED
@@ -70,7 +72,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     base_path: str | None = None
     pool: Pool = Pool()
-    quirks: dict[str, str | bool] = {}
+    quirks: dict[str, str | bool | tuple[str, ...]] = {}
     path: str | None = None
 
     def __repr__(self) -> str:
@@ -92,14 +94,19 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     model: str | None = None
     prefer: str | None = None
+    on_unsupported: OnUnsupported | None = None
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A model name: one provider, or several targets in order. model and prefer hold for targets that say none."""
+    """A model name: one provider, or several targets in order.
+
+    model, prefer and on_unsupported hold for targets that say none.
+    """
 
     provider: str | None = None
     model: str | None = None
     prefer: str | None = None
+    on_unsupported: OnUnsupported | None = None
     targets: tuple[TargetConfig, ...] = ()
     owned_by: str = "aigateway"
     tenants: tuple[str, ...] | None = None
@@ -125,6 +132,8 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True):
     hooks: tuple[str | dict[str, dict[str, Any]], ...] = ()
     cors: CORS | None = None
     limits: Limits = Limits()
+    on_unsupported: OnUnsupported = "warn"
+    profile: Profile = "openai"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +146,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     hooks: tuple[object, ...] = ()
     cors: CORS | None = None
     limits: Limits = Limits()
+    on_unsupported: OnUnsupported = "warn"
+    profile: Profile = "openai"
 
 
 def find(path: str | None) -> Source | None:
@@ -167,6 +178,8 @@ def parse(source: Source, environ: Mapping[str, str] | None = None) -> Config:
         hooks=_hooks(document, written.hooks),
         cors=written.cors,
         limits=written.limits,
+        on_unsupported=written.on_unsupported,
+        profile=written.profile,
     )
     for name, model in config.models.items():
         _check_model(document, name, model, config.providers)
@@ -256,14 +269,24 @@ def _check_key(document: Document, place: tuple[str | int, ...], value: str) -> 
         document.error(place, "must be ASCII, as HTTP headers are")
 
 
-def _check_quirks(document: Document, place: tuple[str, ...], quirks: Mapping[str, str | bool]) -> None:
+def _check_quirks(
+    document: Document, place: tuple[str, ...], quirks: Mapping[str, str | bool | tuple[str, ...]]
+) -> None:
     defaults = msgspec.structs.asdict(Quirks())
     for name, value in quirks.items():
         if name not in defaults:
             document.unknown_key((*place, name), defaults)
-        elif type(value) is not type(defaults[name]):
-            wanted, got = ("true or false", "a string") if isinstance(value, str) else ("a string", "true or false")
-            document.error((*place, name), f"expected {wanted}, got {got}")
+        elif _kind_of(value) != _kind_of(defaults[name]):
+            document.error((*place, name), f"expected {_kind_of(defaults[name])}, got {_kind_of(value)}")
+        elif isinstance(value, tuple) and set(value) - REPAIRS:
+            unknown = next(word for word in value if word not in REPAIRS)
+            document.error((*place, name), f"unknown repair {unknown!r}; there are {', '.join(sorted(REPAIRS))}")
+
+
+def _kind_of(value: str | bool | tuple[str, ...] | frozenset[str]) -> str:
+    if isinstance(value, str):
+        return "a string"
+    return "true or false" if isinstance(value, bool) else "a list"
 
 
 def _check_amounts(document: Document, place: tuple[str, ...], amounts: Timeout | Pool | Limits) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from aigateway import _json, _sse
-from aigateway.call import Attempt, Call, Plan, Target
+from aigateway.call import Attempt, Call, OnUnsupported, Plan, Target
+from aigateway.canonical.changes import listed
 from aigateway.canonical.lens import EventLens
 from aigateway.errors import (
     GatewayError,
@@ -30,16 +31,25 @@ from aigateway.formats import CODECS, FORMATS, Format, render_error
 from aigateway.formats.numbering import Numbering, without_content
 from aigateway.formats.protocol import WireEvent
 from aigateway.hooks.chain import Chain
-from aigateway.intake import Limits, understand
+from aigateway.intake import Limits, read_wishes, understand
 from aigateway.models import Models
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
 from aigateway.providers.secret import reveal
 from aigateway.translation import Translation
-from aigateway.upstream import forwarded_headers, plan_for, reply_error, shown_headers, unary_head, upstream_request
+from aigateway.upstream import (
+    forwarded_headers,
+    plan_for,
+    relay_for,
+    reply_error,
+    shown_headers,
+    unary_head,
+    upstream_request,
+)
 
 logger = logging.getLogger("aigateway")
 
 BodyReader = Callable[[], Awaitable[bytes]]
+CHANGES_HEADER = "x-aigateway-changes"
 JSON_TYPE = ("content-type", "application/json")
 STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
@@ -60,12 +70,23 @@ class Answer(msgspec.Struct):
 class Exchange:
     """Runs one call. Use: `answer()` once, deliver it, note `delivered()`, and always `aclose()`."""
 
-    def __init__(self, call: Call, chain: Chain, models: Models, limits: Limits, new_id: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        chain: Chain,
+        models: Models,
+        limits: Limits,
+        new_id: Callable[[str], str],
+        *,
+        on_unsupported: OnUnsupported = "warn",
+    ) -> None:
         self.call = call
         self._chain = chain
         self._models = models
         self._limits = limits
         self._new_id = new_id
+        self._on_unsupported = on_unsupported
+        self._warned = False
         self._format: Format = FORMATS.get(call.api, FORMATS["chat"])
         self._asked = ""
         self._reply: ProviderReply | None = None
@@ -94,6 +115,8 @@ class Exchange:
         except Exception as error:
             logger.exception("call %s failed inside the gateway", call.id)
             answer = await self._failure(_server_error(error))
+        if call.changes:
+            answer.headers.append((CHANGES_HEADER, listed(call.changes)))
         call.status = answer.status
         if call.first_byte_at is None:
             call.first_byte_at = time.monotonic()
@@ -135,6 +158,7 @@ class Exchange:
 
     async def _generate(self, body: bytes) -> Answer:
         call = self.call
+        read_wishes(call)
         understand(call, body, self._limits)
         self._asked = call.model
         made = await self._chain.before_request(call)
@@ -168,6 +192,7 @@ class Exchange:
         translation = Translation(call, plan, self._asked, self._new_id) if plan.translates else None
         if translation is not None:
             body = translation.request_body()
+            self._weigh_changes(target)
             self._asked_usage = False
         else:
             body, self._asked_usage = upstream_request(call, plan, wants_usage=self._chain.has("on_complete"))
@@ -188,6 +213,23 @@ class Exchange:
             attempt.error = error
             attempt.ended_at = time.monotonic()
             raise
+
+    def _weigh_changes(self, target: Target) -> None:
+        """What becomes of a call that the target cannot be told in full: the call's own word counts before others."""
+        call = self.call
+        if not call.changes:
+            return
+        wanted = call.on_unsupported or target.on_unsupported or self._on_unsupported
+        if wanted == "reject":
+            raise UnsupportedError(
+                f"Provider '{target.provider.name}' cannot be told all of this request: {listed(call.changes)}. Leave "
+                "it out, or let the gateway do so (on_unsupported: warn or drop).",
+                param=call.changes[0].field,
+            )
+        if wanted == "warn" and not self._warned:
+            self._warned = True
+            name = target.provider.name
+            logger.warning("call %s: provider %s is not told all of it: %s", call.id, name, listed(call.changes))
 
     async def _send(self, attempt: Attempt) -> ProviderReply:
         call = self.call
@@ -245,7 +287,7 @@ class Exchange:
             unary_head(self.call, await reply.read(), self._asked)
             raise UpstreamProtocolError("The upstream gave a whole answer where a stream was asked for.")
         if translation is None and not is_whole:
-            relay = self._format.relay(self._asked, hide_usage=self._asked_usage)
+            relay = relay_for(self.call, attempt.plan, self._asked, hide_usage=self._asked_usage)
             frames, fail = self._relayed(reply, relay), relay.fail
             if self._chain.has("on_event"):
                 frames = self._edited(frames)

@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
 from aigateway import _json, _sse
-from aigateway.call import Call, Operation
+from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, Operation, require_one_of
 from aigateway.canonical.lens import EventLens, ReplyLens
 from aigateway.errors import InvalidRequestError, ModelNotFoundError
 from aigateway.exchange import Answer, Exchange
 from aigateway.formats import FORMATS
+from aigateway.formats.protocol import PROFILES, Profile
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits
 from aigateway.models import Model, Models, Resolver, Where
@@ -118,6 +119,11 @@ class Journey:
     hooks      in order; each an object with some of the methods of `Hook`.
     resolver   chooses targets by anything in the call, before the registry is asked.
     limits     on what callers may send.
+    on_unsupported  what becomes of a call that its target cannot be told in full, where neither the target nor the
+                    call itself says: `warn`, `drop` or `reject`.
+    profile    the dialect in which callers of Responses are answered by translation: `openai` or `open_responses`.
+
+    Raises ValueError for another word.
     """
 
     def __init__(
@@ -128,7 +134,11 @@ class Journey:
         hooks: Iterable[object] = (),
         resolver: Resolver | None = None,
         limits: Limits | None = None,
+        on_unsupported: OnUnsupported = "warn",
+        profile: Profile = "openai",
     ) -> None:
+        require_one_of(ON_UNSUPPORTED, "on_unsupported", on_unsupported)
+        require_one_of(PROFILES, "profile", profile)
         self.models = models if isinstance(models, Models) else Models(models)
         if resolver is not None:
             self.models.resolver = resolver
@@ -138,6 +148,8 @@ class Journey:
         self._chain = Chain(hooks)
         self.hook = HookDecorators(self._chain)
         self.limits = limits or Limits()
+        self.on_unsupported: OnUnsupported = on_unsupported
+        self.profile: Profile = profile
         self.running: set[Exchange] = set()
 
     def add_hook(self, hook: object) -> None:
@@ -182,8 +194,9 @@ class Journey:
             api_key=api_key,
             client=client,
             created_at=time.time(),
+            profile=self.profile,
         )
-        return Exchange(call, self._chain, self.models, self.limits, new_id)
+        return Exchange(call, self._chain, self.models, self.limits, new_id, on_unsupported=self.on_unsupported)
 
     def listed(self, call: Call) -> dict[str, Any]:
         """The models that the caller may use, as `GET /v1/models` shows them."""

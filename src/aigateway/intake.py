@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final, cast
 
 import msgspec
 
 from aigateway import _json
-from aigateway.call import Call
+from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported
 from aigateway.canonical.lens import RequestLens
 from aigateway.errors import InvalidRequestError
 from aigateway.formats import FORMATS
 from aigateway.formats.images.lens import ImagesFormRequest
 from aigateway.formats.images.multipart import Form, boundary_of
+from aigateway.formats.protocol import PROFILES, Profile
 
+ON_UNSUPPORTED_HEADER: Final = "x-aigateway-on-unsupported"
+PROFILE_HEADER: Final = "x-aigateway-profile"
 DEFAULT_IMAGE_MODEL = "dall-e-3"
 DEFAULT_IMAGE_FORM_MODEL = "dall-e-2"
 
@@ -48,6 +51,26 @@ _HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 _EMPTY = {b"", b"null"}
 _NOTHING = {b"", b"null", b"[]", b'""'}
+
+
+def read_wishes(call: Call) -> None:
+    """Set what the caller's headers say of how the call is served. Raises InvalidRequestError naming the header."""
+    headers = call.headers
+    if ON_UNSUPPORTED_HEADER in headers:
+        call.on_unsupported = cast(OnUnsupported, _word(call, ON_UNSUPPORTED_HEADER, ON_UNSUPPORTED))
+    if PROFILE_HEADER in headers:
+        call.profile = cast(Profile, _word(call, PROFILE_HEADER, PROFILES))
+
+
+def _word(call: Call, header: str, words: tuple[str, ...]) -> str:
+    value = call.headers[header].strip()
+    if value not in words:
+        raise InvalidRequestError(
+            f"Invalid value for the header '{header}': expected one of {', '.join(words)}.",
+            param=header,
+            code="invalid_value",
+        )
+    return value
 
 
 def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | None = None) -> None:

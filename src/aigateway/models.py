@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from aigateway.call import Call, Principal, Target
+from aigateway.call import Call, OnUnsupported, Principal, Target
 from aigateway.errors import ModelNotFoundError
 from aigateway.providers.protocol import ProviderLike
 
@@ -59,6 +59,7 @@ class Models:
         *,
         model: str | None = None,
         prefer: str | None = None,
+        on_unsupported: OnUnsupported | None = None,
         owned_by: str = "aigateway",
         created: int = CREATED,
         tenants: Iterable[str] | None = None,
@@ -67,16 +68,22 @@ class Models:
         """Add a model.
 
         where    a provider, a Target, or several of them in order of preference.
-        model    the name that the upstream knows; prefer: the API used there (both for targets that say none).
+        model    the name that the upstream knows; prefer: the API used there; on_unsupported: what becomes of a call
+                 that cannot be told in full there (each for targets that say none).
         tenants  who may use it and see it in the list.
         replace  allow a name that is there already.
 
-        Raises ValueError for a name that is empty or taken, or for no target.
+        Raises ValueError for a name that is empty or taken, for no target, or for a word that nobody knows.
         """
         if not name:
             raise ValueError("a model needs a name")
         targets = tuple(
-            msgspec.structs.replace(target, model=target.model or model, prefer=target.prefer or prefer)
+            msgspec.structs.replace(
+                target,
+                model=target.model or model,
+                prefer=target.prefer or prefer,
+                on_unsupported=target.on_unsupported or on_unsupported,
+            )
             for target in _targets(where)
         )
         if not targets:

@@ -13,7 +13,9 @@ from aigateway.call import Call, Plan
 from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
 from aigateway.canonical.events import Failed, StreamEvent, UsageReported
+from aigateway.canonical.toolbox import CallRestorer
 from aigateway.canonical.types import Message, Reply, Request, Text
+from aigateway.canonical.uncarried import UncarriedError
 from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats import CODECS
 from aigateway.formats.protocol import ReplyContext, StreamEncoder, TextCodec, WireEvent
@@ -32,8 +34,12 @@ class Translation:
         body = call.request.snapshot()
         self._request = self._ours.decode_request(body) if plan.translates else _understood(self._ours, body)
         self._limit = CallLimit(self._request, call.changes)
-        self._context = ReplyContext(model=asked, body=body, request=self._request, new_id=new_id, now=_now)
+        self._context = ReplyContext(
+            model=asked, body=body, request=self._request, new_id=new_id, now=_now, profile=call.profile
+        )
         self._encoder: StreamEncoder | None = None
+        toolbox = self._theirs.toolbox(self._request, quirks_of(plan.target.provider)) if plan.translates else None
+        self._calls = CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
     @property
     def encoder(self) -> StreamEncoder:
@@ -45,11 +51,14 @@ class Translation:
     def request_body(self) -> bytes:
         """The body for the upstream. What it cannot carry is listed in `call.changes`, or raises UnsupportedError."""
         quirks = quirks_of(self._plan.target.provider)
-        return _json.encode(
-            self._theirs.encode_request(
+        try:
+            body = self._theirs.encode_request(
                 self._request, model=self._plan.model, quirks=quirks, changes=self._call.changes
             )
-        )
+        except UncarriedError as error:
+            error.param = self._ours.place_of(self._request, error.content)
+            raise
+        return _json.encode(body)
 
     def reply(self, body: bytes) -> dict[str, Any]:
         """An upstream's whole answer in the caller's format."""
@@ -103,9 +112,10 @@ class Translation:
                 raise event.error
             if isinstance(event, UsageReported):
                 self._call.usage = event.usage
-            shown = self._limit.filter_event(event) if self._limit.active else event
-            if shown is not None:
-                yield from encoder.feed(shown)
+            for told in (event,) if self._calls is None else self._calls.event(event):
+                shown = self._limit.filter_event(told) if self._limit.active else told
+                if shown is not None:
+                    yield from encoder.feed(shown)
 
     def _decoded(self, body: bytes) -> Reply:
         try:
@@ -117,6 +127,8 @@ class Translation:
         reply = self._theirs.decode_reply(value)
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
+        if self._calls is not None:
+            reply = self._calls.reply(reply)
         return self._limit.filter_reply(reply) if self._limit.active else reply
 
 

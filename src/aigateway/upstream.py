@@ -10,10 +10,13 @@ import msgspec
 from aigateway import _json
 from aigateway.call import Call, Plan, Target
 from aigateway.canonical.quirks import Quirks
-from aigateway.canonical.types import Usage
+from aigateway.canonical.types import Change, Usage
 from aigateway.errors import UnsupportedError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
 from aigateway.formats import CODECS, FORMATS
+from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
+from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
+from aigateway.formats.relay import StreamRelay, code_of
 from aigateway.providers.protocol import ProviderLike, ProviderReply
 
 SHOWN_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version"})
@@ -80,7 +83,13 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
     body = request.raw
     if plan.model != call.model:
         body = _json.replace_top_level(body, plan.model, "model")
-    if not (wants_usage and call.stream and call.api == "chat" and quirks_of(plan.target.provider).stream_usage):
+    quirks = quirks_of(plan.target.provider)
+    if quirks.strict_fields and call.api == "chat":
+        body, lost = strict_body(body, quirks)
+        if lost:
+            reason = "The target refuses keys of replies in the assistant's messages."
+            call.changes.append(Change(field="messages", action="dropped", reason=reason))
+    if not (wants_usage and call.stream and call.api == "chat" and quirks.stream_usage):
         return body, False
     return _with_usage(body)
 
@@ -100,6 +109,18 @@ def _with_usage(body: bytes) -> tuple[bytes, bool]:
     if options.get("include_usage") is True:
         return body, False
     return _json.set_value(body, {**options, "include_usage": True}, "stream_options"), True
+
+
+def relay_for(call: Call, plan: Plan, asked: str, *, hide_usage: bool) -> StreamRelay:
+    """For a stream in the caller's own format: it repairs what the host's quirks name."""
+    form = FORMATS.get(call.api, FORMATS["chat"])
+    repairs = quirks_of(plan.target.provider).repairs
+    if call.api != "chat" or not repairs:
+        return form.relay(asked, hide_usage=hide_usage)
+    if "usage" in repairs and not hide_usage:
+        options = call.request.snapshot().get("stream_options")
+        hide_usage = not (isinstance(options, dict) and options.get("include_usage") is True)
+    return RepairingRelay(asked, repairs=repairs, hide_usage=hide_usage)
 
 
 class _ReplyHead(msgspec.Struct):
@@ -122,6 +143,8 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
         raise error_of({"error": head.error}, 502, "")
     if isinstance(head.model, str) and head.model != asked:
         body = _json.replace_top_level(body, asked, "model")
+    if call.api == "chat" and call.attempts:
+        body = repaired_reply(body, quirks_of(call.attempts[-1].plan.target.provider).repairs)
     if call.api == "embeddings":
         body = in_encoding(body, _encoding_format(call))
     return body, FORMATS[call.api].usage(head.usage)
@@ -171,7 +194,7 @@ def error_of(value: Any, status: int, provider: str) -> UpstreamError:
         return kind(f"{peer} {said}.", provider=provider)
     facts = _facts(value)
     message = facts.get("message")
-    code, param, type_ = facts.get("code"), facts.get("param"), facts.get("type")
+    param, type_ = facts.get("param"), facts.get("type")
     text = message[:_MESSAGE_MAX] if isinstance(message, str) and message else f"{peer} answered with HTTP {status}."
     text = _KEY.sub("***", text)
     return UpstreamError(
@@ -179,7 +202,7 @@ def error_of(value: Any, status: int, provider: str) -> UpstreamError:
         provider=provider,
         status=status,
         type=type_ if isinstance(type_, str) and type_ else _DEFAULT_TYPES.get(status, "invalid_request_error"),
-        code=str(code) if code not in (None, "") else _default_code(status),
+        code=code_of(facts, status) or _default_code(status),
         param=param if isinstance(param, str) else None,
         retryable=status in _RETRYABLE,
     )

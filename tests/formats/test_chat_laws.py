@@ -39,7 +39,7 @@ from aigateway.formats.chat.wire import decode_reasoning
 from tests.formats.chat_streams import DONE, chunk, context, decode, decode_chunks, encode, events_of, sse
 
 CODEC = ChatCodec()
-OPENAI = Quirks(max_tokens="max_completion_tokens", developer_role=True, allowed_tools=True)
+OPENAI = Quirks(max_tokens="max_completion_tokens", developer_role=True, allowed_tools=True, custom_tools=True)
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 names = st.text("abcdefgh_", min_size=1, max_size=8)

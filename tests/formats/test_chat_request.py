@@ -35,7 +35,7 @@ from aigateway.errors import InvalidRequestError, UnsupportedError
 from aigateway.formats.chat.codec import ChatCodec
 
 CODEC = ChatCodec()
-OPENAI = Quirks(max_tokens="max_completion_tokens", developer_role=True, allowed_tools=True)
+OPENAI = Quirks(max_tokens="max_completion_tokens", developer_role=True, allowed_tools=True, custom_tools=True)
 STRICT = Quirks(strict_fields=True)
 HI: dict[str, Any] = {"role": "user", "content": "Hi"}
 PNG = "data:image/png;base64,AAAA"
@@ -705,7 +705,7 @@ def test_a_tool_that_is_demanded_and_missing_is_an_error(request_: Request) -> N
 def test_an_output_format_of_another_api_is_refused() -> None:
     with pytest.raises(UnsupportedError) as caught:
         encode(with_knobs(output_format=Opaque(format="responses", raw={"type": "grammar"})))
-    assert caught.value.param == "response_format"
+    assert caught.value.param == "text.format"
     raw = {"type": "grammar", "grammar": "g"}
     assert encode(decode(response_format=raw))[0]["response_format"] == raw
     assert decode().output_format is UNSET

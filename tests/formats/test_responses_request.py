@@ -9,6 +9,7 @@ import pytest
 
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import (
+    AdditionalTools,
     AllowedTools,
     Change,
     CustomTool,
@@ -227,7 +228,8 @@ def test_items_in_canonical_form() -> None:
     assert [type(item) for item in request.items[10:]] == [
         *[ToolCall, ToolResult, ToolResult, ToolCall, ToolResult],
         *[Reasoning] * 4,
-        *[Opaque] * 5,
+        *[Opaque] * 4,
+        AdditionalTools,
     ]
     said = request.items[7]
     assert isinstance(said, Message)

@@ -11,7 +11,7 @@ from typing import Any
 from aigateway import _json
 from aigateway.app.cors import CORS
 from aigateway.app.delivery import LEAVING, ClientGoneError, Delivery
-from aigateway.call import Call
+from aigateway.call import Call, OnUnsupported
 from aigateway.errors import (
     GatewayError,
     MethodNotAllowedError,
@@ -20,6 +20,7 @@ from aigateway.errors import (
 )
 from aigateway.exchange import JSON_TYPE, Answer
 from aigateway.formats import render_error
+from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
 from aigateway.models import Models, Resolver, Where
@@ -55,6 +56,9 @@ class Gateway(Journey):
     hooks      in order; each an object with some of the methods of `Hook`.
     resolver   chooses targets by anything in the call, before the registry is asked.
     limits     on what callers may send.
+    on_unsupported  what becomes of a call that its target cannot be told in full, where neither the target nor the
+                    call itself says: `warn`, `drop` or `reject`.
+    profile    the dialect in which callers of Responses are answered by translation: `openai` or `open_responses`.
     cors       lets pages in browsers call; None = no CORS headers.
 
     Nothing is opened before the first request; `aclose()` (or `async with`, or the ASGI lifespan) closes everything.
@@ -68,9 +72,19 @@ class Gateway(Journey):
         hooks: Iterable[object] = (),
         resolver: Resolver | None = None,
         limits: Limits | None = None,
+        on_unsupported: OnUnsupported = "warn",
+        profile: Profile = "openai",
         cors: CORS | None = None,
     ) -> None:
-        super().__init__(models=models, providers=providers, hooks=hooks, resolver=resolver, limits=limits)
+        super().__init__(
+            models=models,
+            providers=providers,
+            hooks=hooks,
+            resolver=resolver,
+            limits=limits,
+            on_unsupported=on_unsupported,
+            profile=profile,
+        )
         self.cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-_EXPOSED = ("x-request-id", "retry-after")
+_EXPOSED = ("x-request-id", "retry-after", "x-aigateway-changes")
 
 
 class CORS(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET
 
 from aigateway.canonical.events import Finished, ItemStarted, StreamEvent
 from aigateway.canonical.types import AllowedTools, Change, NamedTool, Reply, Request, ToolCall
@@ -12,7 +13,7 @@ class CallLimit:
     """Lets through the calls that a request allows; lists what it held back in `changes`. State of one reply."""
 
     def __init__(self, request: Request, changes: list[Change]) -> None:
-        self._names = _allowed_names(request)
+        self._allowed = _allowed(request)
         self._changes = changes
         self._held: set[int] = set()
         self._passed = 0
@@ -20,7 +21,7 @@ class CallLimit:
     @property
     def active(self) -> bool:
         """Whether the request limits anything."""
-        return self._names is not None
+        return self._allowed is not None
 
     def filter_reply(self, reply: Reply) -> Reply:
         """The reply without forbidden calls."""
@@ -42,7 +43,7 @@ class CallLimit:
         return event
 
     def _forbids(self, call: ToolCall) -> bool:
-        if self._names is None or call.name in self._names:
+        if self._allowed is None or any(_names(tool, call) for tool in self._allowed):
             self._passed += 1
             return False
         self._changes.append(Change(field="tool_choice", action="dropped", reason="a call that is not allowed"))
@@ -53,12 +54,18 @@ class CallLimit:
         return "stop" if reason == "tool_calls" and not calls else reason
 
 
-def _allowed_names(request: Request) -> frozenset[str] | None:
+def _allowed(request: Request) -> tuple[NamedTool, ...] | None:
     choice = request.tool_choice
     if choice == "none":
-        return frozenset()
+        return ()
     if isinstance(choice, NamedTool):
-        return frozenset([choice.name])
+        return (choice,)
     if isinstance(choice, AllowedTools):
-        return frozenset(tool.name for tool in choice.tools if isinstance(tool, NamedTool))
+        return tuple(tool for tool in choice.tools if isinstance(tool, NamedTool))
     return None
+
+
+def _names(tool: NamedTool, call: ToolCall) -> bool:
+    if tool.kind == "namespace":
+        return call.namespace == tool.name
+    return call.name == tool.name and tool.namespace in (UNSET, call.namespace)

@@ -5,6 +5,18 @@ from __future__ import annotations
 import msgspec
 
 
+REPAIRS = frozenset({"done", "empty_choices", "lines", "reasoning_content", "tool_call_type", "usage"})
+"""What a chat host may do that breaks strict clients.
+
+done               a stream ends without `[DONE]`: it is added.
+empty_choices      chunks without choices that tell nothing else (Azure's first): what they carry goes on with the next.
+lines              line ends other than LF, and comments: frames go on without them.
+reasoning_content  reasoning is called `reasoning`: `reasoning_content` is put beside it.
+tool_call_type     tool calls have no `type`: it is `function`.
+usage              a chunk with only the usage, which nobody asked for: it is kept back.
+"""
+
+
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """Facts of a host that translation keeps to. The defaults suit a host that nobody knows.
 
@@ -15,6 +27,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     strict_fields    refuses fields it does not know (so OpenAI-only extras are left out when translating).
     reasoning_field  the chat message field that carries reasoning, both ways; "" = takes none back.
     text_parts       takes several texts of one chat message as a list of parts (else they are joined by line feeds).
+    custom_tools     takes tools of type `custom` on chat (else they are sent as functions of one text).
+    repairs          what of its chat replies is put right on the way to a chat caller; names of REPAIRS.
     """
 
     max_tokens: str = "max_tokens"
@@ -24,3 +38,5 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     strict_fields: bool = False
     reasoning_field: str = "reasoning_content"
     text_parts: bool = True
+    custom_tools: bool = False
+    repairs: frozenset[str] = frozenset()

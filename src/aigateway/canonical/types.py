@@ -7,10 +7,14 @@ an object travel as its `extra`; both are written again only by the format that 
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+_CODE_MAX: Final = 64
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,9 +145,6 @@ class ToolResult(_Value, frozen=True, kw_only=True):
     extra: Extra | UnsetType = UNSET
 
 
-Item = Message | Reasoning | ToolCall | ToolResult | Opaque
-
-
 class FunctionTool(_Value, frozen=True, kw_only=True):
     """A function that the model may call; `parameters` is its JSON schema, raw. None = given as null."""
 
@@ -163,14 +164,36 @@ class CustomTool(_Value, frozen=True, kw_only=True):
     extra: Extra | UnsetType = UNSET
 
 
-Tool = FunctionTool | CustomTool | Opaque
+class ToolGroup(_Value, frozen=True, kw_only=True):
+    """Tools under a common name: calls of them name it as their `namespace`."""
+
+    name: str
+    description: str | UnsetType | None = UNSET
+    tools: tuple[Tool, ...] | UnsetType = UNSET
+    extra: Extra | UnsetType = UNSET
+
+
+Tool = FunctionTool | CustomTool | ToolGroup | Opaque
+
+
+class AdditionalTools(_Value, frozen=True, kw_only=True):
+    """An item that offers more tools beside the request's own."""
+
+    tools: tuple[Tool, ...]
+    id: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    extra: Extra | UnsetType = UNSET
+
+
+Item = Message | Reasoning | ToolCall | ToolResult | AdditionalTools | Opaque
 
 
 class NamedTool(_Value, frozen=True, kw_only=True):
-    """This very tool must be called."""
+    """This very tool must be called. kind: function, custom, or namespace (all tools of the group of that name)."""
 
     name: str
     kind: str = "function"
+    namespace: str | UnsetType = UNSET
 
 
 class AllowedTools(_Value, frozen=True, kw_only=True):
@@ -272,3 +295,8 @@ class Change(_Value, frozen=True, kw_only=True):
     field: str
     action: str
     reason: str
+
+    @property
+    def code(self) -> str:
+        """`dropped:seed`, `changed:max_output_tokens`: stable, at most 64 characters, fit for a header and a log."""
+        return f"{self.action}:{_UNFIT.sub('_', self.field)}"[:_CODE_MAX]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 import msgspec
 
 from aigateway._sse import SSEEvent
 from aigateway.canonical.events import StreamEvent
 from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Reply, Request
 from aigateway.errors import GatewayError
+
+Profile = Literal["openai", "open_responses"]
+"""Which of two dialects of the Responses API a translated answer has, where they truly conflict."""
+
+PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
 
 
 class WireEvent(msgspec.Struct):
@@ -29,6 +35,7 @@ class ReplyContext(msgspec.Struct, kw_only=True):
     request  the same, decoded.
     new_id   makes a fresh id with a prefix: new_id("msg") -> "msg_...".
     now      Unix seconds.
+    profile  whose dialect is written, where a format has several.
     """
 
     model: str
@@ -36,6 +43,7 @@ class ReplyContext(msgspec.Struct, kw_only=True):
     request: Request
     new_id: Callable[[str], str]
     now: Callable[[], int]
+    profile: Profile = "openai"
 
 
 class StreamDecoder(Protocol):
@@ -66,15 +74,21 @@ class TextCodec(Protocol):
     """A format for generating text, which translates through the canonical form.
 
     `encode_request` puts `model` in as the upstream's name, lists in `changes` what it could not carry, and raises
-    UnsupportedError for content that its format cannot hold. `decode_reply` raises UpstreamProtocolError for a reply
-    that is not of its format, and UpstreamError for one that says it failed.
+    UnsupportedError for content that its format cannot hold (UncarriedError where it cannot say where that stands).
+    `place_of` says where an item or part of a decoded request stands in its body, as near as it is known. `toolbox`
+    tells the names that a format gives the request's tools, None where these are the caller's own. `decode_reply`
+    raises UpstreamProtocolError for a reply that is not of its format, and UpstreamError for one that says it failed.
     """
 
     def decode_request(self, body: dict[str, Any]) -> Request: ...
 
+    def place_of(self, request: Request, content: object) -> str: ...
+
     def encode_request(
         self, request: Request, *, model: str, quirks: Quirks, changes: list[Change]
     ) -> dict[str, Any]: ...
+
+    def toolbox(self, request: Request, quirks: Quirks) -> Toolbox | None: ...
 
     def decode_reply(self, body: dict[str, Any]) -> Reply: ...
 

@@ -26,6 +26,11 @@ _STATUS_OF_CODE = {
     "content_policy_violation": 400,
 }
 _IDENTIFIER = re.compile(r"[a-z][a-z_]{1,40}")
+_TOO_LONG = re.compile(
+    r"maximum context length|exceeds? the (?:available |model'?s? )?context|longer than the model's context"
+    r"|prompt is too long|exceeds the maximum number of tokens|exceed_context_size",
+    re.IGNORECASE,
+)
 _HELD_MAX = 64 * 1024 * 1024
 _ERROR = b'"error"'
 _MODEL = b'"model"'
@@ -189,10 +194,22 @@ def stream_error(raw: Any) -> UpstreamError:
         str(facts.get("message") or "The upstream reported an error."),
         status=status,
         type=kind if isinstance(kind, str) else None,
-        code=None if code is None else str(code),
+        code=code_of(facts, status),
         param=facts.get("param") if isinstance(facts.get("param"), str) else None,
         retryable=status not in (400, 413, 422),
     )
+
+
+def code_of(facts: dict[str, Any], status: int) -> str | None:
+    """The code of an error object. Where a host tells a prompt that is too long in words only, it gets OpenAI's code.
+
+    Agents branch on `context_length_exceeded`: they shorten what they hold and go on.
+    """
+    code = facts.get("code")
+    is_word = isinstance(code, str) and not code.isdigit()
+    if not is_word and status in (400, 413) and _TOO_LONG.search(f"{facts.get('type')} {facts.get('message')}"):
+        return "context_length_exceeded"
+    return None if code in (None, "") else str(code)
 
 
 def _status_in(facts: dict[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from aigateway.call import Attempt, Call
+from aigateway.canonical.changes import listed
 from aigateway.canonical.types import Usage
 from aigateway.hooks.hook import Hook
 
@@ -42,7 +43,7 @@ def line_of(call: Call) -> str:
     if call.error is not None:
         pairs.append(f"error={_shown(str(call.error.code))}")
     if call.changes:
-        pairs.append("changes=" + ",".join(_shown(change.field) for change in call.changes))
+        pairs.append(f"changes={listed(call.changes)}")
     if call.usage is not None:
         pairs.append(_tokens(call.usage))
     if call.first_byte_at is not None:

@@ -31,7 +31,9 @@ class FunctionProvider:
     def __init__(self, name: str, function: Function, apis: Collection[str] = ("chat",)) -> None:
         self.name = name
         self.apis = frozenset(apis)
-        self.quirks = Quirks(developer_role=True, allowed_tools=True, max_tokens="max_completion_tokens")
+        self.quirks = Quirks(
+            developer_role=True, allowed_tools=True, max_tokens="max_completion_tokens", custom_tools=True
+        )
         self._function = function
 
     async def send(self, request: ProviderRequest) -> ProviderReply:

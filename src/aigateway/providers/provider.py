@@ -108,10 +108,10 @@ class Provider:
 
     def _open_transport(self) -> Transport:
         if self._transport is None:
-            # aiohttp costs more to import than the rest of the gateway together: only who sends pays for it
-            from aigateway.transport.aiohttp_client import AiohttpTransport  # noqa: PLC0415
+            # only who sends pays for the import of the wire
+            from aigateway.transport.pool import PooledTransport  # noqa: PLC0415
 
-            self._transport = AiohttpTransport(self._pool)
+            self._transport = PooledTransport(self._pool)
         return self._transport
 
 

@@ -1,1 +1,1 @@
-"""The wire to the upstreams: a `Transport` protocol and its one implementation."""
+"""The way to the upstreams: a `Transport` protocol, our own wire and pool, and aiohttp where a proxy stands between."""

@@ -30,8 +30,12 @@ from aigateway.canonical.types import (
     ToolCall,
     ToolResult,
 )
-from aigateway.errors import UnsupportedError
+from aigateway.canonical.uncarried import UncarriedError
 from aigateway.formats.chat.wire import FORMAT, encode_reasoning, encode_tool_call
+
+
+_RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"})
+"""Items of other formats that hold nothing that was said: the answer stands in the message that follows."""
 
 
 def encode_messages(request: Request, quirks: Quirks, changes: list[Change]) -> list[dict[str, Any]]:
@@ -44,8 +48,8 @@ def encode_messages(request: Request, quirks: Quirks, changes: list[Change]) -> 
     return writer.messages
 
 
-def _unsupported(what: str) -> UnsupportedError:
-    return UnsupportedError(f"The target's chat API cannot carry {what}.", code="unsupported_content")
+def _unsupported(what: str, content: object) -> UncarriedError:
+    return UncarriedError(f"The target's chat API cannot carry {what}.", content)
 
 
 class _Turn:
@@ -142,7 +146,7 @@ class _Writer:
             turn.parts.append(Text(text=part.transcript))
             self._note("audio", "changed", "Audio of the assistant without an id is sent as its transcript.")
         else:
-            raise _unsupported("audio of the assistant that has neither id nor transcript")
+            raise _unsupported("audio of the assistant that has neither id nor transcript", part)
 
     def _end_turn(self, turn: _Turn, items: Sequence[Item], position: int) -> set[int]:
         """Write the turn and the results of its calls; give the positions of these results."""
@@ -199,8 +203,12 @@ class _Writer:
         return message
 
     def _opaque(self, item: Opaque) -> None:
+        kind = item.raw.get("type")
+        if item.format != FORMAT and kind in _RECORDS:
+            self._note("input", "dropped", f"Chat has no item of type {kind}, which records what a hosted tool did.")
+            return
         if item.format != FORMAT:
-            raise _unsupported(f"an input item of type {item.raw.get('type')}")
+            raise _unsupported(f"an input item of type {kind}", item)
         self._flush_media()
         self.messages.append(item.raw)
 
@@ -251,7 +259,7 @@ class _Writer:
         if isinstance(part, Audio):
             return {"type": "input_audio", "input_audio": _audio(part)}
         if part.format != FORMAT:
-            raise _unsupported(f"content of type {part.raw.get('type')}")
+            raise _unsupported(f"content of type {part.raw.get('type')}", part)
         return part.raw
 
     def _extra(self, extra: Extra | UnsetType) -> dict[str, Any]:
@@ -267,18 +275,18 @@ class _Writer:
 
 def _image(part: Image) -> dict[str, Any]:
     if part.url is UNSET:
-        raise _unsupported("an image by file id")
+        raise _unsupported("an image by file id", part)
     return {"url": part.url} if part.detail is UNSET else {"url": part.url, "detail": part.detail}
 
 
 def _file(part: File) -> dict[str, Any]:
     if part.data is UNSET and part.file_id is UNSET:
-        raise _unsupported("a file by URL" if part.url is not UNSET else "a file without data or id")
+        raise _unsupported("a file by URL" if part.url is not UNSET else "a file without data or id", part)
     fields = (("filename", part.filename), ("file_data", part.data), ("file_id", part.file_id))
     return {key: value for key, value in fields if value is not UNSET}
 
 
 def _audio(part: Audio) -> dict[str, Any]:
     if part.data is UNSET or part.format is UNSET:
-        raise _unsupported("audio without its data and format")
+        raise _unsupported("audio without its data and format", part)
     return {"data": part.data, "format": part.format}

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, Opaque, OutputFormat, Request
 from aigateway.errors import UnsupportedError
 from aigateway.formats.chat.fields import (
@@ -143,6 +144,7 @@ def _decode_format(raw: Any) -> OutputFormat | UnsetType:
 
 def encode_request(request: Request, *, model: str, quirks: Quirks, changes: list[Change]) -> dict[str, Any]:
     """A chat request for a host with these quirks. Raises UnsupportedError for what cannot be left out."""
+    request = Toolbox(request, custom=quirks.custom_tools).flattened(changes)
     body: dict[str, Any] = {"model": model, "messages": encode_messages(request, quirks, changes)}
     if request.stream:
         body["stream"] = True
@@ -192,7 +194,7 @@ def _encode_format(chosen: OutputFormat) -> dict[str, Any]:
     if isinstance(chosen, Opaque):
         if chosen.format != FORMAT:
             kind = chosen.raw.get("type")
-            raise UnsupportedError(f"Chat has no output format of type {kind}.", param="response_format")
+            raise UnsupportedError(f"Chat has no output format of type {kind}.", param="text.format")
         return chosen.raw
     facts = (("description", chosen.description), ("schema", chosen.schema), ("strict", chosen.strict))
     given = {key: value for key, value in facts if value is not UNSET and value is not None}

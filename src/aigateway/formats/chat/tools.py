@@ -17,6 +17,7 @@ from aigateway.canonical.types import (
     Request,
     Tool,
     ToolChoice,
+    ToolGroup,
 )
 from aigateway.errors import InvalidRequestError, UnsupportedError
 from aigateway.formats.chat.fields import (
@@ -29,6 +30,7 @@ from aigateway.formats.chat.fields import (
 )
 from aigateway.formats.chat.wire import FORMAT
 
+_Plain = FunctionTool | CustomTool | Opaque
 _KEYS = frozenset({"type", "function"})
 _MODES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
@@ -150,9 +152,11 @@ def _not_offered(what: str) -> UnsupportedError:
     return UnsupportedError(f"tool_choice demands {what}, which the target cannot offer.", param="tool_choice")
 
 
-def _offered(tools: tuple[Tool, ...], changes: list[Change]) -> list[Tool]:
-    offered: list[Tool] = []
+def _offered(tools: tuple[Tool, ...], changes: list[Change]) -> list[_Plain]:
+    offered: list[_Plain] = []
     for tool in tools:
+        if isinstance(tool, ToolGroup):
+            raise TypeError("groups of tools are flattened before they are encoded")
         if isinstance(tool, Opaque) and tool.format != FORMAT:
             kind = tool.raw.get("type")
             changes.append(Change(field="tools", action="dropped", reason=f"Chat has no tool of type {kind}."))
@@ -161,7 +165,7 @@ def _offered(tools: tuple[Tool, ...], changes: list[Change]) -> list[Tool]:
     return offered
 
 
-def _encode_tool(tool: Tool) -> dict[str, Any]:
+def _encode_tool(tool: _Plain) -> dict[str, Any]:
     if isinstance(tool, Opaque):
         return tool.raw
     if isinstance(tool, CustomTool):
@@ -196,8 +200,8 @@ def _encode_named(tool: NamedTool | Opaque) -> dict[str, Any]:
 
 
 def _encode_allowed(
-    choice: AllowedTools, offered: list[Tool], quirks: Quirks, changes: list[Change]
-) -> tuple[list[Tool], Any]:
+    choice: AllowedTools, offered: list[_Plain], quirks: Quirks, changes: list[Change]
+) -> tuple[list[_Plain], Any]:
     """The tools to send, and the choice among them."""
     names = {(tool.kind, tool.name) for tool in choice.tools if isinstance(tool, NamedTool)}
     allowed = [tool for tool in offered if _is_named(tool, names)]

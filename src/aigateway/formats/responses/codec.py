@@ -9,7 +9,7 @@ from aigateway.canonical.types import Change, Reply, Request
 from aigateway.formats.protocol import ReplyContext
 from aigateway.formats.responses.encoder import ResponsesStreamEncoder
 from aigateway.formats.responses.reply import decode_reply
-from aigateway.formats.responses.request import decode_request, encode_request
+from aigateway.formats.responses.request import decode_request, encode_request, place_of
 from aigateway.formats.responses.resource import encode_reply
 from aigateway.formats.responses.stream import ResponsesStreamDecoder
 
@@ -23,6 +23,10 @@ class ResponsesCodec:
         """A caller's body. UnsupportedError for what needs state at the upstream."""
         return decode_request(body)
 
+    def place_of(self, request: Request, content: object) -> str:
+        """`input[1].content[0]`."""
+        return place_of(request, content)
+
     def encode_request(
         self,
         request: Request,
@@ -33,6 +37,9 @@ class ResponsesCodec:
     ) -> dict[str, Any]:
         """A body for an upstream. No host is known whose dialect of this API asks for a quirk."""
         return encode_request(request, model=model, changes=changes)
+
+    def toolbox(self, request: Request, quirks: Quirks) -> None:
+        """The Responses API has groups, custom tools and tools among the items itself."""
 
     def decode_reply(self, body: dict[str, Any]) -> Reply:
         """An upstream's response resource."""

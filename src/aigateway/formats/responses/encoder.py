@@ -40,6 +40,7 @@ from aigateway.formats.responses.events import (
     place_of,
 )
 from aigateway.formats.responses.items import encode_annotation
+from aigateway.formats.responses.open_responses import EVENTS, adapt_event
 from aigateway.formats.responses.resource import (
     ItemIds,
     ResourceWriter,
@@ -59,6 +60,7 @@ class ResponsesStreamEncoder:
     def __init__(self, context: ReplyContext) -> None:
         self._ids = ItemIds(context)
         self._writer = ResourceWriter(context)
+        self._adapts = context.profile == "open_responses"
         self._announced = False
         self._sequence = 0
         self._output: list[dict[str, Any]] = []
@@ -222,6 +224,8 @@ class ResponsesStreamEncoder:
             self._sequence = sequence + 1
             opened.pieces.append(event.text)
             name = f"{CALLS[opened.item.kind][0]}.delta"
+            if self._adapts:
+                name = EVENTS.get(name, name)
             data = {
                 "type": name,
                 "sequence_number": sequence,
@@ -233,8 +237,9 @@ class ResponsesStreamEncoder:
         self._sequence = sequence + 1
         part.pieces.append(event.text)
         names = part.names
+        name = EVENTS.get(names.delta, names.delta) if self._adapts else names.delta
         data = {
-            "type": names.delta,
+            "type": name,
             "sequence_number": sequence,
             "item_id": opened.id,
             "output_index": opened.output_index,
@@ -243,7 +248,7 @@ class ResponsesStreamEncoder:
         }
         if part.logprobs:
             data["logprobs"] = encode_logprobs(event.logprobs) if event.logprobs else []
-        return [WireEvent(names.delta, data)]
+        return [WireEvent(name, data)]
 
     def _annotate(self, opened: OpenItem, event: Annotated) -> list[WireEvent]:
         part = opened.parts.get(event.part)
@@ -293,10 +298,12 @@ class ResponsesStreamEncoder:
         return events + self._end_part(opened, PartEnded(opened.index, number, content))
 
     def _event(self, name: str, fields: dict[str, Any]) -> WireEvent:
-        data = {"type": name, "sequence_number": self._sequence}
+        data: dict[str, Any] = {"type": name, "sequence_number": self._sequence}
         data |= fields
         self._sequence += 1
-        return WireEvent(name, data)
+        if self._adapts:
+            adapt_event(data)
+        return WireEvent(data["type"], data)
 
 
 _APPLY: dict[type, Callable[[ResponsesStreamEncoder, OpenItem, Any], list[WireEvent]]] = {

@@ -17,6 +17,14 @@ T = TypeVar("T")
 FORMAT = "responses"
 """The name under which this format's own things (Opaque, Extra) travel."""
 
+SLUG = "openai:"
+"""What Open Responses puts before the types that only OpenAI has."""
+
+
+def without_slug(raw: dict[str, Any], kind: str) -> dict[str, Any]:
+    """An object of this type under OpenAI's own name."""
+    return raw | {"type": kind.removeprefix(SLUG)} if kind.startswith(SLUG) else raw
+
 
 def wrong_type(param: str, expected: str, value: Any) -> InvalidRequestError:
     """The error for a value of another type than the field has."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from aigateway.canonical.types import (
+    AdditionalTools,
     Annotation,
     Audio,
     Extra,
@@ -42,9 +43,11 @@ from aigateway.formats.responses.fields import (
     required,
     rest,
     string,
+    without_slug,
     wrong_type,
     wrong_value,
 )
+from aigateway.formats.responses.tools import decode_tools, encode_tool
 
 INPUT_TEXT = "input_text"
 OUTPUT_TEXT = "output_text"
@@ -54,6 +57,7 @@ _MESSAGE = frozenset({"type", "role", "content", "id", "status", "phase"})
 _CALL = frozenset({"type", "id", "call_id", "name", "namespace", "status"})
 _RESULT = frozenset({"type", "id", "call_id", "output", "status"})
 _REASONING = frozenset({"type", "id", "summary", "content", "encrypted_content", "status"})
+_TOOLS = frozenset({"type", "id", "tools"})
 _TEXT = frozenset({"type", "text", "annotations", "logprobs"})
 _IMAGE = frozenset({"type", "image_url", "file_id", "detail"})
 _FILE = frozenset({"type", "file_data", "file_url", "file_id", "filename"})
@@ -73,7 +77,8 @@ def decode_item(raw: Any, path: str) -> Item:
         if "id" in item:
             return Opaque(format=FORMAT, raw=item)
         raise missing(f"{path}.type")
-    decode = _ITEMS.get(string(kind, f"{path}.type"))
+    item = without_slug(item, string(kind, f"{path}.type"))
+    decode = _ITEMS.get(item["type"])
     return Opaque(format=FORMAT, raw=item) if decode is None else decode(item, path)
 
 
@@ -241,6 +246,14 @@ def _decode_reasoning(item: dict[str, Any], path: str) -> Reasoning:
     )
 
 
+def _decode_additional_tools(item: dict[str, Any], path: str) -> AdditionalTools:
+    return AdditionalTools(
+        tools=required(item, "tools", decode_tools, path),
+        id=optional(item, "id", string, path),
+        extra=rest(item, _TOOLS),
+    )
+
+
 _ITEMS: dict[str, Callable[[dict[str, Any], str], Item]] = {
     "message": _decode_message,
     "function_call": _decode_function_call,
@@ -248,6 +261,7 @@ _ITEMS: dict[str, Callable[[dict[str, Any], str], Item]] = {
     "function_call_output": _decode_function_result,
     "custom_tool_call_output": _decode_custom_result,
     "reasoning": _decode_reasoning,
+    "additional_tools": _decode_additional_tools,
 }
 
 _PARTS: dict[str, Callable[[dict[str, Any], str], Part]] = {
@@ -283,6 +297,9 @@ def encode_item(item: Item) -> dict[str, Any]:
             "arguments" if function else "input": item.arguments,
         }
         return _with_facts(raw, item.id, item.status, item.extra, namespace=item.namespace)
+    if isinstance(item, AdditionalTools):
+        raw = {"type": "additional_tools", "tools": [encode_tool(tool, strict=UNSET) for tool in item.tools]}
+        return _with_facts(raw, item.id, item.status, item.extra)
     output: Any = item.output
     if not isinstance(output, str):
         output = [encode_part(part, INPUT_TEXT) for part in output]

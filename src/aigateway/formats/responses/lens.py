@@ -6,12 +6,13 @@ from typing import Any
 
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens, TextEdit
 from aigateway.canonical.types import Usage
+from aigateway.formats.responses.fields import SLUG
 from aigateway.formats.responses.reply import finish_reason
 from aigateway.formats.usage import responses_usage
 
 _TEXTS = frozenset({"input_text", "output_text", "text"})
-_CALLS = frozenset({"function_call", "custom_tool_call"})
-_RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
+_CALLS = frozenset({"function_call", "custom_tool_call", f"{SLUG}custom_tool_call"})
+_RESULTS = frozenset({"function_call_output", "custom_tool_call_output", f"{SLUG}custom_tool_call_output"})
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

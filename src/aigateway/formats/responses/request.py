@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from aigateway.canonical.types import Change, Extra, Item, Message, Request, Text
+from aigateway.canonical.types import Change, Extra, Item, Message, Part, Request, Text, ToolResult
 from aigateway.errors import UnsupportedError
 from aigateway.formats.responses.fields import (
     FORMAT,
@@ -141,6 +141,27 @@ def _decode_input(body: dict[str, Any], *, needed: bool) -> tuple[Item, ...]:
             raise missing("input")
         return ()
     return tuple(decode_item(item, f"input[{place}]") for place, item in enumerate(array(value, "input")))
+
+
+def place_of(request: Request, content: object) -> str:
+    """Where an item or part stands in the body: each item is one of `input`."""
+    for index, item in enumerate(request.items):
+        place = f"input[{index}]"
+        if item is content:
+            return place
+        field, parts = _parts_of(item)
+        for position, part in enumerate(parts):
+            if part is content:
+                return f"{place}.{field}[{position}]"
+    return "input"
+
+
+def _parts_of(item: Item) -> tuple[str, tuple[Part, ...]]:
+    if isinstance(item, Message):
+        return "content", item.content
+    if isinstance(item, ToolResult) and not isinstance(item.output, str):
+        return "output", item.output
+    return "", ()
 
 
 def _unknown(body: dict[str, Any]) -> dict[str, Any]:

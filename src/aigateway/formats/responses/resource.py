@@ -25,6 +25,7 @@ from aigateway.canonical.types import (
 from aigateway.formats.protocol import ReplyContext
 from aigateway.formats.responses.fields import FORMAT
 from aigateway.formats.responses.items import encode_item
+from aigateway.formats.responses.open_responses import adapt_echo, adapt_item
 from aigateway.formats.responses.tools import echoed_text, echoed_tool_choice, echoed_tools
 
 T = TypeVar("T")
@@ -54,15 +55,18 @@ _IF_GIVEN = ("user", "prompt_cache_retention")
 class ResourceWriter:
     """Writes one response's snapshots. Every one is a copy of its own, which its reader may change."""
 
-    __slots__ = ("_echo", "_now", "service_tier")
+    __slots__ = ("_adapts", "_echo", "_now", "service_tier")
 
     def __init__(self, context: ReplyContext) -> None:
         now = context.now()
         self._now = context.now
-        self._echo = _json.encode(
-            {"id": context.new_id("resp"), "object": "response", "created_at": now, "model": context.model}
-            | _echoed(context.body)
-        )
+        self._adapts = context.profile == "open_responses"
+        echo = _echoed(context.body)
+        if self._adapts:
+            echo = copied(echo)
+            adapt_echo(echo)
+        head = {"id": context.new_id("resp"), "object": "response", "created_at": now, "model": context.model}
+        self._echo = _json.encode(head | echo)
         self.service_tier: str | UnsetType = UNSET
 
     def write(
@@ -81,6 +85,9 @@ class ResourceWriter:
         resource["error"] = error
         resource["incomplete_details"] = {"reason": reason} if reason else None
         resource["output"] = copied(output)
+        if self._adapts:
+            for item in resource["output"]:
+                adapt_item(item)
         resource["service_tier"] = "default" if self.service_tier is UNSET else self.service_tier
         resource["usage"] = None if usage is UNSET else encode_usage(usage)
         return resource
@@ -216,8 +223,8 @@ def whole_item(item: Item) -> Item:
 
 
 def is_broken(call: ToolCall) -> bool:
-    """Whether a function's arguments are not JSON, as when they were cut."""
-    return call.kind == "function" and not is_json(call.arguments)
+    """Whether a function's arguments are not JSON, as when they were cut, or a custom call is known to be cut."""
+    return call.status == "incomplete" if call.kind == "custom" else not is_json(call.arguments)
 
 
 def encode_logprobs(logprobs: list[dict[str, Any]] | tuple[dict[str, Any], ...] | None) -> list[dict[str, Any]]:

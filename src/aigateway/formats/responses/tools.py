@@ -16,6 +16,7 @@ from aigateway.canonical.types import (
     OutputFormat,
     Tool,
     ToolChoice,
+    ToolGroup,
 )
 from aigateway.errors import UnsupportedError
 from aigateway.formats.responses.fields import (
@@ -29,6 +30,7 @@ from aigateway.formats.responses.fields import (
     required,
     rest,
     string,
+    without_slug,
     wrong_type,
     wrong_value,
 )
@@ -37,6 +39,7 @@ _CHOICES = frozenset({"auto", "none", "required"})
 _MODES = frozenset({"auto", "required"})
 _FUNCTION = frozenset({"type", "name", "description", "parameters", "strict"})
 _CUSTOM = frozenset({"type", "name", "description", "format"})
+_GROUP = frozenset({"type", "name", "description", "tools"})
 
 
 def decode_tools(value: Any, param: str) -> tuple[Tool, ...]:
@@ -46,7 +49,8 @@ def decode_tools(value: Any, param: str) -> tuple[Tool, ...]:
 
 def _decode_tool(value: Any, path: str) -> Tool:
     tool = record(value, path)
-    kind = required(tool, "type", string, path)
+    tool = without_slug(tool, required(tool, "type", string, path))
+    kind = tool["type"]
     if kind == "function":
         return FunctionTool(
             name=required(tool, "name", string, path),
@@ -61,6 +65,13 @@ def _decode_tool(value: Any, path: str) -> Tool:
             description=optional(tool, "description", string, path),
             format=optional(tool, "format", record, path),
             extra=rest(tool, _CUSTOM),
+        )
+    if kind == "namespace":
+        return ToolGroup(
+            name=required(tool, "name", string, path),
+            description=optional(tool, "description", string, path),
+            tools=optional(tool, "tools", decode_tools, path),
+            extra=rest(tool, _GROUP),
         )
     return Opaque(format=FORMAT, raw=tool)
 
@@ -87,9 +98,14 @@ def decode_tool_choice(value: Any, param: str) -> ToolChoice:
 
 def _decode_named(value: Any, path: str) -> NamedTool | Opaque:
     tool = record(value, path)
-    kind = required(tool, "type", string, path)
-    if kind in ("function", "custom"):
-        return NamedTool(name=required(tool, "name", string, path), kind=kind)
+    tool = without_slug(tool, required(tool, "type", string, path))
+    kind = tool["type"]
+    if kind in ("function", "custom", "namespace"):
+        return NamedTool(
+            name=required(tool, "name", string, path),
+            kind=kind,
+            namespace=optional(tool, "namespace", string, path),
+        )
     return Opaque(format=FORMAT, raw=tool)
 
 
@@ -125,6 +141,10 @@ def encode_tool(tool: Tool, *, strict: bool | UnsetType) -> dict[str, Any]:
             | given(description=tool.description, format=tool.format)
             | own(tool.extra)
         )
+    if isinstance(tool, ToolGroup):
+        group = {"type": "namespace", "name": tool.name} | given(description=tool.description)
+        tools = UNSET if tool.tools is UNSET else [encode_tool(one, strict=strict) for one in tool.tools]
+        return group | given(tools=tools) | own(tool.extra)
     return _own_raw(tool, "tools")
 
 
@@ -139,7 +159,7 @@ def encode_tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
 
 def _encode_named(tool: NamedTool | Opaque) -> dict[str, Any]:
     if isinstance(tool, NamedTool):
-        return {"type": tool.kind, "name": tool.name}
+        return {"type": tool.kind, "name": tool.name} | given(namespace=tool.namespace)
     return _own_raw(tool, "tool_choice")
 
 
