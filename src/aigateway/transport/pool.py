@@ -113,6 +113,8 @@ class PooledTransport:
         self._busy.discard(wire)
         if wire.is_reusable and self._loop is not None:
             wire.expire_in(self._pool.keepalive)
+            while origin.idle and not origin.idle[0].is_reusable:
+                del origin.idle[0]
             origin.idle.append(wire)
         else:
             wire.close()
