@@ -265,7 +265,9 @@ async def test_closing_leaves_no_socket_open() -> None:
             assert await read(provider) == b"ok"
             await provider.aclose()
             (connection,) = connections
-            assert await asyncio.wait_for(connection.read(), 1) == b""
+            async with asyncio.timeout(1):
+                while not connection.at_eof():  # noqa: ASYNC110 - the host's own task waits for the same
+                    await asyncio.sleep(0.01)
             del provider
             gc.collect()
 
