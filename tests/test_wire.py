@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -292,3 +295,29 @@ async def test_a_server_that_speaks_no_tls_fails_the_handshake() -> None:
         await fetch(transport, url, Timeout(connect=5))
     server.close()
     await transport.aclose()
+
+
+async def test_tls_is_spoken_with_the_certificates_that_the_machine_trusts(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(__file__).parent / "fixtures" / "tls"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n{}")
+                writer.write(HEAD + b"content-length: 2\r\n\r\nok")
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/x"
+    stranger = PooledTransport()
+    with pytest.raises(UpstreamConnectionError, match="TLS handshake"):
+        await fetch(stranger, url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "cert.pem"))
+    transport = PooledTransport()
+    for _ in range(2):
+        assert await fetch(transport, url) == (200, b"ok")
+    await stranger.aclose()
+    await transport.aclose()
+    server.close()
