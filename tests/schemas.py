@@ -195,6 +195,33 @@ def _event_faults(source: str, event: Object) -> list[str]:
     return [f"{source} has no event {event['type']}"] if name is None else faults(source, name, event)
 
 
+def strict_resource_faults(resource: Object) -> list[str]:
+    """What is wrong with a whole response for a strict reader of Open Responses, which lets pass only what has a slug."""
+    return faults("openresponses", "ResponseResource", _without_extensions(resource))
+
+
+def strict_event_faults(event: Object) -> list[str]:
+    """The same for one event of a stream."""
+    held = [event, *(event[key] for key in ("item", "part", "annotation") if key in event)]
+    return [] if any(map(_is_extension, held)) else _event_faults("openresponses", _without_extensions(event))
+
+
+def _is_extension(value: Any) -> bool:
+    return isinstance(value, dict) and ":" in str(value.get("type"))
+
+
+def _without_extensions(value: Any) -> Any:
+    """Without what has a slug before its type: extensions, of which the schema knows nothing."""
+    if isinstance(value, list):
+        return [_without_extensions(entry) for entry in value if not _is_extension(entry)]
+    if not isinstance(value, dict):
+        return value
+    plain = {key: _without_extensions(entry) for key, entry in value.items()}
+    if _is_extension(plain.get("tool_choice")):
+        plain["tool_choice"] = "auto"
+    return plain
+
+
 def completion_faults(body: Object) -> list[str]:
     """What is wrong with a chat completion."""
     return faults("openai", "CreateChatCompletionResponse", _with_known_tier(body))

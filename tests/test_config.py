@@ -173,6 +173,24 @@ def test_cors_and_limits_reach_the_gateway() -> None:
     assert gateway.limits == Limits(max_body=10, keepalive=2)
 
 
+def test_on_unsupported_and_profile_reach_the_gateway_and_its_targets() -> None:
+    text = """
+        providers: {a: {base_url: http://a}, b: {base_url: http://b}}
+        models:
+          m: {targets: [{provider: a, on_unsupported: warn}, {provider: b}], on_unsupported: reject}
+          n: {provider: a, on_unsupported: null}
+        on_unsupported: "${WISH:-drop}"
+        profile: open_responses
+    """
+    gateway = build(parsed(text), {})
+    assert (gateway.on_unsupported, gateway.profile) == ("drop", "open_responses")
+    assert [target.on_unsupported for target in gateway.models._exact["m"].targets] == ["warn", "reject"]
+    assert [target.on_unsupported for target in gateway.models._exact["n"].targets] == [None]
+    for other in ("providers: {a: {base_url: http://a}}\nprofile: open_responses", "profile: open_responses"):
+        assert build(parsed(other), {}).profile == "open_responses"
+    assert (build(Config(), {}).on_unsupported, build(Config(), {}).profile) == ("warn", "openai")
+
+
 def test_merge_keys_share_settings_and_what_stands_there_wins() -> None:
     config = parsed("""
         providers:

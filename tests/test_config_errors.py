@@ -37,6 +37,17 @@ BAD: dict[str, tuple[str, list[str]]] = {
         "server: {port: 80.5}",
         ["gateway.yaml:1: server.port: expected a whole number, got a decimal number"],
     ),
+    "another word than those there are": (
+        "on_unsupported: refuse\nprofile: no",
+        [
+            "gateway.yaml:1: on_unsupported: expected one of drop, reject, warn, got 'refuse'",
+            "gateway.yaml:2: profile: expected a string, got true or false; put it in quotes",
+        ],
+    ),
+    "another word for a model": (
+        "providers: {a: {base_url: http://a}}\nmodels: {m: {provider: a, on_unsupported: skip}}",
+        ["gateway.yaml:2: models.m.on_unsupported: expected one of drop, reject, warn, got 'skip'"],
+    ),
     "a list for a mapping": ("server: []", ["gateway.yaml:1: server: expected a mapping, got a list"]),
     "a list for the whole": ("- a", ["gateway.yaml:1: expected a mapping, got a list"]),
     "a word for a list": ("hooks: a:b", ["gateway.yaml:1: hooks: expected a list, got a string"]),

@@ -160,6 +160,11 @@ def resources(draw: st.DrawFn) -> Object:
         "error": None,
         "output": output,
         "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "instructions": None,
+        "temperature": 1.0,
+        "top_p": 1.0,
         "text": {"format": {"type": "text"}},
         "metadata": {},
         "usage": {

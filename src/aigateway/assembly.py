@@ -113,9 +113,7 @@ def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> 
 def _models(configs: Mapping[str, ModelConfig], providers: Mapping[str, ProviderLike]) -> Models:
     models = Models()
     for name, config in configs.items():
-        targets = [
-            Target(providers[one.provider], one.model, one.prefer, one.on_unsupported) for one in config.targets
-        ]
+        targets = [Target(providers[one.provider], one.model, one.prefer, one.on_unsupported) for one in config.targets]
         models.register(
             name,
             targets or [Target(providers[config.provider or ""])],

@@ -283,7 +283,7 @@ def _check_quirks(
             document.error((*place, name), f"unknown repair {unknown!r}; there are {', '.join(sorted(REPAIRS))}")
 
 
-def _kind_of(value: str | bool | tuple[str, ...] | frozenset[str]) -> str:
+def _kind_of(value: object) -> str:
     if isinstance(value, str):
         return "a string"
     return "true or false" if isinstance(value, bool) else "a list"

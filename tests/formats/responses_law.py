@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
+
+from aigateway.lint import Profile, lint_stream
 
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 _DELTAS = {
@@ -227,8 +229,28 @@ _READERS: dict[str, Callable[[_Stream, dict[str, Any]], None]] = {
 }
 
 
-def check_stream(events: list[dict[str, Any]]) -> None:
-    """Raise AssertionError where the events of one whole stream (the `data` objects, in order) are against the law."""
+def _without_slug(value: Any) -> Any:
+    """The value with OpenAI's own names of what carries its slug."""
+    if isinstance(value, list):
+        return [_without_slug(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    plain = {key: _without_slug(entry) for key, entry in value.items()}
+    if isinstance(plain.get("type"), str):
+        plain["type"] = plain["type"].removeprefix("openai:")
+    return plain
+
+
+def check_stream(events: list[dict[str, Any]], profile: Profile = "openai", *, allow: Collection[str] = ()) -> None:
+    """Raise AssertionError where the events of one whole stream (the `data` objects, in order) are against the law.
+
+    What stands here is what only this gateway promises; what everybody must keep is the linter's.
+
+    allow  rules of the linter that this stream may break.
+    """
+    assert [finding for finding in lint_stream(events, profile=profile) if finding.rule not in allow] == []
+    if profile == "open_responses":
+        events = _without_slug(events)
     names = [event["type"] for event in events]
     assert names[:2] == ["response.created", "response.in_progress"]
     assert not {"response.created", "response.in_progress"} & set(names[2:])

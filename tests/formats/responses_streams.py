@@ -40,7 +40,7 @@ from aigateway.canonical.types import (
     UrlCitation,
     Usage,
 )
-from aigateway.formats.protocol import ReplyContext, WireEvent
+from aigateway.formats.protocol import Profile, ReplyContext, WireEvent
 from aigateway.formats.responses.codec import ResponsesCodec
 
 _MESSAGE_PARTS: list[type[StreamPart]] = [Text, Refusal]
@@ -51,7 +51,11 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 ARGUMENTS = st.dictionaries(TEXTS, st.integers() | TEXTS, max_size=3).map(lambda value: _json.encode(value).decode())
 ANNOTATIONS: st.SearchStrategy[Annotation] = st.one_of(
     st.builds(UrlCitation, url=TEXTS, title=TEXTS, start_index=st.integers(0, 9), end_index=st.integers(0, 9)),
-    st.builds(Opaque, format=st.just("responses"), raw=st.just({"type": "file_citation", "file_id": "f", "index": 1})),
+    st.builds(
+        Opaque,
+        format=st.just("responses"),
+        raw=st.just({"type": "file_citation", "file_id": "f", "filename": "f.txt", "index": 1}),
+    ),
 )
 USAGES = st.builds(
     lambda spent, made: Usage(
@@ -66,7 +70,7 @@ USAGES = st.builds(
 )
 
 
-def context(body: dict[str, Any] | None = None) -> ReplyContext:
+def context(body: dict[str, Any] | None = None, profile: Profile = "openai") -> ReplyContext:
     """A context with counted ids and a clock that stands."""
     body = {"model": "m", "input": "hi"} | (body or {})
     count = itertools.count()
@@ -76,12 +80,15 @@ def context(body: dict[str, Any] | None = None) -> ReplyContext:
         request=CODEC.decode_request(body),
         new_id=lambda prefix: f"{prefix}_{next(count)}",
         now=lambda: 1_700_000_000,
+        profile=profile,
     )
 
 
-def encoded(events: Iterable[StreamEvent], body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def encoded(
+    events: Iterable[StreamEvent], body: dict[str, Any] | None = None, profile: Profile = "openai"
+) -> list[dict[str, Any]]:
     """What a caller gets of a stream."""
-    encoder = CODEC.stream_encoder(context(body))
+    encoder = CODEC.stream_encoder(context(body, profile))
     return data_of([wire for event in events for wire in encoder.feed(event)])
 
 
@@ -228,7 +235,7 @@ def _call(draw: st.DrawFn) -> Any:
     namespace = draw(st.booleans())
 
     def write(accumulator: Accumulator) -> Any:
-        call = ToolCall(call_id=f"call_{cut}", name="look", kind=kind)
+        call = ToolCall(call_id=f"call_{accumulator._count}", name="look", kind=kind)
         index, events = accumulator.start_item(msgspec.structs.replace(call, namespace="n") if namespace else call)
         yield events
         yield accumulator.delta(index, 0, whole[:cut])

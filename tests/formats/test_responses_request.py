@@ -228,8 +228,9 @@ def test_items_in_canonical_form() -> None:
     assert [type(item) for item in request.items[10:]] == [
         *[ToolCall, ToolResult, ToolResult, ToolCall, ToolResult],
         *[Reasoning] * 4,
-        *[Opaque] * 4,
+        *[Opaque] * 3,
         AdditionalTools,
+        Opaque,
     ]
     said = request.items[7]
     assert isinstance(said, Message)

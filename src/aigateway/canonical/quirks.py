@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-
 REPAIRS = frozenset({"done", "empty_choices", "lines", "reasoning_content", "tool_call_type", "usage"})
 """What a chat host may do that breaks strict clients.
 

@@ -129,7 +129,7 @@ class Toolbox:
         wanted = f"{key.namespace}__{key.name}" if key.namespace else key.name
         flat = _FORBIDDEN.sub("_", wanted) if key.namespace else wanted
         if flat in self._keys or (key.namespace and (flat != wanted or len(flat) > NAME_MAX)):
-            mark = hashlib.sha256("\0".join((key.kind, key.namespace, key.name)).encode()).hexdigest()[:8]
+            mark = hashlib.sha256(f"{key.kind}/{key.namespace}/{key.name}".encode()).hexdigest()[:8]
             flat = f"{_FORBIDDEN.sub('_', wanted)[: NAME_MAX - 9]}_{mark}"
         self._flat[key] = flat
         self._keys[flat] = key

@@ -10,7 +10,7 @@ from pathlib import Path
 from aigateway import _json
 from aigateway.lint.rules import Finding, Profile
 from aigateway.lint.sources import INPUT, Checked, LintError, Server, lint_bytes
-from aigateway.transport.aiohttp_client import AiohttpTransport
+from aigateway.transport.pool import PooledTransport
 
 _NUMBER = re.compile(r"\d+")
 
@@ -28,7 +28,7 @@ def check(source: str, *, profile: Profile, model: str | None, input: str | None
 
 
 async def _ask(url: str, *, profile: Profile, model: str | None, input: str, api_key: str | None) -> list[Checked]:
-    transport = AiohttpTransport()
+    transport = PooledTransport()
     try:
         server = Server(url, transport, api_key=api_key)
         return await server.lint(model=model or await server.first_model(), input=input, profile=profile)

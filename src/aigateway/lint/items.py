@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from aigateway.lint.resource import CALLS, OWN_ITEMS, listed, number
+from aigateway.lint.shapes import type_of
 
 Object = dict[str, Any]
 Report = Callable[[str, str, str], None]
@@ -53,7 +54,7 @@ class OpenPart:
 
     __slots__ = ("annotations", "closed", "said", "text", "type")
 
-    def __init__(self, type: Any) -> None:
+    def __init__(self, type: str | None) -> None:
         self.type = type
         self.text = ""
         self.said = False
@@ -75,8 +76,13 @@ class OpenItem:
         self._report = report
 
     @property
-    def type(self) -> Any:
-        return self.raw.get("type")
+    def type(self) -> str | None:
+        return type_of(self.raw)
+
+    @property
+    def id(self) -> str | None:
+        id_ = self.raw.get("id")
+        return id_ if isinstance(id_, str) else None
 
     def announce(self) -> None:
         """An item that is announced has nothing in it yet."""
@@ -101,14 +107,14 @@ class OpenItem:
             self._report("part-index", key, f"part {index} is announced, and {len(parts)} is the next")
         if any(part.get(field) for field in ("text", "refusal", "annotations", "logprobs")):
             self._report("announced-state", "part", "the part is announced with something in it")
-        parts[len(parts) if index is None else index] = OpenPart(part.get("type"))
+        parts[len(parts) if index is None else index] = OpenPart(type_of(part))
 
     def add_text(self, event: Object, text: _Text, verb: str) -> None:
         """The `delta` or the `done` of a text."""
         part = self._part(event, text.position, text.types[0])
         if part is None:
             return
-        if isinstance(part.type, str) and part.type not in text.types:
+        if part.type is not None and part.type not in text.types:
             self._report("part-kind", "type", f"the part is `{part.type}`")
         if part.said or part.closed:
             self._report("after-done", "", "the text is done already")
@@ -141,14 +147,14 @@ class OpenItem:
         raw = event.get("part")
         if not isinstance(raw, dict):
             return
-        part = self._part(event, key, raw.get("type"))
+        part = self._part(event, key, type_of(raw))
         if part is None:
             return
         if part.closed:
             self._report("after-done", "", "the part is done already")
             return
         part.closed = True
-        if part.type != raw.get("type"):
+        if part.type != type_of(raw):
             self._report("part-kind", "part.type", f"the part was announced as `{part.type}`")
         elif part.type in _STREAMED_TYPES:
             self._compare_part(part, raw)
@@ -162,7 +168,7 @@ class OpenItem:
         if part.annotations and listed(raw.get("annotations")) != part.annotations:
             self._report("part-adds-up", "part.annotations", "these are not the annotations that were streamed")
 
-    def _part(self, event: Object, key: str, type: Any) -> OpenPart | None:
+    def _part(self, event: Object, key: str, type: str | None) -> OpenPart | None:
         """The part that an event is about, made where nobody announced it; None where the event does not say."""
         index = number(event.get(key))
         if index is None:
@@ -202,7 +208,7 @@ class OpenItem:
             for index, part in parts.items():
                 if not part.closed:
                     self._report("part-closed", "item", f"the part at {key} {index} is not done")
-        if raw.get("type") in CALLS and not self._input_done:
+        if type_of(raw) in CALLS and not self._input_done:
             self._report("arguments-done", "item", "the call has no `.done` event of its own")
         difference = self.difference(raw)
         if difference is not None:
@@ -218,18 +224,18 @@ class OpenItem:
 
     def difference(self, raw: Object) -> str | None:
         """Where an item differs from what was streamed of it."""
-        if raw.get("type") in ("message", "reasoning"):
+        if type_of(raw) in ("message", "reasoning"):
             for key, field in _PARTS_FIELDS.items():
                 if not self._same_parts(listed(raw.get(field)), self._parts[key]):
                     return f"item.{field}"
-        field = _INPUT_FIELDS.get(str(raw.get("type")), "")
+        field = _INPUT_FIELDS.get(str(type_of(raw)), "")
         if field and self._streams_input and isinstance(raw.get(field), str) and raw[field] != self._input:
             return f"item.{field}"
         return None
 
     def _same_parts(self, raws: list[Any], parts: dict[int, OpenPart]) -> bool:
         streamed = [part for _, part in sorted(parts.items())]
-        if [_type(raw) for raw in raws] != [part.type for part in streamed]:
+        if [type_of(raw) for raw in raws] != [part.type for part in streamed]:
             return False
         return all(
             text_of(raw) in (None, part.text)
@@ -243,15 +249,10 @@ def alike(one: Object, other: Object) -> bool:
     return {**one, _RESEALED: ""} == {**other, _RESEALED: ""}
 
 
-def text_of(part: Any) -> Any:
+def text_of(part: Any) -> str | None:
     """The text of a part; None where it has none."""
-    if not isinstance(part, dict):
-        return None
-    return part.get("refusal") if part.get("type") == "refusal" else part.get("text")
-
-
-def _type(part: Any) -> Any:
-    return part.get("type") if isinstance(part, dict) else None
+    text = part.get("refusal" if type_of(part) == "refusal" else "text") if isinstance(part, dict) else None
+    return text if isinstance(text, str) else None
 
 
 def _string(value: Any) -> str:

@@ -9,7 +9,7 @@ from aigateway.lint import resource
 from aigateway.lint.items import INPUTS, TEXTS, OpenItem, alike
 from aigateway.lint.resource import listed, number
 from aigateway.lint.rules import Finding, Profile
-from aigateway.lint.shapes import is_extension, join
+from aigateway.lint.shapes import is_extension, join, type_of
 
 Object = dict[str, Any]
 
@@ -54,7 +54,7 @@ class Lifecycle:
         """What is wrong with the next event."""
         self._place = place
         self._number(event)
-        name = event.get("type")
+        name = type_of(event)
         if self._terminal:
             self._report("after-terminal", "", f"the response ended with {self._terminal}")
         elif isinstance(name, str):
@@ -150,7 +150,7 @@ class Lifecycle:
         id_ = raw.get("id")
         if id_ == "":
             self._report("item-id", "item.id", "the id is empty")
-        elif isinstance(id_, str) and id_ in {item.raw.get("id") for item in self._items.values()}:
+        elif isinstance(id_, str) and id_ in {item.id for item in self._items.values()}:
             self._report("item-id", "item.id", f"another item has the id `{id_}`")
         item = self._items[index] = OpenItem(raw, self._report)
         item.announce()
@@ -232,10 +232,10 @@ class Lifecycle:
 
     def _pairs(self, output: list[Any], *, failed: bool) -> Iterator[tuple[str, OpenItem, Object]]:
         """The items of the last snapshot with what was streamed of each: by place, after a failure by id."""
-        by_id = {item.raw.get("id"): item for item in self._items.values()}
+        by_id = {item.id: item for item in self._items.values() if item.id is not None}
         for index, raw in enumerate(output):
             if isinstance(raw, dict):
-                item = by_id.get(raw.get("id")) if failed else self._items.get(index)
+                item = by_id.get(str(raw.get("id"))) if failed else self._items.get(index)
                 if item is not None and not item.suspect:
                     yield f"response.output[{index}]", item, raw
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aigateway import _json
 from aigateway.lint.rules import Finding, Profile
-from aigateway.lint.shapes import join
+from aigateway.lint.shapes import join, type_of
 
 Object = dict[str, Any]
 
@@ -113,7 +113,7 @@ def _ids(items: list[tuple[str, Object]]) -> Iterator[Finding]:
 def _calls(items: list[tuple[str, Object]]) -> Iterator[Finding]:
     seen: set[str] = set()
     for place, item in items:
-        if item.get("type") not in CALLS:
+        if type_of(item) not in CALLS:
             continue
         for key in ("call_id", "name"):
             if item.get(key) == "":
@@ -133,9 +133,9 @@ def _statuses(items: list[tuple[str, Object]], status: Any, profile: Profile) ->
         state = item.get("status")
         if state == "in_progress" and status in FINAL:
             yield Finding("item-status", join(place, "status"), f"the item is in_progress, and the response {status}")
-        if state != "incomplete" or status == "failed" or item.get("type") not in OWN_ITEMS:
+        if state != "incomplete" or status == "failed" or type_of(item) not in OWN_ITEMS:
             continue
-        if profile == "openai" and item["type"] == "function_call" and not is_json(item.get("arguments")):
+        if profile == "openai" and type_of(item) == "function_call" and not is_json(item.get("arguments")):
             continue
         if place != items[-1][0]:
             yield Finding("incomplete-item", join(place, "status"), "the item is incomplete, and not the last one")

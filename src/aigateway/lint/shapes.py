@@ -130,6 +130,12 @@ def is_extension(type: str) -> bool:
     return bool(prefix and colon and rest)
 
 
+def type_of(value: Any) -> str | None:
+    """The `type` of an object, without the prefix that Open Responses wants before what only OpenAI has."""
+    type_ = value.get("type") if isinstance(value, dict) else None
+    return type_.removeprefix("openai:") if isinstance(type_, str) else None
+
+
 def json_name(value: Any) -> str:
     """What kind of JSON value this is, with its article."""
     return _NAMES[type(value)]

@@ -43,6 +43,10 @@ class LintError(Exception):
     """There is nothing to lint; the text says why."""
 
 
+class _RefusedError(LintError):
+    """A server answered with another status than 200."""
+
+
 class Checked(msgspec.Struct, frozen=True):
     """What came of one thing that was looked at: its findings, or the error for which there are none."""
 
@@ -115,10 +119,19 @@ class Server:
         for name, more in _EXCHANGES.items():
             body = {"model": model, "input": input, "max_output_tokens": _MAX_OUTPUT_TOKENS, **more}
             try:
-                checked.append(Checked(name, await self._exchange(body, profile)))
+                checked.append(Checked(name, await self._insist(body, profile)))
             except (GatewayError, LintError) as error:
                 checked.append(Checked(name, [], error.message if isinstance(error, GatewayError) else str(error)))
         return checked
+
+    async def _insist(self, body: dict[str, Any], profile: Profile) -> list[Finding]:
+        """Demand the call of a tool; where the server refuses that, leave it to the model."""
+        try:
+            return await self._exchange(body, profile)
+        except _RefusedError:
+            if "tool_choice" not in body:
+                raise
+            return await self._exchange({**body, "tool_choice": "auto"}, profile)
 
     async def _exchange(self, body: dict[str, Any], profile: Profile) -> list[Finding]:
         streamed = "stream" in body
@@ -152,7 +165,7 @@ class Server:
                 told = (await response.read())[:_SHOWN].decode("utf-8", "replace")
             finally:
                 await response.aclose()
-            raise LintError(f"The server answered {method} {request.url} with {response.status}: {told}")
+            raise _RefusedError(f"The server answered {method} {request.url} with {response.status}: {told}")
         return response
 
 

@@ -66,7 +66,9 @@ _HOSTED = (
         base_url="https://api.cerebras.ai/v1",
         api_key_env="CEREBRAS_API_KEY",
         apis=frozenset({"chat", "completions"}),
-        quirks=Quirks(max_tokens="max_completion_tokens", strict_fields=True, reasoning_field="reasoning", repairs=_REASONING),
+        quirks=Quirks(
+            max_tokens="max_completion_tokens", strict_fields=True, reasoning_field="reasoning", repairs=_REASONING
+        ),
         docs="https://inference-docs.cerebras.ai/resources/openai",
         notes="Refuses messages[].reasoning_content but takes messages[].reasoning back.",
     ),
@@ -164,7 +166,9 @@ _HOSTED = (
         base_url="https://api.groq.com/openai/v1",
         api_key_env="GROQ_API_KEY",
         apis=frozenset({"chat", "responses", "audio"}),
-        quirks=Quirks(max_tokens="max_completion_tokens", strict_fields=True, reasoning_field="reasoning", repairs=_REASONING),
+        quirks=Quirks(
+            max_tokens="max_completion_tokens", strict_fields=True, reasoning_field="reasoning", repairs=_REASONING
+        ),
         docs="https://console.groq.com/docs/openai",
         notes="Refuses logprobs, logit_bias, messages[].name and n above 1; Responses are in beta.",
     ),

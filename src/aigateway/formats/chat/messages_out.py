@@ -33,7 +33,6 @@ from aigateway.canonical.types import (
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.formats.chat.wire import FORMAT, encode_reasoning, encode_tool_call
 
-
 _RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"})
 """Items of other formats that hold nothing that was said: the answer stands in the message that follows."""
 

@@ -21,9 +21,10 @@ SLUG = "openai:"
 """What Open Responses puts before the types that only OpenAI has."""
 
 
-def without_slug(raw: dict[str, Any], kind: str) -> dict[str, Any]:
-    """An object of this type under OpenAI's own name."""
-    return raw | {"type": kind.removeprefix(SLUG)} if kind.startswith(SLUG) else raw
+def without_slug(raw: dict[str, Any]) -> dict[str, Any]:
+    """An object with OpenAI's own name of its type."""
+    kind = raw.get("type")
+    return raw | {"type": kind.removeprefix(SLUG)} if isinstance(kind, str) and kind.startswith(SLUG) else raw
 
 
 def wrong_type(param: str, expected: str, value: Any) -> InvalidRequestError:

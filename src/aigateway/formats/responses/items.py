@@ -32,7 +32,6 @@ from aigateway.canonical.types import (
 from aigateway.errors import UnsupportedError
 from aigateway.formats.responses.fields import (
     FORMAT,
-    array,
     given,
     integer,
     missing,
@@ -69,7 +68,7 @@ _CITATION = frozenset({"type", "url", "title", "start_index", "end_index"})
 
 def decode_item(raw: Any, path: str) -> Item:
     """One item of a request's input or of a reply's output. Raises InvalidRequestError naming the place."""
-    item = record(raw, path)
+    item = without_slug(record(raw, path))
     kind = item.get("type")
     if kind is None:
         if "role" in item:
@@ -77,14 +76,13 @@ def decode_item(raw: Any, path: str) -> Item:
         if "id" in item:
             return Opaque(format=FORMAT, raw=item)
         raise missing(f"{path}.type")
-    item = without_slug(item, string(kind, f"{path}.type"))
-    decode = _ITEMS.get(item["type"])
+    decode = _ITEMS.get(string(kind, f"{path}.type"))
     return Opaque(format=FORMAT, raw=item) if decode is None else decode(item, path)
 
 
 def decode_part(raw: Any, path: str, text_type: str) -> Part:
     """One content part; `text_type` is what a text is called in its place."""
-    part = record(raw, path)
+    part = without_slug(record(raw, path))
     kind = required(part, "type", string, path)
     if kind in (INPUT_TEXT, OUTPUT_TEXT, "text", "summary_text"):
         return _decode_text(part, path, text_type)
@@ -94,7 +92,7 @@ def decode_part(raw: Any, path: str, text_type: str) -> Part:
 
 def decode_annotation(raw: Any, path: str) -> Annotation:
     """One annotation of a text."""
-    annotation = record(raw, path)
+    annotation = without_slug(record(raw, path))
     if annotation.get("type") != "url_citation" or not isinstance(annotation.get("url"), str):
         return Opaque(format=FORMAT, raw=annotation)
     return UrlCitation(
@@ -137,7 +135,7 @@ def _decode_content(content: Any, path: str, text_type: str) -> tuple[Part, ...]
 
 
 def _decode_text(part: dict[str, Any], path: str, text_type: str) -> Text:
-    raw = optional(part, "annotations", array, path) or []
+    raw = [without_slug(entry) for entry in optional(part, "annotations", records, path) or ()]
     annotations = tuple(decode_annotation(entry, f"{path}.annotations[{place}]") for place, entry in enumerate(raw))
     odd: dict[str, Any] = {}
     if part["type"] != text_type:

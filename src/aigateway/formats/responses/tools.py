@@ -48,9 +48,8 @@ def decode_tools(value: Any, param: str) -> tuple[Tool, ...]:
 
 
 def _decode_tool(value: Any, path: str) -> Tool:
-    tool = record(value, path)
-    tool = without_slug(tool, required(tool, "type", string, path))
-    kind = tool["type"]
+    tool = without_slug(record(value, path))
+    kind = required(tool, "type", string, path)
     if kind == "function":
         return FunctionTool(
             name=required(tool, "name", string, path),
@@ -97,9 +96,8 @@ def decode_tool_choice(value: Any, param: str) -> ToolChoice:
 
 
 def _decode_named(value: Any, path: str) -> NamedTool | Opaque:
-    tool = record(value, path)
-    tool = without_slug(tool, required(tool, "type", string, path))
-    kind = tool["type"]
+    tool = without_slug(record(value, path))
+    kind = required(tool, "type", string, path)
     if kind in ("function", "custom", "namespace"):
         return NamedTool(
             name=required(tool, "name", string, path),
