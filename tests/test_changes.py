@@ -9,7 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from aigateway import Call, Gateway, GatewayError, Hook, LoggingHook, Models, Provider, Target, UnsupportedError
+from aigateway import (
+    Call,
+    FunctionProvider,
+    Gateway,
+    GatewayError,
+    Hook,
+    LoggingHook,
+    Models,
+    Provider,
+    Quirks,
+    Target,
+    UnsupportedError,
+)
 from aigateway.canonical.changes import listed
 from aigateway.canonical.types import Change
 from aigateway.providers.protocol import ProviderLike
@@ -305,3 +317,12 @@ async def test_the_place_is_told_right_where_tools_stand_among_the_items() -> No
             model="gpt", input=[tools, {"role": "user", "content": [IMAGE]}]
         )
     assert caught.value.param == "input[1].content[0]"
+
+
+async def test_what_is_only_told_in_another_way_refuses_no_call() -> None:
+    provider = FunctionProvider("p", lambda body: "done")
+    provider.quirks = Quirks()  # a host that takes no custom tools: they go up as functions
+    gateway = Gateway(models={"m": provider}, on_unsupported="reject")
+    tools = [{"type": "custom", "name": "patch"}]
+    reply = await gateway.responses(model="m", input="x", tools=tools)
+    assert reply.texts() == ["done"]

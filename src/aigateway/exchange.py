@@ -215,16 +215,20 @@ class Exchange:
             raise
 
     def _weigh_changes(self, target: Target) -> None:
-        """What becomes of a call that the target cannot be told in full: the call's own word counts before others."""
+        """What becomes of a call of which something is lost: the call's own word counts before others.
+
+        What is only told in another way (`changed`) is listed, and no reason to refuse or to warn.
+        """
         call = self.call
-        if not call.changes:
+        lost = [change for change in call.changes if change.action == "dropped"]
+        if not lost:
             return
         wanted = call.on_unsupported or target.on_unsupported or self._on_unsupported
         if wanted == "reject":
             raise UnsupportedError(
                 f"Provider '{target.provider.name}' cannot be told all of this request: {listed(call.changes)}. Leave "
                 "it out, or let the gateway do so (on_unsupported: warn or drop).",
-                param=call.changes[0].field,
+                param=lost[0].field,
             )
         if wanted == "warn" and not self._warned:
             self._warned = True
