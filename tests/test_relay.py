@@ -359,6 +359,13 @@ def chat_streams(draw: st.DrawFn) -> bytes:
     return stream[: len(stream) - draw(st.sampled_from([0, 0, 1, 2, 20]))]
 
 
+@pytest.mark.parametrize("blank", [b"\r\n\r", b"\n\r", b"\r\r"])
+def test_a_last_event_whose_blank_line_is_a_cr_is_passed_on_unread(blank: bytes) -> None:
+    stream = b"data: " + _json.encode(chunk(finish="stop")) + b"\n\ndata: {garbage" + blank
+    shown = _sse.SSEDecoder().feed(relayed(ChatRelay(ASKED), stream).out)
+    assert [event.data for event in shown][1:] == [b"{garbage"]
+
+
 @given(chat_streams(), st.booleans(), st.data())
 @settings(max_examples=200)
 def test_any_split_of_a_chat_stream_gives_the_same(stream: bytes, hide_usage: bool, data: st.DataObject) -> None:

@@ -31,6 +31,9 @@ _TOO_LONG = re.compile(
     r"|prompt is too long|exceeds the maximum number of tokens|exceed_context_size",
     re.IGNORECASE,
 )
+_BLANK_AT_LAST = (b"\n\r", b"\r\r")
+"""How a frame ends whose blank line is a CR: a LF may follow, so only the end of the stream shows that it is whole."""
+
 _HELD_MAX = 64 * 1024 * 1024
 _ERROR = b'"error"'
 _MODEL = b'"model"'
@@ -81,7 +84,9 @@ class StreamRelay:
     def flush(self) -> bytes:
         """What is left at the end. Notes a `failure` where the stream stopped early; raises it where nothing came at all."""
         rest, self._held = self._held, b""
-        is_whole = all(event.data == _sse.DONE or object_in(event.data) is not None for event in events_in(rest))
+        is_whole = rest.endswith(_BLANK_AT_LAST) or all(
+            event.data == _sse.DONE or object_in(event.data) is not None for event in events_in(rest)
+        )
         out = self._frames(rest + b"\n\n") if is_whole and rest.strip() else b""
         if not self.finished and self.failure is None:
             self.failure = UpstreamProtocolError("The upstream ended its stream before the answer was complete.")
