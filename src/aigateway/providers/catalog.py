@@ -145,14 +145,6 @@ _HOSTED = (
         notes="The last chunk of a stream carries usage unasked.",
     ),
     CatalogRow(
-        name="friendli",
-        base_url="https://api.friendli.ai/serverless/v1",
-        api_key_env="FRIENDLI_TOKEN",
-        apis=frozenset({"chat", "completions"}),
-        docs="https://friendli.ai/docs/openapi/model-apis/chat-completions",
-        notes="Refuses tools together with response_format.",
-    ),
-    CatalogRow(
         name="gemini",
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         api_key_env="GEMINI_API_KEY",
@@ -180,21 +172,6 @@ _HOSTED = (
         quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING),
         docs="https://huggingface.co/docs/inference-providers/guides/responses-api",
         notes="The reasoning field and the strictness are those of the provider it routes to; Responses are in beta.",
-    ),
-    CatalogRow(
-        name="hyperbolic",
-        base_url="https://api.hyperbolic.xyz/v1",
-        api_key_env="HYPERBOLIC_API_KEY",
-        apis=frozenset({"chat"}),
-        docs="https://docs.litellm.ai/docs/providers/hyperbolic",
-        notes="Images have a path of their own.",
-    ),
-    CatalogRow(
-        name="inception",
-        base_url="https://api.inceptionlabs.ai/v1",
-        api_key_env="INCEPTION_API_KEY",
-        apis=frozenset({"chat"}),
-        docs="https://docs.litellm.ai/docs/providers/inception",
     ),
     CatalogRow(
         name="minimax",
