@@ -14,7 +14,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import sys
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
@@ -28,6 +27,7 @@ import pytest
 
 from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
 from tests.answers import EMBEDDINGS_REPLY, IMAGES_REPLY, TEXT, data_of, stream, whole
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -115,11 +115,6 @@ def mock(request: ReceivedRequest) -> Script:
     if api is not None:
         return stream(api) if request.json().get("stream") else whole(api)
     return Script.of_json(EMBEDDINGS_REPLY if request.path == "/v1/embeddings" else IMAGES_REPLY)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @asynccontextmanager

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +25,7 @@ from aigateway import InvalidRequestError, ServerError
 from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
 from example.server import ErrorHook, Settings, SettingsError, build_gateway, is_loopback, read_settings
 from tests.answers import EMBEDDINGS_REPLY, IMAGES_REPLY, TEXT, stream, whole
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "example"
@@ -112,11 +112,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
             assert line.name in ("FROM", "USER", "EXPOSE", "HEALTHCHECK", "CMD")
     yield built
     shutil.rmtree(folder)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def mock(request: ReceivedRequest) -> Script:
