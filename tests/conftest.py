@@ -6,6 +6,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+os.environ["AIGATEWAY_DEBUG"] = "1"  # before aigateway is imported: every translated stream is held to the laws
+
 # No test depends on the clock: a slow machine is not a bug. CI looks at the same examples every time, so that it says
 # the same of the same tree; a developer's run looks at new ones.
 settings.register_profile(

@@ -213,4 +213,5 @@ def _usage(raw: Object | None, kind_in: str, kind_out: str) -> tuple[int, ...] |
     spent, made = raw[f"{kind_in}_tokens"], raw[f"{kind_out}_tokens"]
     of_input, of_output = raw.get(f"{kind_in}_tokens_details") or {}, raw.get(f"{kind_out}_tokens_details") or {}
     cached = of_input.get("cached_tokens") or raw.get("prompt_cache_hit_tokens") or 0
+    made = max(made, raw["total_tokens"] - spent)  # Gemini counts what was thought in the total only
     return spent, made, raw["total_tokens"], cached, of_output.get("reasoning_tokens") or 0

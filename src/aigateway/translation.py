@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,14 +13,20 @@ from aigateway.call import Call, Plan
 from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
 from aigateway.canonical.events import Failed, StreamEvent, UsageReported
+from aigateway.canonical.laws import debug_build
 from aigateway.canonical.toolbox import CallRestorer
 from aigateway.canonical.types import Message, Reply, Request, Text
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats import CODECS
-from aigateway.formats.protocol import ReplyContext, StreamEncoder, TextCodec, WireEvent
+from aigateway.formats.protocol import Profile, ReplyContext, StreamEncoder, TextCodec, WireEvent
 from aigateway.providers.protocol import ProviderReply
 from aigateway.upstream import quirks_of
+
+if TYPE_CHECKING:
+    from aigateway.checks import StreamChecks
+
+DEBUG = debug_build()
 
 
 class Translation:
@@ -38,6 +44,7 @@ class Translation:
             model=asked, body=body, request=self._request, new_id=new_id, now=_now, profile=call.profile
         )
         self._encoder: StreamEncoder | None = None
+        self._checks = _checks(plan.caller_api, call.profile) if DEBUG else None
         toolbox = self._theirs.toolbox(self._request, quirks_of(plan.target.provider)) if plan.translates else None
         self._calls = CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
@@ -106,6 +113,11 @@ class Translation:
             await source.aclose()  # type: ignore[attr-defined]  # the stream of a reply is a generator
 
     def _wire(self, events: Iterable[StreamEvent]) -> Iterable[WireEvent]:
+        if self._checks is not None:
+            return self._checks.output(self._encoded(self._checks.input(events)))
+        return self._encoded(events)
+
+    def _encoded(self, events: Iterable[StreamEvent]) -> Iterable[WireEvent]:
         encoder = self.encoder
         for event in events:
             if isinstance(event, Failed):
@@ -130,6 +142,12 @@ class Translation:
         if self._calls is not None:
             reply = self._calls.reply(reply)
         return self._limit.filter_reply(reply) if self._limit.active else reply
+
+
+def _checks(api: str, profile: Profile) -> StreamChecks:
+    from aigateway.checks import StreamChecks  # noqa: PLC0415 - only debug builds pay for it
+
+    return StreamChecks(api, profile)
 
 
 def _understood(codec: TextCodec, body: dict[str, Any]) -> Request:

@@ -169,10 +169,31 @@ def test_finish_reasons_become_ours(finish: Any, message: dict[str, Any], expect
             {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4, "prompt_cache_hit_tokens": 9},
             Usage(input_tokens=3, output_tokens=1, total_tokens=4, cached_tokens=3),
         ),
+        (
+            {"prompt_tokens": 66, "completion_tokens": 6, "total_tokens": 100},
+            Usage(input_tokens=66, output_tokens=34, total_tokens=100),
+        ),
+        (
+            {
+                "prompt_tokens": 7,
+                "completion_tokens": 2,
+                "total_tokens": 12,
+                "completion_tokens_details": {"reasoning_tokens": 3},
+            },
+            Usage(input_tokens=7, output_tokens=5, total_tokens=12, reasoning_tokens=3),
+        ),
+        (
+            {"prompt_tokens": 7, "completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 3}},
+            Usage(input_tokens=7, output_tokens=5, total_tokens=12, reasoning_tokens=3),
+        ),
+        (
+            {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 3},
+            Usage(input_tokens=7, output_tokens=2, total_tokens=9),
+        ),
         (None, UNSET),
         ({}, UNSET),
     ],
-    ids=["details", "DeepSeek's counters", "null", "empty"],
+    ids=["details", "DeepSeek's counters", "Gemini's sum", "xAI's sum", "no sum", "a sum too small", "null", "empty"],
 )
 def test_usage_is_read(raw: Any, usage: Any) -> None:
     assert CODEC.decode_reply(completion({"content": "A"}, usage=raw)).usage == usage

@@ -1,4 +1,8 @@
-"""Token counts as OpenAI's APIs spell them: prompt/completion (chat, embeddings) and input/output (responses, images)."""
+"""Token counts as OpenAI's APIs spell them: prompt/completion (chat, embeddings) and input/output (responses, images).
+
+What is read adds up, whatever the upstream sent: the total is what was given and what was made, and cached, reasoning
+and audio tokens are parts of these.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +31,24 @@ def _reader(kind_in: str, kind_out: str) -> Callable[[Any], Usage | None]:
         given, produced = get(spent_details), get(made_details)
         of_input = given.get if isinstance(given, dict) else _NOTHING.get
         of_output = produced.get if isinstance(produced, dict) else _NOTHING.get
-        spent, made = _count(get(spent_key)), _count(get(made_key))
+        spent, made, thought = _count(get(spent_key)), _count(get(made_key)), _count(of_output("reasoning_tokens"))
+        total = _count(get("total_tokens"))
+        if total > spent + made:  # Gemini and xAI count what was thought in the total, and not in what was made
+            made = total - spent
+        elif thought > made:
+            made += thought
         cached = (
             _count(of_input("cached_tokens")) or _count(get("prompt_cache_hit_tokens")) or _count(get("cached_tokens"))
         )
         return Usage(
             input_tokens=spent,
             output_tokens=made,
-            total_tokens=_count(get("total_tokens")) or spent + made,
+            total_tokens=spent + made,
             cached_tokens=min(cached, spent),
             cache_write_tokens=min(_count(of_input("cache_write_tokens")), spent),
-            reasoning_tokens=min(_count(of_output("reasoning_tokens")), made),
-            input_audio_tokens=_count(of_input("audio_tokens")),
-            output_audio_tokens=_count(of_output("audio_tokens")),
+            reasoning_tokens=min(thought, made),
+            input_audio_tokens=min(_count(of_input("audio_tokens")), spent),
+            output_audio_tokens=min(_count(of_output("audio_tokens")), made),
         )
 
     return read

@@ -1,0 +1,36 @@
+"""What debug builds assert of every translated stream, so that an unlawful one is found where it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aigateway.canonical.events import StreamEvent
+from aigateway.canonical.laws import StreamLaws, law
+from aigateway.formats.chat.laws import ChunkLaws
+from aigateway.formats.protocol import Profile, WireEvent
+from aigateway.lint.lifecycle import Lifecycle
+
+
+class StreamChecks:
+    """What a debug build asserts of one translated stream: the laws of the canonical form, then those of the caller's."""
+
+    def __init__(self, api: str, profile: Profile) -> None:
+        self._canonical = StreamLaws()
+        self._chunks = ChunkLaws() if api == "chat" else None
+        self._lifecycle = Lifecycle(profile) if api == "responses" else None
+
+    def input(self, events: Iterable[StreamEvent]) -> Iterable[StreamEvent]:
+        """The events of the decoder. Raises LawError."""
+        for event in events:
+            self._canonical.feed(event)
+            yield event
+
+    def output(self, events: Iterable[WireEvent]) -> Iterable[WireEvent]:
+        """The events of the encoder. Raises LawError."""
+        for wire in events:
+            if self._chunks is not None:
+                self._chunks.feed(wire.data)
+            if self._lifecycle is not None:
+                found = self._lifecycle.feed(wire.data, wire.name)
+                law(not found, ", ".join(f"{one.rule} at {one.place}" for one in found), wire)
+            yield wire
