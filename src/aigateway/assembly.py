@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,26 +24,51 @@ _FIRST: Final = ("openai", "anthropic", "gemini")
 """Of several vendors that the environment has a key for, these come before the others."""
 
 
-def build(config: Config, environ: Mapping[str, str] | None = None) -> Gateway:
+class ProvidersMade:
+    """The providers of a running gateway by their settings, so that the next configuration goes on with them."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[ProviderConfig, ProviderLike]] = {}
+
+    def provider(self, name: str, config: ProviderConfig, environ: Mapping[str, str]) -> ProviderLike:
+        """The one that is there where nothing was changed, else a new one. Raises ConfigError."""
+        known = self._made.get(name)
+        if known is not None and known[0] == config:
+            return known[1]
+        made = _provider(name, config, environ)
+        self._made[name] = config, made
+        return made
+
+    def forget_others(self, names: Iterable[str]) -> None:
+        """Of no others than these is one needed again: they are closed with their gateway."""
+        self._made = {name: self._made[name] for name in names}
+
+
+def build(config: Config, environ: Mapping[str, str] | None = None, *, made: ProvidersMade | None = None) -> Gateway:
     """The gateway that a configuration describes. Opens nothing. Raises ConfigError for a bad URL in the environment.
+
+    made: the providers of the gateway that it is to replace.
 
     Without `providers` they are those that the environment has a key for, or else the local model, named `local`.
     Both ways it logs its calls, as nobody could have asked for it.
     Without `models` the first provider gets every name, and `provider/model` goes to that provider as `model`.
     """
     environ = os.environ if environ is None else environ
+    made = made or ProvidersMade()
     hooks = [*([APIKeyAuthenticator(config.auth.keys)] if config.auth is not None else []), *config.hooks]
     described = config.providers or found_in(environ)
     make = partial(
         Gateway, limits=config.limits, cors=config.cors, on_unsupported=config.on_unsupported, profile=config.profile
     )
     if not described and not config.models:
-        local = _provider(LOCAL, ProviderConfig(type=LOCAL), environ)
+        local = made.provider(LOCAL, ProviderConfig(type=LOCAL), environ)
         hooks.append(LoggingHook())
+        made.forget_others([LOCAL])
         return make(models={LOCAL: local}, hooks=hooks)
     if not config.providers:
         hooks.append(LoggingHook())
-    providers = {name: _provider(name, provider, environ) for name, provider in described.items()}
+    providers = {name: made.provider(name, provider, environ) for name, provider in described.items()}
+    made.forget_others(providers)
     if config.models:
         models = _models(config.models, providers)
         return make(models=models, hooks=hooks)

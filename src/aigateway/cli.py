@@ -13,6 +13,7 @@ from aigateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from aigateway.app.asgi import Gateway
+    from aigateway.assembly import ProvidersMade
     from aigateway.config import Config, Source
     from aigateway.lint import Profile
     from aigateway.serving import Address
@@ -58,19 +59,28 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; `ready: URL` is printed once it answers.
 
-    Running requests then have 30 seconds to finish; a second signal cuts them at once.
+    Running requests then have 30 seconds to finish; a second signal cuts them at once. A changed configuration file,
+    or SIGHUP, puts the new configuration in the old one's place; running requests keep theirs.
     """
     # uvicorn and multiprocessing are for who serves: --help and check are quick without them
     from aigateway import serving  # noqa: PLC0415
+    from aigateway.assembly import ProvidersMade  # noqa: PLC0415
+    from aigateway.reload import Reloader  # noqa: PLC0415
     from aigateway.workers import Job, Supervisor  # noqa: PLC0415
 
     serving.configure_logging(log_level)
-    source, config, gateway = _load(file)
+    made = ProvidersMade()
+    source, config, gateway = _load(file, made)
     server = config.server
     count = server.workers if workers is None else workers
     try:
         address = serving.Address(server.host if host is None else host, server.port if port is None else port)
         _refuse_strangers(address, gateway, no_auth=no_auth)
+
+        def refuse(other: Gateway) -> str | None:
+            return None if no_auth else _strangers(address, other)
+
+        reloader = Reloader(source, server, made, refuse)
         sock = address.bind()
         url = address.url(sock)
         logging.getLogger("aigateway").info("%s", _summary(source, config, gateway))
@@ -79,10 +89,10 @@ def serve(
             print(f"ready: {url}", flush=True)
 
         if count == 1:
-            serving.serve_here(gateway, address, sock, announce)
+            serving.serve_here(gateway, address, sock, announce, reloader)
             return
         job = Job(source=source, host=address.host, port=address.port, log_level=log_level)
-        Supervisor(job, sock, count, announce).run()
+        Supervisor(job, sock, count, announce, reloader).run()
     except serving.ServeError as error:
         _fail([str(error)])
     except GatewayError as error:
@@ -122,7 +132,7 @@ def lint(
     sys.exit(any(one.findings for one in checked))
 
 
-def _load(file: str | None) -> tuple[Source | None, Config, Gateway]:
+def _load(file: str | None, made: ProvidersMade | None = None) -> tuple[Source | None, Config, Gateway]:
     """The configuration and its gateway; ends the program with every mistake on stderr."""
     from aigateway import assembly, config  # noqa: PLC0415 - YAML and the catalog are not needed for --help
 
@@ -130,7 +140,7 @@ def _load(file: str | None) -> tuple[Source | None, Config, Gateway]:
         source = config.find(file)
         _make_importable(source)
         parsed = config.Config() if source is None else config.parse(source)
-        return source, parsed, assembly.build(parsed)
+        return source, parsed, assembly.build(parsed, made=made)
     except config.ConfigError as error:
         _fail(error.errors)
 
@@ -142,15 +152,22 @@ def _make_importable(source: Source | None) -> None:
 
 
 def _refuse_strangers(address: Address, gateway: Gateway, *, no_auth: bool) -> None:
-    if address.is_loopback or gateway.authenticates:
+    error = _strangers(address, gateway)
+    if error is None:
         return
     if not no_auth:
-        error = (
-            f"refusing to serve at {address.host}: other machines can reach it, and nobody is asked for a key. Add "
-            "`auth: {keys: {...}}` or a hook that authenticates to the config, listen at 127.0.0.1, or say --no-auth."
-        )
         _fail([error], code=2)
     click.echo(f"warning: anybody who can reach {address.host} may use this gateway and its keys (--no-auth)", err=True)
+
+
+def _strangers(address: Address, gateway: Gateway) -> str | None:
+    """Why this gateway must not be served there; None if it may."""
+    if address.is_loopback or gateway.authenticates:
+        return None
+    return (
+        f"refusing to serve at {address.host}: other machines can reach it, and nobody is asked for a key. Add "
+        "`auth: {keys: {...}}` or a hook that authenticates to the config, listen at 127.0.0.1, or say --no-auth."
+    )
 
 
 def _summary(source: Source | None, config: Config, gateway: Gateway) -> str:

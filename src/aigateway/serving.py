@@ -23,6 +23,8 @@ import uvicorn
 from aigateway import logs
 from aigateway.app.asgi import Gateway
 from aigateway.app.protocol import HeadFirstProtocol
+from aigateway.errors import GatewayError
+from aigateway.reload import EVERY, Reloader
 
 GRACE: Final = 30.0
 """Seconds that running requests have to finish once a stop was asked for."""
@@ -138,10 +140,16 @@ class Signals:
                 signal.signal(signum, handler)
 
 
+Swaps = asyncio.Queue[Callable[[], Gateway | None]]
+"""Wishes for another gateway: each makes it, or says in the log why not."""
+
+_REFUSED = "the new configuration is refused, and the old one stays"
+
+
 class _Server(uvicorn.Server):
     """uvicorn, with signals left to us and an end that keeps its promises."""
 
-    def __init__(self, gateway: Gateway, stop: Stop, announce: Callable[[], None]) -> None:
+    def __init__(self, gateway: Gateway, stop: Stop, announce: Callable[[], None], swaps: Swaps) -> None:
         super().__init__(
             uvicorn.Config(
                 gateway,
@@ -158,8 +166,39 @@ class _Server(uvicorn.Server):
                 timeout_keep_alive=_KEEP_ALIVE,
             )
         )
+        self._gateway = gateway
         self._stop = stop
         self._announce = announce
+        self._swaps = swaps
+        self._swapping: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def _swap_as_wished(self) -> None:
+        while True:
+            make = await self._swaps.get()
+            try:
+                gateway = await asyncio.to_thread(make)  # it reads files and imports hooks
+                if gateway is not None:
+                    await self.swap(gateway)
+                    logger.info("the new configuration serves")
+            except GatewayError as error:
+                logger.error("%s: %s", _REFUSED, error.message)  # noqa: TRY400 - it says all there is to say
+            except Exception:
+                logger.exception(_REFUSED)
+
+    async def swap(self, gateway: Gateway) -> None:
+        """Let another gateway answer from the next request on; the old one is closed once its last request has ended.
+
+        Raises the GatewayError of a local model that cannot be had; then nothing was changed.
+        """
+        await _open(gateway)
+        old, self._gateway = self._gateway, gateway
+        self.config.loaded_app = gateway
+        for connection in self.server_state.connections:
+            connection.app = gateway  # type: ignore[union-attr]  # every protocol of uvicorn has it
+        retiring = asyncio.create_task(_retire(old, gateway, list(self.server_state.tasks)))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -174,10 +213,13 @@ class _Server(uvicorn.Server):
             gc.collect()
             gc.freeze()
             gc.set_threshold(10_000, 20, 50)
+            self._swapping = asyncio.create_task(self._swap_as_wished())
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting; wait for what runs, within limits; close the gateway."""
+        if self._swapping is not None:
+            self._swapping.cancel()
         for server in self.servers:
             server.close()
         for sock in sockets or []:
@@ -188,7 +230,9 @@ class _Server(uvicorn.Server):
             await self._cut()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE):
-                await self.lifespan.shutdown()
+                await self.lifespan.shutdown()  # closes the gateway that it was started with
+                await self._gateway.aclose()
+                await asyncio.gather(*self._retiring)
 
     async def _cut(self) -> None:
         logger.warning("cutting %d requests that did not finish", len(self.server_state.tasks))
@@ -213,13 +257,21 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    gateway: Gateway, address: Address, sock: socket.socket, stop: Stop, announce: Callable[[], None]
+    gateway: Gateway,
+    address: Address,
+    sock: socket.socket,
+    stop: Stop,
+    announce: Callable[[], None],
+    *,
+    swaps: Swaps | None = None,
 ) -> None:
     """Serve until `stop`, and close the gateway. `announce` is called once it answers.
 
+    swaps: what is put in there replaces the gateway while it serves.
+
     Raises ServeError, or the GatewayError of a local model that cannot be had.
     """
-    server = _Server(gateway, stop, announce)
+    server = _Server(gateway, stop, announce, swaps or asyncio.Queue())
     asked = asyncio.create_task(stop.finishing.wait())
     try:
         opening = asyncio.create_task(_open(gateway))
@@ -246,16 +298,46 @@ async def _open(gateway: Gateway) -> None:
             await opener()
 
 
-def serve_here(gateway: Gateway, address: Address, sock: socket.socket, announce: Callable[[], None]) -> None:
-    """Serve in this process until SIGINT or SIGTERM; a second one cuts what still runs. Raises as `serve`."""
+async def _retire(old: Gateway, new: Gateway, running: list[asyncio.Task[Any]]) -> None:
+    if running:
+        await asyncio.wait(running)
+    kept = {id(provider) for provider in new.providers()}
+    for provider in old.providers():
+        closer = getattr(provider, "aclose", None)
+        if closer is not None and id(provider) not in kept:
+            await closer()
+
+
+def serve_here(
+    gateway: Gateway,
+    address: Address,
+    sock: socket.socket,
+    announce: Callable[[], None],
+    reloader: Reloader | None = None,
+) -> None:
+    """Serve in this process until SIGINT or SIGTERM; a second one cuts what still runs. Raises as `serve`.
+
+    reloader: reads the configuration again at SIGHUP, and when its file was changed.
+    """
 
     async def main() -> None:
         loop, stop = asyncio.get_running_loop(), Stop()
         signals = Signals(
             lambda: loop.call_soon_threadsafe(stop.finish), lambda: loop.call_soon_threadsafe(stop.cut_off)
         )
+        swaps: Swaps = asyncio.Queue()
+
+        def look(wanted: Reloader) -> None:
+            if wanted.changed():
+                swaps.put_nowait(wanted.gateway_again)
+            loop.call_later(EVERY, look, wanted)
+
+        if reloader is not None:
+            look(reloader)
+            if hasattr(signal, "SIGHUP"):
+                loop.add_signal_handler(signal.SIGHUP, swaps.put_nowait, reloader.gateway_again)
         with signals.caught():
-            await serve(gateway, address, sock, stop, announce)
+            await serve(gateway, address, sock, stop, announce, swaps=swaps)
 
     run(main())
 

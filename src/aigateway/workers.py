@@ -2,7 +2,7 @@
 
 Each worker is a fresh interpreter that reads the same configuration text and shares the listening socket, so that a
 caller who waits in its queue is served by whoever lives. Supervisor and worker talk over a pipe: `ready` one way,
-`finish` and `cut` the other; a pipe that ends means that the other side is gone.
+`finish`, `cut` and `swap` (another configuration) the other; a pipe that ends means that the other side is gone.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
 import msgspec
 
 from aigateway import serving
-from aigateway.assembly import build
+from aigateway.assembly import ProvidersMade, build
 from aigateway.config import Config, ConfigError, Source, parse
 from aigateway.errors import GatewayError
-from aigateway.serving import GRACE, Address, ServeError, Signals, Stop
+from aigateway.reload import EVERY, Reloader
+from aigateway.serving import GRACE, Address, ServeError, Signals, Stop, Swaps
 
 _READY: Final = b"ready"
 _FINISH: Final = b"finish"
 _CUT: Final = b"cut"
+_SWAP: Final = b"swap "  # a Source as MessagePack follows
 _PAUSE: Final = 1.0  # seconds before a worker that did not even start is tried again
 _PATIENCE: Final = GRACE + 20.0  # seconds after which a worker that was told to finish is killed
 _LAST: Final = 5.0  # the same for one that was told to cut
@@ -73,9 +76,21 @@ class _Worker:
 
 
 class Supervisor:
-    """Keeps `count` workers serving until SIGINT or SIGTERM. `announce` is called once all of them answer."""
+    """Keeps `count` workers serving until SIGINT or SIGTERM. `announce` is called once all of them answer.
 
-    def __init__(self, job: Job, sock: socket.socket, count: int, announce: Callable[[], None]) -> None:
+    reloader: reads the configuration again at SIGHUP, and when its file was changed, for all workers.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        sock: socket.socket,
+        count: int,
+        announce: Callable[[], None],
+        reloader: Reloader | None = None,
+    ) -> None:
+        self._reloader = reloader
+        self._news, self._tell_news = multiprocessing.Pipe(duplex=False)
         self._job, self._sock, self._count, self._announce = job, sock, count, announce
         self._workers: list[_Worker] = []
         self._announced = False
@@ -84,6 +99,8 @@ class Supervisor:
 
     def run(self) -> None:
         """Raises ServeError if a worker cannot even start the first time; it has said why."""
+        if self._reloader is not None and hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: self._tell_news.send_bytes(_SWAP))
         with Signals(lambda: self._rope.send_bytes(_FINISH), lambda: self._rope.send_bytes(_CUT)).caught():
             try:
                 while not self._bell.poll():
@@ -103,9 +120,14 @@ class Supervisor:
         """Wait until something happens, and take note of it."""
         pipes: list[Connection] = [worker.pipe for worker in self._workers if not worker.ready]
         pause = self._not_before - time.monotonic()
+        limits = [pause] if pause > 0 else []
+        if self._reloader is not None:
+            limits.append(EVERY)
         happened = wait(
-            [self._bell, *pipes, *(worker.process.sentinel for worker in self._workers)], pause if pause > 0 else None
+            [self._bell, self._news, *pipes, *(worker.process.sentinel for worker in self._workers)],
+            min(limits, default=None),
         )
+        self._swap(asked=self._news in happened)
         for worker in list(self._workers):
             if worker.pipe in happened and not worker.ready:
                 worker.hear()
@@ -114,6 +136,18 @@ class Supervisor:
         if not self._announced and sum(worker.ready for worker in self._workers) == self._count:
             self._announced = True
             self._announce()
+
+    def _swap(self, *, asked: bool) -> None:
+        """Give all workers another configuration, where there is one and it is good."""
+        if asked:
+            self._news.recv_bytes()
+        if self._reloader is None or not (self._reloader.changed() or asked):
+            return
+        found = self._reloader.again()
+        if found is not None:
+            self._job = msgspec.structs.replace(self._job, source=found[0])
+            for worker in self._workers:
+                worker.tell(_SWAP + msgspec.msgpack.encode(found[0]))
 
     def _replace(self, worker: _Worker) -> None:
         worker.bury()
@@ -145,15 +179,19 @@ class Supervisor:
 
 def _work(job: Job, sock: socket.socket, pipe: Connection) -> None:
     """The life of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor tells us
+    for signum in (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        signal.signal(signum, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor tells us
     serving.configure_logging(job.log_level)
 
     async def main() -> None:
         loop, stop = asyncio.get_running_loop(), Stop()
         signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(stop.finish))
-        threading.Thread(target=_obey, args=(pipe, loop, stop), daemon=True).start()
-        gateway = build(parse(job.source) if job.source is not None else Config())
-        await serving.serve(gateway, Address(job.host, job.port), sock, stop, lambda: pipe.send_bytes(_READY))
+        config, made = parse(job.source) if job.source is not None else Config(), ProvidersMade()
+        reloader, swaps = Reloader(job.source, config.server, made), Swaps()
+        threading.Thread(target=_obey, args=(pipe, loop, stop, reloader, swaps), daemon=True).start()
+        gateway = build(config, made=made)
+        address = Address(job.host, job.port)
+        await serving.serve(gateway, address, sock, stop, lambda: pipe.send_bytes(_READY), swaps=swaps)
 
     try:
         serving.run(main())
@@ -162,7 +200,7 @@ def _work(job: Job, sock: socket.socket, pipe: Connection) -> None:
         sys.exit(1)
 
 
-def _obey(pipe: Connection, loop: asyncio.AbstractEventLoop, stop: Stop) -> None:
+def _obey(pipe: Connection, loop: asyncio.AbstractEventLoop, stop: Stop, reloader: Reloader, swaps: Swaps) -> None:
     """Pass on what the supervisor says; its death is a wish to finish."""
     with contextlib.suppress(RuntimeError):  # the loop has ended
         while True:
@@ -171,4 +209,8 @@ def _obey(pipe: Connection, loop: asyncio.AbstractEventLoop, stop: Stop) -> None
             except (EOFError, OSError):
                 loop.call_soon_threadsafe(stop.finish)
                 return
-            loop.call_soon_threadsafe(stop.cut_off if word == _CUT else stop.finish)
+            if word.startswith(_SWAP):
+                source = msgspec.msgpack.decode(word[len(_SWAP) :], type=Source)
+                loop.call_soon_threadsafe(swaps.put_nowait, partial(reloader.take, source))
+            else:
+                loop.call_soon_threadsafe(stop.cut_off if word == _CUT else stop.finish)
