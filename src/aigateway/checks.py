@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 from aigateway.canonical.events import StreamEvent
@@ -31,6 +32,6 @@ class StreamChecks:
             if self._chunks is not None:
                 self._chunks.feed(wire.data)
             if self._lifecycle is not None:
-                found = self._lifecycle.feed(wire.data, wire.name)
+                found = self._lifecycle.feed(copy.deepcopy(wire.data), wire.name)  # hooks may edit what follows
                 law(not found, ", ".join(f"{one.rule} at {one.place}" for one in found), wire)
             yield wire

@@ -1,11 +1,11 @@
-"""The command line: `aigateway serve`, `aigateway check` and `aigateway lint`."""
+"""The command line: `aigateway serve`, `check`, `explain` and `lint`."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import click
 
@@ -97,6 +97,34 @@ def serve(
         _fail([str(error)])
     except GatewayError as error:
         _fail([error.message])
+
+
+@main.command()
+@_CONFIG
+@click.option("--api", "operation", default="chat", show_default=True, help="chat, responses, embeddings or images.")
+@click.option("--api-key", envvar="AIGATEWAY_API_KEY", show_envvar=True, help="The caller's key.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.argument("request", type=click.File("rb"), metavar="REQUEST")
+def explain(*, file: str | None, operation: str, api_key: str | None, as_json: bool, request: BinaryIO) -> None:
+    """Say what would become of a request, without sending it: route, targets, mode, hooks, upstream bytes.
+
+    REQUEST is a file with the JSON body of the request, or - for standard input. Exits with 1 where the request would
+    be refused.
+    """
+    import asyncio  # noqa: PLC0415 - only who explains has a loop to run
+
+    from aigateway import _json  # noqa: PLC0415
+
+    try:
+        body = _json.decode_object(request.read())
+    except GatewayError as error:
+        _fail([error.message], code=2)
+    _, _, gateway = _load(file)
+    if operation not in ("chat", "responses", "embeddings", "images"):
+        _fail([f"--api: {operation} is none of chat, responses, embeddings, images"], code=2)
+    explained = asyncio.run(gateway.explain(operation, body, api_key=api_key))
+    print(_json.encode(explained).decode() if as_json else explained.text())
+    sys.exit(explained.refused)
 
 
 @main.command()

@@ -19,6 +19,7 @@ from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, Operation, requi
 from aigateway.canonical.lens import EventLens, ReplyLens
 from aigateway.errors import InvalidRequestError, ModelNotFoundError
 from aigateway.exchange import Answer, Exchange
+from aigateway.explain import Explanation, explain
 from aigateway.formats import FORMATS
 from aigateway.formats.protocol import PROFILES, Profile
 from aigateway.hooks.chain import Chain
@@ -183,11 +184,26 @@ class Journey:
 
     # calls
 
-    def exchange(
-        self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
-    ) -> Exchange:
-        """A new call, ready to be answered. Names in `headers` are lower-case."""
-        call = Call(
+    async def explain(
+        self,
+        operation: str,
+        body: Mapping[str, Any],
+        *,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Explanation:
+        """What would become of a request of `chat`, `responses`, ...: route, targets, mode, hooks, upstream bytes.
+
+        Nothing is sent, and no call takes place; hooks that shape a request run all the same. Raises KeyError for an
+        operation that is none.
+        """
+        lowered = {name.lower(): value for name, value in (headers or {}).items()}
+        call = self._call(operation, lowered, api_key, "")
+        raw = _json.encode(body)
+        return await explain(call, raw, chain=self._chain, models=self.models, limits=self.limits, new_id=new_id)
+
+    def _call(self, operation: str, headers: Mapping[str, str], api_key: str | None, client: str) -> Call:
+        return Call(
             request_id(headers),
             OPERATIONS[operation],
             headers,
@@ -196,6 +212,12 @@ class Journey:
             created_at=time.time(),
             profile=self.profile,
         )
+
+    def exchange(
+        self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
+    ) -> Exchange:
+        """A new call, ready to be answered. Names in `headers` are lower-case."""
+        call = self._call(operation, headers, api_key, client)
         return Exchange(call, self._chain, self.models, self.limits, new_id, on_unsupported=self.on_unsupported)
 
     def listed(self, call: Call) -> dict[str, Any]:
