@@ -194,7 +194,8 @@ def test_the_chunk_that_only_tells_usage_is_hidden_when_asked(end: bytes, cut: b
 
 
 def test_usage_in_every_chunk_is_shown_and_the_last_one_counts() -> None:
-    chunks = [chunk(usage=USAGE | {"completion_tokens": n}, finish="stop" if n == 3 else None) for n in (1, 2, 3)]
+    counts = [{"prompt_tokens": 3, "completion_tokens": n, "total_tokens": 3 + n} for n in (1, 2, 3)]
+    chunks = [chunk(usage=usage, finish="stop" if usage == counts[-1] else None) for usage in counts]
     stream = b"".join(map(frame, chunks)) + DONE
     result = relayed(ChatRelay(ASKED, hide_usage=True), stream)
     assert result == Relayed(b"".join(map(with_model, chunks)) + DONE, (3, 3), True, None)
@@ -387,3 +388,12 @@ def expected_data(data: bytes) -> bytes:
         return data
     renamed = isinstance(value, dict) and isinstance(value.get("model"), str)
     return _json.replace_value(data, ASKED, "model") if renamed else data
+
+
+def test_a_large_event_costs_what_reading_it_costs() -> None:
+    """Its pieces are put together once: the bytes that are copied do not grow with the square of its size."""
+    event = frame(chunk("x" * 4_000_000))
+    relay = ChatRelay(ASKED)
+    pieces = [event[at : at + 1000] for at in range(0, len(event), 1000)]
+    assert b"".join(relay.feed(piece) for piece in pieces) == event.replace(b"gpt-4-turbo", b"gpt-4")
+    assert relay._held == []  # noqa: SLF001 - nothing is left over

@@ -62,7 +62,9 @@ class StreamRelay:
         self.failure: GatewayError | None = None
         self.saw_event = False
         self._hide_usage = hide_usage
-        self._held = b""
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._edge = b""
         self._wanted = _json.encode(model)
         self._written_key = self._wanted_key = b""
 
@@ -71,19 +73,30 @@ class StreamRelay:
 
         Raises UpstreamError where the first event is an error, so that it can be answered with its HTTP status.
         """
-        data = self._held + chunk if self._held else chunk
+        if not self._held:
+            data = chunk
+        elif not _whole(self._edge + chunk):  # so a large event is not put together again at every piece of it
+            return self._hold(chunk)
+        else:
+            data = b"".join((*self._held, chunk))
+            self._held, self._held_size = [], 0
         cut = _whole(data)
-        if not cut:
-            if len(data) > _HELD_MAX:
-                raise UpstreamProtocolError("The upstream sent an event that is too large.")
-            self._held = data
-            return b""
-        self._held = data[cut:]
-        return self._frames(data[:cut] if self._held else data)
+        if cut == len(data):
+            return self._frames(data) if data else b""
+        self._hold(data[cut:])
+        return self._frames(data[:cut]) if cut else b""
+
+    def _hold(self, piece: bytes) -> bytes:
+        self._held.append(piece)
+        self._held_size += len(piece)
+        self._edge = (self._edge + piece)[-2:] if len(self._held) > 1 else piece[-2:]
+        if self._held_size > _HELD_MAX:
+            raise UpstreamProtocolError("The upstream sent an event that is too large.")
+        return b""
 
     def flush(self) -> bytes:
         """What is left at the end. Notes a `failure` where the stream stopped early; raises it where nothing came at all."""
-        rest, self._held = self._held, b""
+        rest, self._held = b"".join(self._held), []
         is_whole = rest.endswith(_BLANK_AT_LAST) or all(
             event.data == _sse.DONE or object_in(event.data) is not None for event in events_in(rest)
         )
