@@ -396,4 +396,4 @@ def test_a_large_event_costs_what_reading_it_costs() -> None:
     relay = ChatRelay(ASKED)
     pieces = [event[at : at + 1000] for at in range(0, len(event), 1000)]
     assert b"".join(relay.feed(piece) for piece in pieces) == event.replace(b"gpt-4-turbo", b"gpt-4")
-    assert relay._held == []  # noqa: SLF001 - nothing is left over
+    assert relay._held == []
