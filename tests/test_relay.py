@@ -393,7 +393,7 @@ def expected_data(data: bytes) -> bytes:
 def test_a_large_event_costs_what_reading_it_costs() -> None:
     """Its pieces are put together once: the bytes that are copied do not grow with the square of its size."""
     event = frame(chunk("x" * 4_000_000))
-    relay = ChatRelay(ASKED)
+    relay = ChoicesRelay(ASKED)
     pieces = [event[at : at + 1000] for at in range(0, len(event), 1000)]
     assert b"".join(relay.feed(piece) for piece in pieces) == event.replace(b"gpt-4-turbo", b"gpt-4")
     assert relay._held == []

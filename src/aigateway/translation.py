@@ -154,8 +154,13 @@ class Translation:
         return self._limit.filter_reply(reply) if self._limit.active else reply
 
 
-from aigateway.formats import CALLER_CODECS, CODECS
-from aigateway.formats.protocol import CallerCodec, Profile, ReplyContext, StreamEncoder, TextCodec, WireEvent
+def _checks(api: str, profile: Profile) -> StreamChecks:
+    from aigateway.checks import StreamChecks  # noqa: PLC0415 - only debug builds pay for it
+
+    return StreamChecks(api, profile)
+
+
+def _understood(codec: CallerCodec, body: dict[str, Any]) -> Request:
     """A request that has gone out in its own API already: what no other API could ask is no reason to refuse it now."""
     try:
         return codec.decode_request(body)
