@@ -17,11 +17,13 @@ USAGE = {"input_tokens": 11, "output_tokens": 7}
 
 CHAT_REQUEST: Object = {"model": "gpt", "messages": [{"role": "user", "content": "the question"}]}
 RESPONSES_REQUEST: Object = {"model": "gpt", "input": "the question"}
+COMPLETIONS_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
 EMBEDDINGS_REQUEST: Object = {"model": "gpt", "input": ["the question"]}
 IMAGES_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
 
 REQUESTS: Mapping[str, Object] = {
     "chat": CHAT_REQUEST,
+    "completions": COMPLETIONS_REQUEST,
     "responses": RESPONSES_REQUEST,
     "embeddings": EMBEDDINGS_REQUEST,
     "images": IMAGES_REQUEST,
@@ -36,6 +38,8 @@ _USAGE = {
     "total_tokens": 18,
 }
 _CHAT_FACTS = {"id": "chatcmpl-1", "created": 1, "model": "up-model"}
+
+_COMPLETIONS_FACTS = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "up-model"}
 
 
 def _chunk(delta: Object, finish: str | None = None) -> Object:
@@ -55,6 +59,21 @@ CHAT_CHUNKS: list[Object] = [
     _chunk({"content": " there"}),
     _chunk({}, "stop"),
     {**_CHAT_FACTS, "object": "chat.completion.chunk", "choices": [], "usage": _CHAT_USAGE},
+]
+
+
+def _piece(text: str, finish: str | None = None) -> Object:
+    choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": finish}
+    return {**_COMPLETIONS_FACTS, "choices": [choice]}
+
+
+COMPLETIONS_REPLY: Object = {**_piece(TEXT, "stop"), "usage": _CHAT_USAGE}
+COMPLETIONS_CHUNKS: list[Object] = [
+    _piece(""),
+    _piece("Hello"),
+    _piece(" there"),
+    _piece("", "stop"),
+    {**_COMPLETIONS_FACTS, "choices": [], "usage": _CHAT_USAGE},
 ]
 
 
@@ -110,17 +129,23 @@ IMAGES_EVENTS: list[Object] = [
 
 REPLIES: Mapping[str, Object] = {
     "chat": CHAT_REPLY,
+    "completions": COMPLETIONS_REPLY,
     "responses": RESPONSES_REPLY,
     "embeddings": EMBEDDINGS_REPLY,
     "images": IMAGES_REPLY,
 }
 EVENTS: Mapping[str, list[Object]] = {
     "chat": CHAT_CHUNKS,
+    "completions": COMPLETIONS_CHUNKS,
     "responses": RESPONSES_EVENTS,
     "images": IMAGES_EVENTS,
 }
+_ERROR_CHUNK: Object = {
+    "error": {"message": "the model fell over", "type": "server_error", "param": None, "code": "overloaded"}
+}
 ERROR_EVENTS: Mapping[str, Object] = {
-    "chat": {"error": {"message": "the model fell over", "type": "server_error", "param": None, "code": "overloaded"}},
+    "chat": _ERROR_CHUNK,
+    "completions": _ERROR_CHUNK,
     "responses": {
         "type": "error",
         "sequence_number": 5,

@@ -24,6 +24,7 @@ INNER = "secret-inner-detail"
 
 PATHS = {
     "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
     "responses": "/v1/responses",
     "embeddings": "/v1/embeddings",
     "images": "/v1/images/generations",
@@ -60,6 +61,10 @@ SURFACES: Mapping[str, Surface] = {
     "responses edit": Surface("responses", "responses", edits=True),
     "responses on chat": Surface("responses", "chat"),
     "chat on responses": Surface("chat", "responses"),
+    "completions relay": Surface("completions", "completions"),
+    "completions edit": Surface("completions", "completions", edits=True),
+    "completions on chat": Surface("completions", "chat"),
+    "completions on responses": Surface("completions", "responses"),
     "embeddings": Surface("embeddings", "embeddings"),
     "images": Surface("images", "images"),
 }

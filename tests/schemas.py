@@ -27,6 +27,7 @@ OPENAI_ROOTS = (
     "ResponseStreamEvent",
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",
+    "CreateCompletionResponse",
     "ErrorResponse",
 )
 
@@ -230,6 +231,21 @@ def completion_faults(body: Object) -> list[str]:
 def chunk_faults(chunk: Object) -> list[str]:
     """What is wrong with one chunk of a chat stream."""
     return faults("openai", "CreateChatCompletionStreamResponse", _with_known_tier(chunk))
+
+
+def text_completion_faults(body: Object) -> list[str]:
+    """What is wrong with a completion of the legacy API, or with a chunk of one.
+
+    For chunks the description has no words of its own: in them `finish_reason` and `usage` are null until they are known.
+    """
+    choices = [
+        {**choice, "finish_reason": choice["finish_reason"] or "stop"}
+        if choice.get("finish_reason", "") is None
+        else choice
+        for choice in body["choices"]
+    ]
+    shown = {key: value for key, value in body.items() if (key, value) != ("usage", None)}
+    return faults("openai", "CreateCompletionResponse", {**shown, "choices": choices})
 
 
 def _with_known_tier(body: Object) -> Object:

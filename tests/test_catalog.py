@@ -180,4 +180,4 @@ def test_mistral_is_asked_for_nothing_it_refuses() -> None:
 
 
 def test_llamacpp_responses_are_left_to_translation() -> None:
-    assert CATALOG["llamacpp"].apis == {"chat", "embeddings"}
+    assert CATALOG["llamacpp"].apis == {"chat", "embeddings", "completions"}

@@ -111,7 +111,8 @@ CURLS = {
 
 def mock(request: ReceivedRequest) -> Script:
     """An upstream of every API."""
-    api = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}.get(request.path)
+    texts = {"/v1/chat/completions": "chat", "/v1/completions": "completions", "/v1/responses": "responses"}
+    api = texts.get(request.path)
     if api is not None:
         return stream(api) if request.json().get("stream") else whole(api)
     return Script.of_json(EMBEDDINGS_REPLY if request.path == "/v1/embeddings" else IMAGES_REPLY)
@@ -286,6 +287,8 @@ def check_answer(path: str, sent: dict[str, Any], body: bytes) -> None:
     answer = msgspec.json.decode(body)
     if path == "/v1/chat/completions":
         assert (answer["object"], answer["choices"][0]["message"]["content"]) == ("chat.completion", TEXT)
+    elif path == "/v1/completions":
+        assert (answer["object"], answer["choices"][0]["text"]) == ("text_completion", TEXT)
     elif path == "/v1/responses":
         assert (answer["object"], answer["output"][0]["content"][0]["text"]) == ("response", TEXT)
     elif path == "/v1/embeddings":

@@ -31,7 +31,7 @@ each_stream = pytest.mark.parametrize("surface", STREAMED.values(), ids=STREAMED
 each_text = pytest.mark.parametrize("surface", TEXTUAL.values(), ids=TEXTUAL.keys())
 each_translation = pytest.mark.parametrize("surface", TRANSLATED.values(), ids=TRANSLATED.keys())
 
-BEGUN = {"chat": EVENTS["chat"][:2], "responses": EVENTS["responses"][:5], "images": EVENTS["images"][:1]}
+BEGUN = {api: EVENTS[api][:count] for api, count in (("chat", 2), ("completions", 2), ("responses", 5), ("images", 1))}
 """Events up to and with the first text."""
 
 
@@ -69,7 +69,7 @@ def ends_lawfully(stage: Stage, surface: Surface, answered: Answered) -> dict[st
     assert not answered.broken, "the connection is closed in an orderly way"
     leaks_nothing(stage, answered.body)
     events = answered.events()
-    if surface.api == "chat":
+    if surface.api in ("chat", "completions"):
         error = _end_of_chat(events)
     elif surface.api == "responses":
         error = _end_of_response(answered.body, events)
@@ -85,9 +85,9 @@ def ends_lawfully(stage: Stage, surface: Surface, answered: Answered) -> dict[st
 def _end_of_chat(events: list[Any]) -> dict[str, Any]:
     assert "[DONE]" not in events
     assert [event for event in events if "error" in event] == events[-1:], "one error object, and it is the last"
-    chunks = events[:-1]
-    assert "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]) == "Hello"
-    assert not any(choice.get("finish_reason") for chunk in chunks for choice in chunk["choices"])
+    choices = [choice for chunk in events[:-1] for choice in chunk["choices"]]
+    assert "".join(choice.get("text") or choice.get("delta", {}).get("content") or "" for choice in choices) == "Hello"
+    assert not any(choice.get("finish_reason") for choice in choices)
     error: dict[str, Any] = events[-1]["error"]
     return error
 
@@ -144,7 +144,9 @@ async def test_refusal_in_mid_stream_keeps_the_upstreams_words(stage: Stage, sur
         "param": None,
         "code": "context_length_exceeded",
     }
-    event: dict[str, Any] = {"error": facts} if surface.upstream == "chat" else {"type": "error", "error": facts}
+    event: dict[str, Any] = (
+        {"error": facts} if surface.upstream in ("chat", "completions") else {"type": "error", "error": facts}
+    )
     answered = await stage.ask(surface, broken(surface.upstream, event), stream=True)
     assert ends_lawfully(stage, surface, answered) == facts
     told_as_failed(stage, 400, "context_length_exceeded")

@@ -213,7 +213,9 @@ async def test_refusal_that_repeats_a_key_does_not_pass_it_on(key: str, own: boo
 @each_stream
 async def test_error_as_the_first_event_keeps_its_http_status(stage: Stage, surface: Surface) -> None:
     facts = {"message": "Slow down.", "type": "tokens", "param": None, "code": "rate_limit_exceeded"}
-    event: dict[str, Any] = {"error": facts} if surface.upstream == "chat" else {"type": "error", "error": facts}
+    event: dict[str, Any] = (
+        {"error": facts} if surface.upstream in ("chat", "completions") else {"type": "error", "error": facts}
+    )
     answered = await stage.ask(surface, stream(surface.upstream, [event], done=True), stream=True)
     assert answered.status == 429
     assert answered.headers["content-type"] == "application/json"

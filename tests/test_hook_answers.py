@@ -16,7 +16,7 @@ from tests.answers import REPLIES, stream, whole
 from tests.asking import ROWS, Row, Seen, post, through
 from tests.serving import served
 
-TEXTUAL = [row for row in ROWS if row.api in ("chat", "responses")]
+TEXTUAL = [row for row in ROWS if row.api in ("chat", "completions", "responses")]
 CHAT = Row("chat", "chat")
 
 each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
@@ -49,9 +49,13 @@ def text_of(seen: Seen, row: Row) -> str:
         body = seen.json()
         if row.api == "chat":
             return str(body["choices"][0]["message"]["content"])
+        if row.api == "completions":
+            return str(body["choices"][0]["text"])
         return str(body["output"][0]["content"][0]["text"])
     if row.api == "chat":
         return "".join(event["choices"][0]["delta"].get("content") or "" for event in seen.events if event["choices"])
+    if row.api == "completions":
+        return "".join(event["choices"][0]["text"] for event in seen.events if event["choices"])
     return "".join(event.get("delta", "") for event in seen.events)
 
 

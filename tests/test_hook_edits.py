@@ -30,6 +30,7 @@ ODD_BODIES = {
     "chat": b'{ "z_new" : {"b":1,"a":[1.0,2E1]},\n\t"model":"gpt", "messages":[{"role":"user","content":"h\\u00e9 /\\/"}],'
     b' "temperature":1e2 ,"n":1.50 }',
     "responses": b'{"input" : "h\\u00e9",  "z_new":[ {"b":1e2} ],"model": "gpt" ,"temperature":1.0}\n',
+    "completions": b'{ "z_new" : {"b":1,"a":[1.0,2E1]},\n\t"prompt":[ "h\\u00e9 /\\/","b" ],"model":"gpt", "temperature":1e2 ,"n":2 }',
     "embeddings": b'{"input":["a" , "\\u00e9"],"z_new": 1e2,\r\n"model":"gpt"}',
     "images": b'{"prompt":"\\u00e9","z_new":{ } , "model":"gpt","n":1E0}',
 }
@@ -101,6 +102,8 @@ ODD_REPLIES = {
     b'"content":"hi","z_deep":[1.0]},"finish_reason":"stop"}] }',
     "responses": b'{"object":"response" ,"z_new":1e2, "status":"completed","output":[{"type":"z_item","a":1.0}],\n'
     b'"model":"up-model"}',
+    "completions": b'{"z_new":{"b":1e2, "a":"\\u00e9"},\n "model" : "up-model","choices":[{"index":0,"text":"hi","z_deep":[1.0],'
+    b'"finish_reason":"stop"},{"index":1,"text":"ho","finish_reason":"length"}] }',
     "embeddings": b'{"model":"up-model", "data":[{"embedding":[1e2,0.10], "z_new":1}] , "object":"list"}\n',
     "images": b'{"data":[ {"url":"http:\\/\\/x", "z_new":1e2} ]}',
 }
@@ -121,6 +124,13 @@ ODD_STREAMS = {
         b'data: {"model" : "up-model","z_new":1e2,"choices":[{"delta":{"role":"assistant"}, "index":0}]}\n\n',
         b'event: z_new\ndata: {"z_only":[1.0]}\n\n',
         b'id: 7\ndata:{"choices":[{"index":0,"delta":{"content":"\\u00e9"},"finish_reason":"stop"}],"model":"up-model"}\n\n',
+        b"data: [DONE]\n\n",
+    ],
+    "completions": [
+        b": a comment\n\n",
+        b'data: {"model" : "up-model","z_new":1e2,"choices":[{"text":"h", "index":1,"finish_reason":null}]}\n\n',
+        b'event: z_new\ndata: {"z_only":[1.0]}\n\n',
+        b'id: 7\ndata:{"choices":[{"index":0,"text":"\\u00e9","finish_reason":"stop"}],"model":"up-model"}\n\n',
         b"data: [DONE]\n\n",
     ],
     "responses": [
@@ -168,6 +178,9 @@ class Editor(Hook):
             ]
             assert request.instructions == "Be brief."
             assert request.max_output_tokens == 99
+        elif call.api == "completions":
+            request.max_output_tokens = 99
+            assert request.max_output_tokens == 99
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
@@ -179,7 +192,10 @@ async def test_edits_through_the_lens_reach_the_upstream(row: Row) -> None:
         return
     body = request.json()
     assert body["model"] == "other"
-    if row.upstream == "chat":
+    if row.api == "completions":
+        assert "THE QUESTION" in request.body.decode()
+        assert 99 in (body.get("max_tokens"), body.get("max_output_tokens"))
+    elif row.upstream == "chat":
         system, question = body["messages"]
         assert (system["role"], system["content"]) == ("system", "Be brief.")
         assert (question["role"], question["content"]) == ("user", "THE QUESTION")

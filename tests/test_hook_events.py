@@ -14,7 +14,7 @@ from aigateway.testing import Script
 from tests.answers import ERROR_EVENTS, RESPONSES_EVENTS, TEXT, USAGE, data_of, stream
 from tests.asking import ROWS, Row, Seen, through
 
-TEXTUAL = [row for row in ROWS if row.stream and row.api in ("chat", "responses")]
+TEXTUAL = [row for row in ROWS if row.stream and row.api in ("chat", "completions", "responses")]
 IMAGES = [row for row in ROWS if row.stream and row.api == "images"]
 
 each_textual = pytest.mark.parametrize("row", TEXTUAL, ids=lambda row: row.id)
@@ -51,6 +51,8 @@ def text_of(seen: Seen) -> str:
     if seen.events[0].get("object") == "chat.completion.chunk":
         choices = [choice for event in seen.events for choice in event["choices"]]
         return "".join(choice["delta"].get("content") or "" for choice in choices)
+    if seen.events[0].get("object") == "text_completion":
+        return "".join(choice["text"] for event in seen.events for choice in event["choices"])
     return "".join(event["delta"] for event in seen.events if event["type"] == "response.output_text.delta")
 
 
@@ -68,8 +70,8 @@ async def test_the_text_of_events_reads_the_same_on_every_api(row: Row) -> None:
     assert [text for text in texts if text] == ["Hello", " there"]
     told = [usage for usage in usages if usage is not None]
     assert [(usage.input_tokens, usage.output_tokens) for usage in told] == [tuple(USAGE.values())] * len(told)
-    # the chunk with the usage is not shown to a chat caller who did not ask for it, and so to no hook
-    assert len(told) == (0 if row.api == "chat" and row.upstream == "responses" else 1)
+    # the chunk with the usage is not shown to a caller of chat or completions who did not ask for it, and so to no hook
+    assert len(told) == (0 if row.api not in ("responses", row.upstream) else 1)
 
 
 @each_textual

@@ -80,7 +80,7 @@ async def is_idle() -> bool:
 def test_it_is_a_provider() -> None:
     local = LocalModel(name="tiny")
     assert isinstance(local, ProviderLike)
-    assert (local.name, set(local.apis)) == ("tiny", {"chat", "embeddings"})
+    assert (local.name, set(local.apis)) == ("tiny", {"chat", "completions", "embeddings"})
 
 
 async def test_it_knows_the_capital_of_france(model: LocalModel) -> None:

@@ -88,6 +88,23 @@ async def test_chat_stream_says_it_in_pieces(stage: Stage) -> None:
     assert all(chunk.choices and chunk.usage is None for chunk in plain)
 
 
+async def test_completion_goes_on_where_the_prompt_ends(stage: Stage) -> None:
+    options: dict[str, Any] = {"model": "local", "temperature": 0, "max_tokens": 12}
+    create: Any = stage.client.completions.create
+    reply = await create(**options, prompt=["The capital of France is", "One, two, three,"])
+    assert (reply.model, reply.object) == ("local", "text_completion")
+    assert "Paris" in reply.choices[0].text
+    assert "four" in reply.choices[1].text
+    assert reply.usage.completion_tokens <= 24
+    stream = await create(
+        **options, prompt="The capital of France is", stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == reply.choices[0].text
+    assert {chunk.model for chunk in chunks} == {"local"}
+    assert [chunk.usage.completion_tokens > 2 for chunk in chunks if chunk.usage] == [True]
+
+
 async def test_response_knows_it_too(stage: Stage) -> None:
     reply = await respond(stage, metadata={"a": "b"})
     assert (reply.model, reply.object, reply.metadata) == ("local", "response", {"a": "b"})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aigateway import _json, _sse
 from aigateway.errors import GatewayError, UpstreamError, UpstreamProtocolError
-from aigateway.formats.chat.relay import ChatRelay
+from aigateway.formats.choices import ChoicesRelay
 from aigateway.formats.images.relay import ImagesRelay
 from aigateway.formats.relay import StreamRelay
 from aigateway.formats.responses.relay import ResponsesRelay
@@ -119,24 +119,24 @@ def test_the_model_is_renamed_where_it_is_the_model(sent: bytes, expected: bytes
     renamed = frame(usual | {"model": ASKED}, end)
     wanted = b"".join([*[renamed] * len(before), frame(expected, end), *[renamed] * len(after), last])
     for cuts in ((), range(len(stream))):
-        assert relayed(ChatRelay(ASKED), stream, cuts).out.removesuffix(b"\n\n") == wanted.removesuffix(b"\n\n")
+        assert relayed(ChoicesRelay(ASKED), stream, cuts).out.removesuffix(b"\n\n") == wanted.removesuffix(b"\n\n")
 
 
 @pytest.mark.parametrize("model", ["gpt-4", 'a"b\\c', "名前", "a/b:c"])
 def test_any_name_can_be_asked_for(model: str) -> None:
     stream = frame(chunk()) + frame(chunk("y", "stop")) + DONE
-    events = _sse.SSEDecoder().feed(relayed(ChatRelay(model), stream).out)
+    events = _sse.SSEDecoder().feed(relayed(ChoicesRelay(model), stream).out)
     assert [_json.decode(event.data)["model"] for event in events[:-1]] == [model, model]
 
 
 def test_a_stream_that_names_the_model_asked_for_is_untouched() -> None:
     spaced = b'data: {"id": "c", "model": "gpt-4", "choices": [{"finish_reason": "stop"}]}\n\n'
     stream = with_model(chunk()) + spaced + DONE
-    assert relayed(ChatRelay(ASKED), stream).out == stream
+    assert relayed(ChoicesRelay(ASKED), stream).out == stream
 
 
 def test_a_chunk_that_names_the_model_asked_for_hides_no_other() -> None:
-    relay = ChatRelay(ASKED)
+    relay = ChoicesRelay(ASKED)
     relay.feed(frame(chunk()))
     assert relay.feed(with_model(chunk()) + frame(chunk()) + with_model(chunk())) == with_model(chunk()) * 3
 
@@ -162,16 +162,16 @@ ODD_FRAMES = {
 def test_frames_that_say_nothing_to_us_pass_byte_for_byte(odd: bytes, hide_usage: bool) -> None:
     stream = frame(chunk()) + odd + frame(chunk("y", "stop")) + DONE
     wanted = with_model(chunk()) + odd + with_model(chunk("y", "stop")) + DONE
-    assert relayed(ChatRelay(ASKED, hide_usage=hide_usage), stream) == Relayed(wanted, None, True, None)
+    assert relayed(ChoicesRelay(ASKED, hide_usage=hide_usage), stream) == Relayed(wanted, None, True, None)
 
 
 def test_a_comment_in_front_of_an_event_does_not_hide_its_model() -> None:
     stream = b': {"model":"x"}\nevent: e\n' + frame(chunk("x", "stop"))
-    assert relayed(ChatRelay(ASKED), stream).out == stream.replace(b"gpt-4-turbo", b"gpt-4")
+    assert relayed(ChoicesRelay(ASKED), stream).out == stream.replace(b"gpt-4-turbo", b"gpt-4")
 
 
 def test_comments_before_the_first_event_pass_and_settle_nothing() -> None:
-    relay = ChatRelay(ASKED)
+    relay = ChoicesRelay(ASKED)
     assert relay.feed(b": wait\n\n: wait\n\n") == b": wait\n\n: wait\n\n"
     assert not relay.saw_event
     assert relay.feed(frame(chunk())) == with_model(chunk())
@@ -188,27 +188,27 @@ def test_the_chunk_that_only_tells_usage_is_hidden_when_asked(end: bytes, cut: b
     stream = b"".join([*others[:2], frame(USAGE_ONLY, end), others[2]])
     cuts = range(len(stream)) if cut else ()
     shown = b"".join(others).replace(b"gpt-4-turbo", b"gpt-4")
-    assert relayed(ChatRelay(ASKED, hide_usage=True), stream, cuts) == Relayed(shown, (3, 5), True, None)
+    assert relayed(ChoicesRelay(ASKED, hide_usage=True), stream, cuts) == Relayed(shown, (3, 5), True, None)
     whole = stream.replace(b"gpt-4-turbo", b"gpt-4")
-    assert relayed(ChatRelay(ASKED), stream, cuts) == Relayed(whole, (3, 5), True, None)
+    assert relayed(ChoicesRelay(ASKED), stream, cuts) == Relayed(whole, (3, 5), True, None)
 
 
 def test_usage_in_every_chunk_is_shown_and_the_last_one_counts() -> None:
     counts = [{"prompt_tokens": 3, "completion_tokens": n, "total_tokens": 3 + n} for n in (1, 2, 3)]
     chunks = [chunk(usage=usage, finish="stop" if usage == counts[-1] else None) for usage in counts]
     stream = b"".join(map(frame, chunks)) + DONE
-    result = relayed(ChatRelay(ASKED, hide_usage=True), stream)
+    result = relayed(ChoicesRelay(ASKED, hide_usage=True), stream)
     assert result == Relayed(b"".join(map(with_model, chunks)) + DONE, (3, 3), True, None)
 
 
 def test_usage_beside_the_finish_is_shown() -> None:
     stream = with_model(chunk("x", "stop", usage=USAGE)) + DONE
-    assert relayed(ChatRelay(ASKED, hide_usage=True), stream) == Relayed(stream, (3, 5), True, None)
+    assert relayed(ChoicesRelay(ASKED, hide_usage=True), stream) == Relayed(stream, (3, 5), True, None)
 
 
 def test_a_chunk_without_choices_or_usage_is_not_hidden() -> None:
     stream = with_model(chunk(choices=[], prompt_filter_results=[], usage=None)) + with_model(chunk("x", "stop"))
-    assert relayed(ChatRelay(ASKED, hide_usage=True), stream).out == stream
+    assert relayed(ChoicesRelay(ASKED, hide_usage=True), stream).out == stream
 
 
 # the end
@@ -234,20 +234,20 @@ ENDS: dict[str, tuple[bytes, bool]] = {
 @pytest.mark.parametrize(("end", "finished"), ENDS.values(), ids=ENDS.keys())
 def test_success_is_never_invented_for_a_chat_stream_that_was_cut(end: bytes, finished: bool) -> None:
     for cuts in ((), range(len(PARTS + end))):
-        result = relayed(ChatRelay(ASKED), PARTS + end, cuts)
+        result = relayed(ChoicesRelay(ASKED), PARTS + end, cuts)
         assert (result.finished, result.error) == (finished, None if finished else CUT)
         assert result.out.startswith(PARTS)
         assert b"choi\n" not in result.out
 
 
 def test_an_empty_stream_is_an_error() -> None:
-    for relay in (ChatRelay(ASKED), ResponsesRelay(ASKED), ImagesRelay(ASKED)):
+    for relay in (ChoicesRelay(ASKED), ResponsesRelay(ASKED), ImagesRelay(ASKED)):
         assert relayed(relay, b"").error == CUT
 
 
 def test_an_event_that_never_ends_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aigateway.formats.relay._HELD_MAX", 100)
-    relay = ChatRelay(ASKED)
+    relay = ChoicesRelay(ASKED)
     relay.feed(b"data: " + b"x" * 90)
     with pytest.raises(UpstreamProtocolError, match="too large"):
         relay.feed(b"xxxxxxxx")
@@ -270,7 +270,7 @@ FIRST_ERRORS: dict[str, tuple[Any, int, str | None]] = {
 
 
 @pytest.mark.parametrize(("error", "status", "code"), FIRST_ERRORS.values(), ids=FIRST_ERRORS.keys())
-@pytest.mark.parametrize("relay", [ChatRelay, ResponsesRelay, ImagesRelay], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("relay", [ChoicesRelay, ResponsesRelay, ImagesRelay], ids=lambda kind: kind.__name__)
 def test_an_error_as_the_first_event_is_raised_with_its_status(
     relay: type[StreamRelay], error: Any, status: int, code: str
 ) -> None:
@@ -296,13 +296,13 @@ def test_an_error_event_as_the_first_is_raised(relay: type[StreamRelay], nested:
 @pytest.mark.parametrize("first", [b"<html>", b"7", b"[DONE]", b"[]"])
 def test_a_stream_must_begin_with_an_object(first: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
-        ChatRelay(ASKED).feed(frame(first))
+        ChoicesRelay(ASKED).feed(frame(first))
 
 
 def test_an_error_in_mid_stream_ends_it_after_what_stood_before() -> None:
     stream = PARTS + frame({"error": {"message": "slow", "code": 429}}) + with_model(chunk("c", "stop")) + DONE
     for cuts in ((), range(len(stream))):
-        result = relayed(ChatRelay(ASKED), stream, cuts)
+        result = relayed(ChoicesRelay(ASKED), stream, cuts)
         assert (result.out, result.error) == (PARTS, (429, "slow"))
 
 
@@ -311,11 +311,11 @@ def test_an_error_in_mid_stream_ends_it_after_what_stood_before() -> None:
 )
 def test_what_only_looks_like_an_error_is_none(harmless: dict[str, Any]) -> None:
     stream = with_model(harmless) + with_model(harmless) + DONE
-    assert relayed(ChatRelay(ASKED), stream) == Relayed(stream, None, True, None)
+    assert relayed(ChoicesRelay(ASKED), stream) == Relayed(stream, None, True, None)
 
 
 def test_a_failed_chat_stream_ends_in_one_error_object() -> None:
-    (event,) = ChatRelay(ASKED).fail(UpstreamError("broken", code="c", param="p"))
+    (event,) = ChoicesRelay(ASKED).fail(UpstreamError("broken", code="c", param="p"))
     assert (event.name, event.data) == (
         "",
         {"error": {"message": "broken", "type": "upstream_error", "param": "p", "code": "c"}},
@@ -363,7 +363,7 @@ def chat_streams(draw: st.DrawFn) -> bytes:
 @pytest.mark.parametrize("blank", [b"\r\n\r", b"\n\r", b"\r\r"])
 def test_a_last_event_whose_blank_line_is_a_cr_is_passed_on_unread(blank: bytes) -> None:
     stream = b"data: " + _json.encode(chunk(finish="stop")) + b"\n\ndata: {garbage" + blank
-    shown = _sse.SSEDecoder().feed(relayed(ChatRelay(ASKED), stream).out)
+    shown = _sse.SSEDecoder().feed(relayed(ChoicesRelay(ASKED), stream).out)
     assert [event.data for event in shown][1:] == [b"{garbage"]
 
 
@@ -371,8 +371,8 @@ def test_a_last_event_whose_blank_line_is_a_cr_is_passed_on_unread(blank: bytes)
 @settings(max_examples=200)
 def test_any_split_of_a_chat_stream_gives_the_same(stream: bytes, hide_usage: bool, data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=10))
-    whole = relayed(ChatRelay(ASKED, hide_usage=hide_usage), stream)
-    assert relayed(ChatRelay(ASKED, hide_usage=hide_usage), stream, cuts) == whole
+    whole = relayed(ChoicesRelay(ASKED, hide_usage=hide_usage), stream)
+    assert relayed(ChoicesRelay(ASKED, hide_usage=hide_usage), stream, cuts) == whole
     if whole.error is None and not hide_usage:
         before, after = _sse.SSEDecoder(), _sse.SSEDecoder()
         sent, shown = before.feed(stream), after.feed(whole.out)
@@ -393,7 +393,7 @@ def expected_data(data: bytes) -> bytes:
 def test_a_large_event_costs_what_reading_it_costs() -> None:
     """Its pieces are put together once: the bytes that are copied do not grow with the square of its size."""
     event = frame(chunk("x" * 4_000_000))
-    relay = ChatRelay(ASKED)
+    relay = ChoicesRelay(ASKED)
     pieces = [event[at : at + 1000] for at in range(0, len(event), 1000)]
     assert b"".join(relay.feed(piece) for piece in pieces) == event.replace(b"gpt-4-turbo", b"gpt-4")
     assert relay._held == []

@@ -27,7 +27,7 @@ from aigateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeoutError,
 )
-from aigateway.formats import CODECS, FORMATS, Format, render_error
+from aigateway.formats import CALLER_CODECS, FORMATS, Format, render_error
 from aigateway.formats.numbering import Numbering, without_content
 from aigateway.formats.protocol import WireEvent
 from aigateway.hooks.chain import Chain
@@ -287,7 +287,7 @@ class Exchange:
         is_whole = content_type.startswith("application/json")
         if content_type.startswith("text/html"):
             raise UpstreamProtocolError(f"Provider '{attempt.provider}' answered with a web page.")
-        if is_whole and self.call.api not in CODECS:
+        if is_whole and self.call.api not in CALLER_CODECS:
             unary_head(self.call, await reply.read(), self._asked)
             raise UpstreamProtocolError("The upstream gave a whole answer where a stream was asked for.")
         if translation is None and not is_whole:
@@ -435,7 +435,7 @@ class Exchange:
         call = self.call
         if not isinstance(made, str | dict):
             made = getattr(made, "body", made)
-        codec = CODECS.get(call.api)
+        codec = CALLER_CODECS.get(call.api)
         if isinstance(made, dict) and not (call.stream and codec):
             return await self._answer_document(made, [JSON_TYPE])
         if codec is None or not isinstance(made, str | dict) or not call.has_request:

@@ -31,6 +31,7 @@ OPERATIONS: Mapping[str, Operation] = {
     operation.name: operation
     for operation in (
         Operation("chat", "chat", "/chat/completions"),
+        Operation("completions", "completions", "/completions"),
         Operation("responses", "responses", "/responses"),
         Operation("embeddings", "embeddings", "/embeddings"),
         Operation("images", "images", "/images/generations"),
@@ -267,6 +268,21 @@ class Journey:
         """
         return await self._in_process("chat", body, stream=stream, fields=fields)
 
+    async def completions(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        stream: bool = False,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> ReplyLens | EventStream:
+        """A completion (the legacy API) in process; see `chat`."""
+        return await self._in_process(
+            "completions", body, stream=stream, fields={**fields, "api_key": api_key, "headers": headers}
+        )
+
     @overload
     async def responses(
         self,
@@ -373,8 +389,8 @@ def request_id(headers: Mapping[str, str]) -> str:
 
 
 def new_id(prefix: str) -> str:
-    """A fresh id such as `resp_4f1c...` (128 random bits); chat ids join with a dash, as OpenAI's do."""
-    return f"{prefix}{'-' if prefix == 'chatcmpl' else '_'}{os.urandom(16).hex()}"
+    """A fresh id such as `resp_4f1c...` (128 random bits); ids of completions join with a dash, as OpenAI's do."""
+    return f"{prefix}{'-' if prefix in ('chatcmpl', 'cmpl') else '_'}{os.urandom(16).hex()}"
 
 
 def _model_object(model: Model) -> dict[str, Any]:

@@ -129,6 +129,8 @@ def _check(call: Call, head: _Head) -> None:
         raise _missing("model", "Name one of the models that GET /v1/models lists.")
     if call.api == "chat":
         _check_list("messages", bytes(head.messages), "[", "Send an array with at least one message.")
+    elif call.api == "completions":
+        _check_prompt(bytes(head.prompt))
     elif call.api == "embeddings":
         _check_list("input", bytes(head.input), '"[', "Send a string, an array of strings, or tokens.")
     elif call.api == "images":
@@ -137,6 +139,15 @@ def _check(call: Call, head: _Head) -> None:
         stored = (bytes(head.prompt), bytes(head.previous_response_id), bytes(head.conversation))
         if all(raw in _EMPTY for raw in stored) or bytes(head.input) not in _EMPTY:
             _check_list("input", bytes(head.input), '"[', "Send a string or an array of items.")
+
+
+def _check_prompt(raw: bytes) -> None:
+    """Of completions: an empty prompt is one, from which a model begins anew."""
+    advice = "Send a string, an array of strings, or tokens."
+    if raw in _EMPTY:
+        raise _missing("prompt", advice)
+    if chr(raw[0]) not in '"[':
+        raise InvalidRequestError(f"Invalid type for 'prompt'. {advice}", param="prompt", code="invalid_type")
 
 
 def _check_list(name: str, raw: bytes, starts: str, advice: str) -> None:

@@ -18,8 +18,8 @@ from aigateway.canonical.toolbox import CallRestorer
 from aigateway.canonical.types import Message, Reply, Request, Text
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.errors import GatewayError, UpstreamProtocolError
-from aigateway.formats import CODECS
-from aigateway.formats.protocol import Profile, ReplyContext, StreamEncoder, TextCodec, WireEvent
+from aigateway.formats import CALLER_CODECS, CODECS
+from aigateway.formats.protocol import CallerCodec, Profile, ReplyContext, StreamEncoder, TextCodec, WireEvent
 from aigateway.providers.protocol import ProviderReply
 from aigateway.upstream import quirks_of
 
@@ -35,18 +35,28 @@ class Translation:
     def __init__(self, call: Call, plan: Plan, asked: str, new_id: Callable[[str], str]) -> None:
         self._call = call
         self._plan = plan
-        self._theirs = CODECS[plan.upstream_api]
-        self._ours = CODECS[plan.caller_api]
+        self._ours = CALLER_CODECS[plan.caller_api]
         body = call.request.snapshot()
         self._request = self._ours.decode_request(body) if plan.translates else _understood(self._ours, body)
         self._limit = CallLimit(self._request, call.changes)
         self._context = ReplyContext(
-            model=asked, body=body, request=self._request, new_id=new_id, now=_now, profile=call.profile
+            model=asked,
+            body=body,
+            request=self._request,
+            new_id=new_id,
+            now=_now,
+            profile=call.profile,
+            translated=plan.translates,
         )
         self._encoder: StreamEncoder | None = None
         self._checks = _checks(plan.caller_api, call.profile) if DEBUG else None
         toolbox = self._theirs.toolbox(self._request, quirks_of(plan.target.provider)) if plan.translates else None
         self._calls = CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
+
+    @property
+    def _theirs(self) -> TextCodec:
+        """The upstream's, where it differs from the caller's."""
+        return CODECS[self._plan.upstream_api]
 
     @property
     def encoder(self) -> StreamEncoder:
@@ -136,7 +146,7 @@ class Translation:
             raise UpstreamProtocolError("The upstream answered with something that is not JSON.") from error
         if not isinstance(value, dict):
             raise UpstreamProtocolError("The upstream answered with something that is not a JSON object.")
-        reply = self._theirs.decode_reply(value)
+        reply = CALLER_CODECS[self._plan.upstream_api].decode_reply(value)
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
         if self._calls is not None:
@@ -150,7 +160,7 @@ def _checks(api: str, profile: Profile) -> StreamChecks:
     return StreamChecks(api, profile)
 
 
-def _understood(codec: TextCodec, body: dict[str, Any]) -> Request:
+def _understood(codec: CallerCodec, body: dict[str, Any]) -> Request:
     """A request that has gone out in its own API already: what no other API could ask is no reason to refuse it now."""
     try:
         return codec.decode_request(body)

@@ -12,7 +12,7 @@ from aigateway.call import Call, Plan, Target
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import Change, Usage
 from aigateway.errors import UnsupportedError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
-from aigateway.formats import CODECS, FORMATS
+from aigateway.formats import CALLER_CODECS, CODECS, FORMATS
 from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
 from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
@@ -41,7 +41,7 @@ def plan_for(call: Call, target: Target) -> Plan:
     """
     apis = target.provider.apis
     wanted = [call.api]
-    if call.api in CODECS:
+    if call.api in CALLER_CODECS:
         wanted = [call.api, *CODECS]
         if target.prefer is not None and target.prefer in CODECS:
             wanted.insert(0, target.prefer)
@@ -89,7 +89,7 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
         if lost:
             reason = "The target refuses keys of replies in the assistant's messages."
             call.changes.append(Change(field="messages", action="dropped", reason=reason))
-    if not (wants_usage and call.stream and call.api == "chat" and quirks.stream_usage):
+    if not (wants_usage and call.stream and FORMATS[call.api].asks_usage and quirks.stream_usage):
         return body, False
     return _with_usage(body)
 

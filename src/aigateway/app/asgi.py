@@ -34,6 +34,7 @@ logger = logging.getLogger("aigateway")
 
 ENDPOINTS: Mapping[str, Mapping[str, str]] = {
     "/chat/completions": {"POST": "chat"},
+    "/completions": {"POST": "completions"},
     "/responses": {"POST": "responses"},
     "/embeddings": {"POST": "embeddings"},
     "/images/generations": {"POST": "images"},

@@ -13,11 +13,13 @@ from aigateway.canonical.types import Usage
 from aigateway.errors import GatewayError
 from aigateway.formats.chat.codec import ChatCodec
 from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
-from aigateway.formats.chat.relay import ChatRelay
+from aigateway.formats.choices import ChoicesRelay
+from aigateway.formats.completions.codec import CompletionsCodec
+from aigateway.formats.completions.lens import CompletionsEvent, CompletionsReply, CompletionsRequest
 from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
 from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
 from aigateway.formats.images.relay import ImagesRelay
-from aigateway.formats.protocol import TextCodec
+from aigateway.formats.protocol import CallerCodec, TextCodec
 from aigateway.formats.relay import StreamRelay, error_object
 from aigateway.formats.responses.codec import ResponsesCodec
 from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, ResponsesRequest
@@ -28,12 +30,14 @@ from aigateway.formats.usage import chat_usage, responses_usage
 class Format(msgspec.Struct, frozen=True, kw_only=True):
     """One API's form.
 
-    codec          translates through the canonical form; None = the API is only relayed.
+    codec          translates through the canonical form, both ways; None = other APIs cannot be told in this one.
+    caller_codec   where `codec` is None: lets other APIs serve the callers of this one; None = it is only relayed.
     request, reply, event   the lenses for hooks.
     relay          for streams whose both sides have this form.
     usage          reads the usage object of its replies.
     done           whether a finished stream ends with `[DONE]`.
     done_on_error  whether a failed one does.
+    asks_usage     whether a stream tells its usage only where `stream_options.include_usage` asks for it.
     """
 
     codec: TextCodec | None
@@ -44,6 +48,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     usage: Callable[[Any], Usage | None]
     done: bool
     done_on_error: bool
+    asks_usage: bool = False
+    caller_codec: CallerCodec | None = None
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
@@ -53,10 +59,23 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             request=ChatRequest,
             reply=ChatReply,
             event=ChatEvent,
-            relay=ChatRelay,
+            relay=ChoicesRelay,
             usage=chat_usage,
             done=True,
             done_on_error=False,
+            asks_usage=True,
+        ),
+        "completions": Format(
+            codec=None,
+            request=CompletionsRequest,
+            reply=CompletionsReply,
+            event=CompletionsEvent,
+            relay=ChoicesRelay,
+            usage=chat_usage,
+            done=True,
+            done_on_error=False,
+            asks_usage=True,
+            caller_codec=CompletionsCodec(),
         ),
         "responses": Format(
             codec=ResponsesCodec(),
@@ -95,6 +114,15 @@ CODECS: Mapping[str, TextCodec] = MappingProxyType(
     {name: row.codec for name, row in FORMATS.items() if row.codec is not None}
 )
 """The formats that can be translated into each other."""
+
+CALLER_CODECS: Mapping[str, CallerCodec] = MappingProxyType(
+    {
+        name: codec
+        for name, row in FORMATS.items()
+        if (codec := row.codec if row.codec is not None else row.caller_codec) is not None
+    }
+)
+"""The formats whose callers can be served by those of CODECS."""
 
 
 def render_error(api: str, error: GatewayError) -> dict[str, Any]:

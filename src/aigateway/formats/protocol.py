@@ -1,4 +1,4 @@
-"""What every format gives: one Codec a format, listed in `formats.CODECS`."""
+"""What every format gives: one Codec a format, listed in `formats.CODECS` and `formats.CALLER_CODECS`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class ReplyContext(msgspec.Struct, kw_only=True):
     new_id   makes a fresh id with a prefix: new_id("msg") -> "msg_...".
     now      Unix seconds.
     profile  whose dialect is written, where a format has several.
+    translated  whether the reply comes from another API; else it is in the caller's own form already.
     """
 
     model: str
@@ -44,6 +45,7 @@ class ReplyContext(msgspec.Struct, kw_only=True):
     new_id: Callable[[str], str]
     now: Callable[[], int]
     profile: Profile = "openai"
+    translated: bool = True
 
 
 class StreamDecoder(Protocol):
@@ -70,19 +72,32 @@ class StreamEncoder(Protocol):
         ...
 
 
-class TextCodec(Protocol):
-    """A format for generating text, which translates through the canonical form.
+class CallerCodec(Protocol):
+    """A format for generating text whose callers other APIs can serve, through the canonical form.
 
-    `encode_request` puts `model` in as the upstream's name, lists in `changes` what it could not carry, and raises
-    UnsupportedError for content that its format cannot hold (UncarriedError where it cannot say where that stands).
-    `place_of` says where an item or part of a decoded request stands in its body, as near as it is known. `toolbox`
-    tells the names that a format gives the request's tools, None where these are the caller's own. `decode_reply`
-    raises UpstreamProtocolError for a reply that is not of its format, and UpstreamError for one that says it failed.
+    `place_of` says where an item or part of a decoded request stands in its body, as near as it is known.
+    `decode_reply` raises UpstreamProtocolError for a reply that is not of its format, and UpstreamError for one that
+    says it failed.
     """
 
     def decode_request(self, body: dict[str, Any]) -> Request: ...
 
     def place_of(self, request: Request, content: object) -> str: ...
+
+    def decode_reply(self, body: dict[str, Any]) -> Reply: ...
+
+    def encode_reply(self, reply: Reply, context: ReplyContext) -> dict[str, Any]: ...
+
+    def stream_encoder(self, context: ReplyContext) -> StreamEncoder: ...
+
+
+class TextCodec(CallerCodec, Protocol):
+    """A format that can serve the callers of others too.
+
+    `encode_request` puts `model` in as the upstream's name, lists in `changes` what it could not carry, and raises
+    UnsupportedError for content that its format cannot hold (UncarriedError where it cannot say where that stands).
+    `toolbox` tells the names that a format gives the request's tools, None where these are the caller's own.
+    """
 
     def encode_request(
         self, request: Request, *, model: str, quirks: Quirks, changes: list[Change]
@@ -90,10 +105,4 @@ class TextCodec(Protocol):
 
     def toolbox(self, request: Request, quirks: Quirks) -> Toolbox | None: ...
 
-    def decode_reply(self, body: dict[str, Any]) -> Reply: ...
-
-    def encode_reply(self, reply: Reply, context: ReplyContext) -> dict[str, Any]: ...
-
     def stream_decoder(self) -> StreamDecoder: ...
-
-    def stream_encoder(self, context: ReplyContext) -> StreamEncoder: ...

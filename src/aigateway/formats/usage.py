@@ -59,3 +59,22 @@ chat_usage = _reader("prompt", "completion")
 
 responses_usage = _reader("input", "output")
 """A usage object of responses or images as `Usage`; None where it is none."""
+
+
+def encode_chat_usage(usage: Usage) -> dict[str, Any]:
+    """The usage object of chat or completions with its details, as OpenAI sends it."""
+    prompt = {"cached_tokens": usage.cached_tokens, "audio_tokens": usage.input_audio_tokens}
+    if usage.cache_write_tokens:
+        prompt["cache_write_tokens"] = usage.cache_write_tokens
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": prompt,
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.output_audio_tokens,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }

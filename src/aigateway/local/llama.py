@@ -24,7 +24,7 @@ from aigateway.local.engine import SLOTS, Engine
 from aigateway.local.model_file import SMOLLM2, LocalModelError, say
 from aigateway.providers.protocol import Answer, ProviderReply, ProviderRequest
 
-_PATHS = {"chat": "/v1/chat/completions", "embeddings": "/v1/embeddings"}
+_PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings"}
 
 # RuntimeError is what aiohttp raises when the session is closed under a reader.
 _BROKEN = (aiohttp.ClientError, OSError, RuntimeError)
@@ -34,14 +34,14 @@ _FAULTS_OF_THE_REQUEST = (b"is too large to process", b"input is not supported",
 
 
 class LocalModel:
-    """SmolLM2-135M-Instruct on llama.cpp, in this process: chat and embeddings in OpenAI's form.
+    """SmolLM2-135M-Instruct on llama.cpp, in this process: chat, completions and embeddings in OpenAI's form.
 
     Requests reach llama.cpp byte for byte, and its answers come back the same way, with its status: a request that it
     refuses is a reply of status 400 with OpenAI's error body. `send` raises UpstreamConnectionError for an answer that
     broke off, UpstreamTimeoutError after `timeout` seconds without a byte, UnsupportedError for a forced tool call
     (SmolLM2 knows no tools: it answers in words), and LocalModelError where the model cannot be had.
 
-    Chat takes up to 8192 tokens, an embedding input up to 512. Four requests run at once; others wait their turn.
+    Chat and completions take up to 8192 tokens, an embedding input up to 512. Four requests run at once; others wait their turn.
     `path` names another .gguf file, which is used as it is. Whoever closes a reply, or cancels the task that waits for
     it, stops the generation. Use it from one event loop at a time.
     """

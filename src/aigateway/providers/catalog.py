@@ -364,7 +364,7 @@ _LOCAL = (
         name="llamacpp",
         base_url="http://localhost:8080/v1",
         api_key_env=None,
-        apis=frozenset({"chat", "embeddings"}),
+        apis=frozenset({"chat", "embeddings", "completions"}),
         docs="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         notes="Its /v1/responses does not conform, so Responses are translated.",
     ),

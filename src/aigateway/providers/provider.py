@@ -12,10 +12,10 @@ from aigateway.providers.protocol import ProviderReply, ProviderRequest
 from aigateway.providers.secret import KeySource, Secret, reveal
 from aigateway.transport.protocol import HTTPRequest, Pool, Timeout, Transport
 
-DEFAULT_APIS = frozenset({"chat", "responses", "embeddings", "images"})
+DEFAULT_APIS = frozenset({"chat", "completions", "responses", "embeddings", "images"})
 USER_AGENT = "aigateway/0.1.0"
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
-_OPERATIONS = ("/chat/completions", "/responses", "/embeddings", "/images/generations")
+_OPERATIONS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations")
 
 
 class Provider:

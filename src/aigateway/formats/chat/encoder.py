@@ -23,9 +23,10 @@ from aigateway.canonical.events import (
 )
 from aigateway.canonical.types import Audio, Message, Reasoning, Refusal, Text, ToolCall, Usage
 from aigateway.errors import GatewayError
-from aigateway.formats.chat.wire import encode_annotation, encode_audio, encode_reasoning_details, encode_usage
+from aigateway.formats.chat.wire import encode_annotation, encode_audio, encode_reasoning_details
 from aigateway.formats.protocol import ReplyContext, WireEvent
 from aigateway.formats.relay import error_object
+from aigateway.formats.usage import encode_chat_usage
 
 _FIELDS: dict[type, str] = {
     Text: "content",
@@ -167,7 +168,7 @@ class ChatStreamEncoder:
             self._head["service_tier"] = event.service_tier
         events = self._chunk({}, event.reason)
         if self._wants_usage and self._usage is not None:
-            events.append(WireEvent("", {**self._head, "usage": encode_usage(self._usage)}))
+            events.append(WireEvent("", {**self._head, "usage": encode_chat_usage(self._usage)}))
         return events
 
     def _failed(self, event: Failed) -> list[WireEvent]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens, TextEdit
 from aigateway.canonical.types import Usage
-from aigateway.formats.chat.wire import decode_finish_reason
+from aigateway.formats.finish import decode_finish_reason
 from aigateway.formats.usage import chat_usage
 
 _LIMITS = ("max_completion_tokens", "max_tokens")

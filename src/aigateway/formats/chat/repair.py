@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from aigateway import _json, _sse
-from aigateway.formats.chat.relay import ChatRelay
+from aigateway.formats.choices import ChoicesRelay
 from aigateway.formats.relay import events_in, frames_in, object_in
 
 _SIGNS = {
@@ -22,7 +22,7 @@ _SIGNS = {
 _HEAD = frozenset({"id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint"})
 
 
-class RepairingRelay(ChatRelay):
+class RepairingRelay(ChoicesRelay):
     """The relay for one stream of a host with quirks. A usage chunk nobody asked for is kept back by `hide_usage`."""
 
     def __init__(self, model: str, *, repairs: frozenset[str], hide_usage: bool = False) -> None:

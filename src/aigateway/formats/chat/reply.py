@@ -21,11 +21,9 @@ from aigateway.canonical.types import (
 )
 from aigateway.errors import UpstreamProtocolError
 from aigateway.formats.chat.wire import (
-    broken_finish,
     decode_annotations,
     decode_arguments,
     decode_audio,
-    decode_finish_reason,
     decode_reasoning,
     details_text,
     encode_annotation,
@@ -33,16 +31,16 @@ from aigateway.formats.chat.wire import (
     encode_reasoning,
     encode_reasoning_details,
     encode_tool_call,
-    encode_usage,
     made_call_id,
     reasoning_details,
     reasoning_text,
     settled,
     thinking_text,
 )
+from aigateway.formats.finish import broken_finish, decode_finish_reason
 from aigateway.formats.protocol import ReplyContext
 from aigateway.formats.relay import stream_error
-from aigateway.formats.usage import chat_usage
+from aigateway.formats.usage import chat_usage, encode_chat_usage
 
 
 def decode_reply(body: dict[str, Any]) -> Reply:
@@ -196,7 +194,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
         "choices": [choice],
     }
     if reply.usage is not UNSET:
-        body["usage"] = encode_usage(reply.usage)
+        body["usage"] = encode_chat_usage(reply.usage)
     if reply.service_tier is not UNSET:
         body["service_tier"] = reply.service_tier
     if reply.system_fingerprint is not UNSET:

@@ -16,10 +16,8 @@ from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats.chat.calls import StreamedCall, StreamedCalls
 from aigateway.formats.chat.encoder import ChatStreamEncoder
 from aigateway.formats.chat.wire import (
-    broken_finish,
     decode_annotations,
     decode_audio,
-    decode_finish_reason,
     decode_reasoning,
     details_text,
     reasoning_details,
@@ -27,6 +25,7 @@ from aigateway.formats.chat.wire import (
     settled,
     thinking_text,
 )
+from aigateway.formats.finish import broken_finish, decode_finish_reason
 from aigateway.formats.relay import stream_error
 from aigateway.formats.usage import chat_usage
 

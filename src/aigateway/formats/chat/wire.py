@@ -12,45 +12,10 @@ from msgspec import UNSET
 
 from aigateway import _json
 from aigateway.canonical.accumulator import is_json
-from aigateway.canonical.types import Annotation, Audio, Extra, Opaque, Reasoning, ToolCall, UrlCitation, Usage
-from aigateway.errors import UpstreamError
+from aigateway.canonical.types import Annotation, Audio, Extra, Opaque, Reasoning, ToolCall, UrlCitation
 
 FORMAT = "chat"
 _TELLING = 8  # letters and digits that a reply's id must have to be taken for its own
-
-_FINISH_REASONS = {
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "content_filter": "content_filter",
-    "function_call": "tool_calls",
-    "tool_use": "tool_calls",
-    "tool_call": "tool_calls",
-    "max_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "MAX_TOKENS": "length",
-    "safety": "content_filter",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "sensitive": "content_filter",
-}
-_BROKEN = frozenset(
-    {"error", "abort", "aborted", "cancelled", "canceled", "insufficient_system_resource", "network_error"}
-)
-
-
-def decode_finish_reason(raw: Any, *, has_tool_calls: bool) -> str:
-    """The finish reason in our words; hosts say `stop`, or words of their own, also after tool calls."""
-    reason = _FINISH_REASONS.get(raw, "stop") if isinstance(raw, str) else "stop"
-    return "tool_calls" if reason == "stop" and has_tool_calls else reason
-
-
-def broken_finish(raw: Any) -> UpstreamError | None:
-    """The error behind a finish reason that tells of one: such an answer is no success."""
-    if isinstance(raw, str) and raw in _BROKEN:
-        return UpstreamError(f"The upstream broke off its answer (finish_reason {raw}).")
-    return None
 
 
 def reasoning_text(message: dict[str, Any]) -> str:
@@ -201,22 +166,3 @@ def encode_tool_call(call: ToolCall) -> dict[str, Any]:
     if call.kind == "custom":
         return {"id": call.call_id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-
-
-def encode_usage(usage: Usage) -> dict[str, Any]:
-    """The usage object with its details, as OpenAI sends it."""
-    prompt = {"cached_tokens": usage.cached_tokens, "audio_tokens": usage.input_audio_tokens}
-    if usage.cache_write_tokens:
-        prompt["cache_write_tokens"] = usage.cache_write_tokens
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": prompt,
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens,
-            "audio_tokens": usage.output_audio_tokens,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }

@@ -23,10 +23,13 @@ def fitted(request: Request, changes: list[Change]) -> Request:
     """
     _refuse(request)
     without: dict[str, Any] = {}
-    for field in _LACKING:
-        if getattr(request, field) is not UNSET:
-            without[field] = UNSET
-            changes.append(Change(field=field, action="dropped", reason=f"The Responses API has no {field}."))
+    lacking = [field for field in _LACKING if getattr(request, field) is not UNSET]
+    without |= dict.fromkeys(lacking, UNSET)
+    unknown = () if request.extra is UNSET else request.extra.fields
+    changes += [
+        Change(field=field, action="dropped", reason=f"The Responses API has no {field}.")
+        for field in (*lacking, *unknown)
+    ]
     if request.logprobs is True:
         include = () if request.include is UNSET else request.include
         without["include"] = include if LOGPROBS in include else (*include, LOGPROBS)

@@ -1,4 +1,4 @@
-"""Chat streams relayed: the tap that watches for the finish, the usage, and errors."""
+"""Streams of chunks with choices (chat, completions) relayed: the tap that watches for finish, usage and errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FINISH = Terminal((b'"finish_reason":"', b'"finish_reason": "', *_DONE))
 _USAGE_OBJECTS = (b'"usage":{', b'"usage": {')
 
 
-class ChatRelay(StreamRelay):
+class ChoicesRelay(StreamRelay):
     """With `hide_usage` the chunk that tells only the usage is kept back: the gateway asked for it, not the caller."""
 
     always_finished: ClassVar[bool] = False
