@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clients.codex import Codex
 from clients.node import Node, started
 from tests.sdk_rig import Rig, rigged
 
@@ -46,3 +47,9 @@ async def chat_rig() -> AsyncIterator[Rig]:
     """The same before one that speaks chat only."""
     async with rigged("chat", model="*") as made:
         yield made
+
+
+@pytest.fixture
+def codex(packages: Path, tmp_path: Path) -> Codex:
+    """Codex with a home and a work folder that nobody has used."""
+    return Codex(packages / ".bin" / "codex", tmp_path)
