@@ -15,21 +15,21 @@ SECONDS = 60
 NO_WAY_OUT = "http://127.0.0.1:9"
 """A proxy that is not there: what is not meant for the gateway fails at once."""
 
-CONFIG = """
+QUIET = """
 check_for_update_on_startup = false
-model_provider = "{provider}"
-{more}
-[analytics]
-enabled = false
-[features]
-plugins = false
+analytics.enabled = false
+features.plugins = false
 """
 OWN_PROVIDER = """
+model_provider = "gateway"
 [model_providers.gateway]
 name = "gateway"
 base_url = "{url}/v1"
 env_key = "GATEWAY_KEY"
 wire_api = "responses"
+"""
+BUILT_IN_PROVIDER = """
+openai_base_url = "{url}/v1"
 """
 
 
@@ -70,17 +70,17 @@ class Codex(msgspec.Struct):
         """Where commands run."""
         return self.folder / "work"
 
-    async def exec(self, url: str, *arguments: str, model: str = "some-model", own: bool = True, more: str = "") -> Run:
+    async def exec(
+        self, url: str, *arguments: str, model: str = "some-model", settings: str = OWN_PROVIDER, more: str = ""
+    ) -> Run:
         """Let it work to the end of a turn.
 
-        own: the gateway as a provider of its own, else as the address of the built-in one. more: lines of config.toml.
+        settings: of config.toml, which tell where the gateway is (`{url}`); more: lines before them.
         """
         home = self.folder / "home"
         for folder in (self.work, home / ".codex"):
             folder.mkdir(parents=True, exist_ok=True)
-        if not own:
-            more += f'\nopenai_base_url = "{url}/v1"'
-        config = CONFIG.format(provider="gateway" if own else "openai", more=more) + OWN_PROVIDER.format(url=url)
+        config = QUIET + more + settings.replace("{url}", url)
         (home / ".codex" / "config.toml").write_text(config, encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
             self.program,

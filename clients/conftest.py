@@ -26,12 +26,18 @@ def packages() -> Path:
 
 
 @pytest.fixture(scope="session")
-def node(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def programs(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our programs beside the packages: Node looks for those where a program stands, and nowhere else."""
     folder = tmp_path_factory.mktemp("programs")
     shutil.copytree(HERE / "programs", folder, dirs_exist_ok=True)
     (folder / "node_modules").symlink_to(packages)
-    with started(folder) as process:
+    return folder
+
+
+@pytest.fixture(scope="session")
+def node(programs: Path) -> Iterator[Node]:
+    """Node, ready for any of our programs."""
+    with started(programs) as process:
         yield process
 
 

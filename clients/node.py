@@ -84,3 +84,22 @@ def started(folder: Path) -> Iterator[Node]:
     with process:
         yield Node(process)
         process.kill()
+
+
+async def run_file(file: Path) -> str:
+    """What a program of its own prints; it must not fail."""
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        file,
+        env={"PATH": os.environ["PATH"]},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        shown, told = await asyncio.wait_for(process.communicate(), SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, told.decode()
+    return shown.decode()

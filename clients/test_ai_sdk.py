@@ -19,7 +19,9 @@ PLAN = Turn(text=('{"title":', '"stir",', '"minutes":3}'))
 STIR = {"title": "stir", "minutes": 3}
 THOUGHT = Turn(thoughts=("Let me ", "think."), text=("Hello",))
 SUMMARIZED = Turn(thoughts=THOUGHT.thoughts, summarized=True, text=THOUGHT.text)
-FIRST_USE = Turn(uses=(Use("get_weather", '{"city":"Oslo"}', "call_1"), Use("get_weather", '{"city":"Rome"}', "call_2")))
+FIRST_USE = Turn(
+    uses=(Use("get_weather", '{"city":"Oslo"}', "call_1"), Use("get_weather", '{"city":"Rome"}', "call_2"))
+)
 SECOND_USE = Turn(uses=(Use("get_weather", '{"city":"Bergen"}', "call_3"),))
 TALKING_USE = Turn(text=("One ", "moment."), uses=SECOND_USE.uses)
 RAIN = Turn(text=("Rain.",))

@@ -11,7 +11,7 @@ import pytest
 
 from aigateway.testing import Script
 from clients.chat_law import faults
-from clients.codex import Codex, Run
+from clients.codex import BUILT_IN_PROVIDER, Codex, Run
 from tests.sdk_rig import Rig, rigged
 from tests.turns import Turn, Use, chat_chunks, response_events, said
 
@@ -19,7 +19,7 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 DONE = Turn(text=("All ", "done."))
-PATCH = "*** Begin Patch\n*** Add File: patched.txt\n+one \"quoted\" \\ line é 😀\n+two\n*** End Patch\n"
+PATCH = '*** Begin Patch\n*** Add File: patched.txt\n+one "quoted" \\ line é 😀\n+two\n*** End Patch\n'
 
 
 def calling(name: str, arguments: Any, **more: Any) -> Turn:
@@ -144,7 +144,7 @@ async def test_the_socket_is_given_up_at_once_for_http(codex: Codex, chat_rig: R
     script = 'const run = await tools.exec_command({cmd: "echo hello > made.txt; cat made.txt"}); text(run.output);'
     coding = model.startswith("gpt-6")  # its one tool runs JavaScript, and stands in an item of the input
     chat_rig.says(calling("functions__exec", {"input": script}) if coding else WRITE, DONE)
-    run = await codex.exec(chat_rig.url, "write the file", model=model, own=False)
+    run = await codex.exec(chat_rig.url, "write the file", model=model, settings=BUILT_IN_PROVIDER)
     went_well(run)
     assert "falling back to HTTP" in run.log
     assert (codex.work / "made.txt").read_text() == "hello\n"

@@ -127,9 +127,7 @@ async def test_response_parses_a_zod_schema(node: Node, rig: Rig) -> None:
 
 @BOTH_WAYS
 @pytest.mark.parametrize("turn", [ASKING, THINKING], ids=["text", "reasoning"])
-async def test_a_loop_of_tools_replays_the_output_as_it_came(
-    node: Node, rig: Rig, turn: Turn, *, stream: bool
-) -> None:
+async def test_a_loop_of_tools_replays_the_output_as_it_came(node: Node, rig: Rig, turn: Turn, *, stream: bool) -> None:
     rig.says(turn, RAIN)
     told = await node.use(LIBRARY, "respondTools", rig.url, stream=stream)
     assert told == {"asked": ["Oslo", "Bergen"], "text": "Rain."}
