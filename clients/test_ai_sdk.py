@@ -30,7 +30,7 @@ VECTOR = [0.5, -0.25, 1.0]
 PROVIDERS = ["openai", "openai.chat", "openai-compatible", "open-responses"]
 EVERY_PROVIDER = pytest.mark.parametrize("provider", PROVIDERS)
 BOTH_WAYS = pytest.mark.parametrize("streamed", [False, True], ids=["unary", "stream"])
-STATELESS: dict[str, Any] = {"store": False}
+STATELESS: dict[str, Any] = {"openai": {"store": False}}
 """What users of the package `@ai-sdk/openai` say where nothing is stored: `providerOptions: {openai: {store: false}}`."""
 
 
@@ -191,6 +191,14 @@ async def test_a_reference_to_what_was_said_is_refused_in_words_that_help(
     assert (raised.kinds[0], raised.status) == ("APICallError", 400)
     assert "`store: false`" in raised.message
     assert len(chat_rig.upstream.requests) == 1
+
+
+async def test_an_earlier_response_is_refused_in_words_that_help(node: Node, chat_rig: Rig) -> None:
+    earlier = {"previousResponseId": "resp_1"}
+    raised = await node.fails(LIBRARY, "generate", chat_rig.url, provider="openai", openai=earlier)
+    assert (raised.kinds[0], raised.status) == ("APICallError", 400)
+    assert "Send the whole conversation in `input`" in raised.message
+    assert not chat_rig.upstream.requests
 
 
 async def test_a_reference_reaches_an_upstream_that_speaks_responses(node: Node) -> None:

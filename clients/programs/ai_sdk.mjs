@@ -22,10 +22,9 @@ const MODELS = {
   "open-responses": (url, model) => createOpenResponses({ name, url: `${url}/responses`, apiKey })(model),
 };
 
-// What every use takes: the provider, the model's name, and for the Responses of OpenAI whether state may be kept.
-function common(url, { provider, model = "gpt", store, maxRetries = 0, ...more }) {
-  const providerOptions = store === undefined ? {} : { openai: { store } };
-  return { model: MODELS[provider](url, model), maxRetries, providerOptions, ...more };
+// What every use takes: the provider, the model's name, and options that only `@ai-sdk/openai` reads.
+function common(url, { provider, model = "gpt", openai = {}, maxRetries = 0 }) {
+  return { model: MODELS[provider](url, model), maxRetries, providerOptions: { openai } };
 }
 
 function weather(asked) {
