@@ -1,5 +1,6 @@
 # make run      serve on http://127.0.0.1:8080 until Ctrl-C      (make run ARGS="--port 9000 --config my.yaml")
 # make test     every check and every test; what CI runs
+# make clients  other people's programs (Node SDKs, Codex) against a served gateway; needs node and npm: docs/clients.md
 # make format   lay the code out, and repair what the linter can repair
 # make lock     write requirements/*.txt anew from pyproject.toml and requirements/*.in   (ARGS=--upgrade for newer versions)
 # make bench    CPU per request and per streamed event
@@ -17,7 +18,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) and pri
 # The stamps stand in .venv and go with it. This one is named for the Python that made it: another one makes it anew.
 MADE := .venv/made-with-$(VERSION)
 
-.PHONY: help run test format lock bench clean
+.PHONY: help run test clients format lock bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +33,9 @@ test: .venv/ready-to-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses=2 --cov --cov-report=term-missing:skip-covered --durations=10 $(ARGS)
+
+clients: .venv/ready-to-test
+	@exec scripts/clients $(ARGS)
 
 format: .venv/ready-to-test
 	$(BIN)/ruff check --fix --exit-zero --quiet

@@ -66,11 +66,13 @@ class Rig(msgspec.Struct):
 
 
 @asynccontextmanager
-async def rigged(*apis: str, hooks: tuple[object, ...] = (), key: str = "sk-test") -> AsyncIterator[Rig]:
-    """Everything served; no task may be left afterwards."""
+async def rigged(
+    *apis: str, hooks: tuple[object, ...] = (), key: str = "sk-test", model: str = MODEL
+) -> AsyncIterator[Rig]:
+    """Everything served; no task may be left afterwards. model: the one that is served, `*` = whatever is asked for."""
     async with ScriptedUpstream() as upstream:
         provider = Provider("acme", upstream.base_url, "sk-upstream", apis=apis)
-        gateway = Gateway(models={MODEL: Target(provider, UPSTREAM_MODEL)}, hooks=hooks)
+        gateway = Gateway(models={model: Target(provider, UPSTREAM_MODEL)}, hooks=hooks)
         async with (
             served(gateway) as url,
             AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client,

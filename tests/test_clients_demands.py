@@ -504,3 +504,17 @@ async def test_8_a_stream_that_begins_with_the_error_is_answered_with_its_status
     told = await ask({}, Script.of_events([{"error": TOO_LONG}]), stream=True, api=api)
     assert told.seen.status == 400
     assert told.seen.json()["error"]["code"] == "context_length_exceeded"
+
+
+# 9
+
+
+@BOTH_WAYS
+async def test_9_a_reference_to_an_item_that_nobody_keeps_is_refused_with_a_way_out(stream: bool) -> None:
+    items = [HI, {"type": "item_reference", "id": "msg_1"}, HI]
+    told = await ask({"input": items}, saying(), stream=stream)
+    error = told.seen.json()["error"]
+    assert (told.seen.status, error["param"], error["code"]) == (400, "input[1]", "unsupported_content")
+    assert "item_reference" in error["message"]
+    assert "`store: false`" in error["message"]
+    assert not told.sent

@@ -122,6 +122,17 @@ def test_locked_requirements_name_no_index_and_no_machine(lock: Path) -> None:
     assert re.findall(r"\S*://\S*|--(?:extra-)?index-url.*|--find-links.*|(?<=\s)/\S+", text) == []
 
 
+def test_locked_clients_have_hashes_and_name_no_place() -> None:
+    """What `make clients` installs: exact versions, found wherever npm is told to look."""
+    folder = ROOT / "clients"
+    wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    packages = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert packages.pop("")["dependencies"] == wanted
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert [name for name, package in packages.items() if not package["integrity"].startswith("sha512-")] == []
+    assert [name for name, package in packages.items() if "resolved" in package] == []
+
+
 def test_tests_run_on_the_versions_that_are_served() -> None:
     tested = pins(ROOT / "requirements" / "test.txt")
     served = pins(ROOT / "requirements" / "build.txt") | pins(ROOT / "requirements" / "runtime.txt")

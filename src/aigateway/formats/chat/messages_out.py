@@ -47,8 +47,15 @@ def encode_messages(request: Request, quirks: Quirks, changes: list[Change]) -> 
     return writer.messages
 
 
-def _unsupported(what: str, content: object) -> UncarriedError:
-    return UncarriedError(f"The target's chat API cannot carry {what}.", content)
+_REMEDIES = {
+    "item_reference": " It keeps no items that a reference could name. Send the item itself, as SDKs do with `store: false`, "
+    "or route the model to a provider that speaks the Responses API.",
+}
+"""What a caller can do about an item that is refused, by its type."""
+
+
+def _unsupported(what: str, content: object, remedy: str = "") -> UncarriedError:
+    return UncarriedError(f"The target's chat API cannot carry {what}.{remedy}", content)
 
 
 class _Turn:
@@ -207,7 +214,7 @@ class _Writer:
             self._note("input", "dropped", f"Chat has no item of type {kind}, which records what a hosted tool did.")
             return
         if item.format != FORMAT:
-            raise _unsupported(f"an input item of type {kind}", item)
+            raise _unsupported(f"an input item of type {kind}", item, _REMEDIES.get(str(kind), ""))
         self._flush_media()
         self.messages.append(item.raw)
 
