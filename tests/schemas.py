@@ -1,7 +1,7 @@
 """The official schemas of replies and events, as validators: what the gateway says is held against both descriptions.
 
-The copies in tests/fixtures are what `derived()` makes of the whole descriptions: the components that replies need,
-without their words. `test_recordings.py` compares them where ../shared lies beside the project.
+The copies in tests/fixtures are what `derived()` makes of the whole descriptions: the components that replies
+and requests need, without their words. `test_recordings.py` compares them where ../shared lies beside the project.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ OPENAI_ROOTS = (
     "CreateChatCompletionStreamResponse",
     "CreateCompletionResponse",
     "ErrorResponse",
+    "CreateChatCompletionRequest",
+    "CreateResponse",
 )
 
 _WORDS = {"description", "title", "example", "examples", "default", "deprecated", "discriminator", "externalDocs"}
@@ -174,6 +176,29 @@ def _event_for_open_responses(event: Object) -> Object | None:
         if key in event:
             shown[key] = fit(event[key])
     return shown
+
+
+def request_faults(name: str, body: Object) -> list[str]:
+    """What OpenAI's description has against a request. Its unions overlap: one of a `oneOf` or more will do."""
+    validator = _request_validator(name)
+    return [
+        f"{name} at {'/'.join(map(str, error.instance_path)) or 'the root'}: {error.message[:300]}"
+        for error in validator.iter_errors(body)
+    ]
+
+
+@cache
+def _request_validator(name: str) -> jsonschema_rs.Validator:
+    schema = {"$ref": f"#/$defs/{name}", "$defs": _any_of(_defs("openai"))}
+    return jsonschema_rs.validator_for(schema)
+
+
+def _any_of(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_any_of(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in schema.items()}
 
 
 def resource_faults(resource: Object) -> list[str]:
