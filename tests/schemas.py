@@ -180,11 +180,30 @@ def _event_for_open_responses(event: Object) -> Object | None:
 
 def request_faults(name: str, body: Object) -> list[str]:
     """What OpenAI's description has against a request. Its unions overlap: one of a `oneOf` or more will do."""
-    validator = _request_validator(name)
+    shown = body
+    if isinstance(body.get("input"), list):
+        shown = {**body, "input": [_input_for_openai(item) for item in body["input"]]}
     return [
         f"{name} at {'/'.join(map(str, error.instance_path)) or 'the root'}: {error.message[:300]}"
-        for error in validator.iter_errors(body)
+        for error in _request_validator(name).iter_errors(shown)
     ]
+
+
+def _input_for_openai(item: Object) -> Object:
+    """With three things that OpenAI's description requires, and the API does not.
+
+    message        `id` and `status`, where an assistant's text is in parts; `annotations` and `logprobs` of the parts.
+    input_image    `detail`.
+    """
+    if not isinstance(item.get("content"), list) or item.get("type", "message") != "message":
+        return item
+    lacking = {
+        "output_text": {"annotations": [], "logprobs": []},
+        "input_image": {"detail": "auto"},
+    }
+    content = [{**lacking.get(part["type"], {}), **part} for part in item["content"]]
+    required = {"id": "msg", "status": "completed"} if item.get("role") == "assistant" else {}
+    return {**required, **item, "content": content}
 
 
 @cache

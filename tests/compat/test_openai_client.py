@@ -262,11 +262,11 @@ async def test_answer_that_breaks_off_is_an_error(world: World, ask: Ask, *, str
 
 
 async def test_images_are_seen(world: World, *, streamed: bool) -> None:
-    image = {"type": "input_image", "image_url": PIXEL, "detail": "low"}
+    image = {"type": "input_image", "image_url": PIXEL}
     content = [{"type": "input_text", "text": "What is this?"}, image]
     final = await respond(world, streamed=streamed, input=[{"role": "user", "content": content}])
     assert final.output_text == "I see 1 image."
-    part = {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}}
+    part = {"type": "image_url", "image_url": {"url": PIXEL}}
     messages: Any = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, part]}]
     chat = await complete(world, streamed=streamed, messages=messages)
     assert chat.choices[0].message.content == "I see 1 image."
