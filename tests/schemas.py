@@ -179,10 +179,15 @@ def _event_for_open_responses(event: Object) -> Object | None:
 
 
 def request_faults(name: str, body: Object) -> list[str]:
-    """What OpenAI's description has against a request. Its unions overlap: one of a `oneOf` or more will do."""
+    """What OpenAI's description has against a request. Its unions overlap: one of a `oneOf` or more will do.
+
+    It requires `strict` of the functions of Responses, and the API does not.
+    """
     shown = body
     if isinstance(body.get("input"), list):
         shown = {**body, "input": [_input_for_openai(item) for item in body["input"]]}
+    if name == "CreateResponse" and body.get("tools"):
+        shown = {**shown, "tools": [{"strict": True, **tool} for tool in body["tools"]]}
     return [
         f"{name} at {'/'.join(map(str, error.instance_path)) or 'the root'}: {error.message[:300]}"
         for error in _request_validator(name).iter_errors(shown)

@@ -82,7 +82,7 @@ class Brain:
         self.heard.append(heard)
         serial = f"{next(self._serials):04d}"
         if sum(map(len, heard.users)) > _LONGEST:
-            message = f"This model's maximum context length is {_LONGEST} tokens."
+            message = f"Input tokens exceed the configured limit of {_LONGEST} tokens."
             raise Refused(message, param="messages", code="context_length_exceeded")
         if "too often" in heard.question:
             raise Refused("Rate limit reached.", code="rate_limit_exceeded", status=429)
@@ -129,24 +129,22 @@ def _uses(heard: Heard) -> list[Use]:
     wanted = [] if heard.choice == "none" else [name for name in heard.tools if _is_wanted(name, heard)]
     if heard.choice in heard.tools:
         wanted = [heard.choice]
-    made = {(called.name, called.arguments) for called in heard.recent}
+    made = [(called.name, json.loads(called.arguments)) for called in heard.recent]
     facts = _facts(heard)
-    calls = [
-        (name, json.dumps(arguments, separators=(",", ":")))
-        for name in wanted
-        for arguments in _arguments(heard.tools[name], facts)
-    ]
+    calls = [(name, arguments) for name in wanted for arguments in _arguments(heard.tools[name], facts)]
     left = [call for call in calls if call not in made]
     if not left and heard.choice == "required":
         name = next(reversed(heard.tools))
-        left = [(name, json.dumps(_filled(heard.tools[name], facts, heard.tools[name])))]
+        left = [(name, _filled(heard.tools[name], facts, heard.tools[name]))]
     if not heard.parallel:
         left = left[:1]
-    return [Use(name, arguments, f"call_{len(heard.calls) + number}") for number, (name, arguments) in enumerate(left)]
+    first = len(heard.calls)
+    return [Use(name, json.dumps(arguments), f"call_{first + n}") for n, (name, arguments) in enumerate(left)]
 
 
 def _is_wanted(name: str, heard: Heard) -> bool:
-    return bool((set(_words(name.replace("_", " "))) - _NOT_KEYS) & set(_words(heard.question)))
+    keys = {key.lower() for key in re.findall(r"[A-Z]?[a-z]+", name)} - _NOT_KEYS
+    return bool(keys & set(_words(heard.question)))
 
 
 def _arguments(schema: Object, facts: str) -> list[Object]:
@@ -162,7 +160,8 @@ def _arguments(schema: Object, facts: str) -> list[Object]:
 
 def _text(heard: Heard) -> str:
     if heard.schema is not None:
-        return json.dumps(_filled(heard.schema or {"properties": {"city": {}}}, _facts(heard), heard.schema))
+        schema = heard.schema or _schema_in(heard.system)
+        return json.dumps(_filled(schema, _facts(heard), schema))
     told = [called.output or "" for called in heard.recent if called.name in heard.tools]
     if told:
         return " ".join(told)
@@ -172,6 +171,14 @@ def _text(heard: Heard) -> str:
     if heard.images:
         return f"I see {len(heard.images)} image."
     return f"{heard.system} You asked: {heard.question}".strip()
+
+
+def _schema_in(system: str) -> Object:
+    """The schema that stands in the instructions, where any JSON object will do for the API."""
+    found: Object = {"properties": {"city": {}}}
+    if '{"properties"' in system:
+        found, _ = json.JSONDecoder().raw_decode(system[system.index('{"properties"') :])
+    return found
 
 
 def _filled(schema: Object, facts: str, root: Object, name: str = "") -> Any:

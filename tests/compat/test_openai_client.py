@@ -101,7 +101,11 @@ async def test_refusal_in_a_parsed_response_is_no_value(world: World, *, streame
 @pytest.mark.parametrize(
     ("fields", "reason", "text"),
     [
-        ({"input": LONG, "max_output_tokens": 16}, "max_output_tokens", "You asked: Say many words many words many words many words"),
+        (
+            {"input": LONG, "max_output_tokens": 16},
+            "max_output_tokens",
+            "You asked: Say many words many words many words many words",
+        ),
         ({"input": "Tell me of gore"}, "content_filter", "You asked:"),
     ],
     ids=["limit", "filter"],
