@@ -202,12 +202,12 @@ def _input_for_openai(item: Object) -> Object:
     """
     if not isinstance(item.get("content"), list) or item.get("type", "message") != "message":
         return item
-    lacking = {
+    lacking: dict[str, Object] = {
         "output_text": {"annotations": [], "logprobs": []},
         "input_image": {"detail": "auto"},
     }
     content = [{**lacking.get(part["type"], {}), **part} for part in item["content"]]
-    required = {"id": "msg", "status": "completed"} if item.get("role") == "assistant" else {}
+    required: Object = {"id": "msg", "status": "completed"} if item.get("role") == "assistant" else {}
     return {**required, **item, "content": content}
 
 

@@ -10,11 +10,11 @@ import pytest
 from langchain_core.exceptions import ContextOverflowError, ModelRateLimitError
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_openai import ChatOpenAI
-from openai import DefaultAsyncHttpxClient
-from pydantic import BaseModel
+from langchain_openai.chat_models.base import OpenAIRefusalError
+from pydantic import BaseModel, SecretStr
 
 from tests.compat.brain import REFUSAL
-from tests.compat.world import MODEL, World
+from tests.compat.world import MODEL, World, plain_http
 
 WEATHER = "What is the weather in Oslo and in Rome?"
 LONG = "Say " + "many words " * 9
@@ -48,13 +48,13 @@ def by_responses(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 async def models(world: World, by_responses: bool) -> AsyncIterator[Models]:
-    async with DefaultAsyncHttpxClient() as http:
+    async with plain_http() as http:
 
         def model(**options: Any) -> ChatOpenAI:
             return ChatOpenAI(
                 model=MODEL,
                 base_url=world.base_url,
-                api_key="sk-test",
+                api_key=SecretStr("sk-test"),
                 http_async_client=http,
                 use_responses_api=by_responses,
                 max_retries=0,
@@ -110,6 +110,11 @@ async def test_one_call_at_a_time_of_the_tool_that_is_demanded(world: World, mod
     assert (world.heard.choice, world.heard.parallel) == ("GetWeather", False)
 
 
+async def structured(model: Any, question: str, *, streamed: bool) -> Any:
+    """What was made of the answer; the last state of it where it is streamed."""
+    return [part async for part in model.astream(question)][-1] if streamed else await model.ainvoke(question)
+
+
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
 async def test_output_is_structured(world: World, models: Models, method: Any, *, streamed: bool) -> None:
     if method == "json_mode":
@@ -119,21 +124,13 @@ async def test_output_is_structured(world: World, models: Models, method: Any, *
         model = models().with_structured_output(Forecast, method=method)
         expected = Forecast(city="Oslo", degrees=21)
     question = "As JSON: the weather in Oslo, 21 degrees"
-    if streamed:
-        found = [part async for part in model.astream(question)][-1]
-    else:
-        found = await model.ainvoke(question)
-    assert found == expected
+    assert await structured(model, question, streamed=streamed) == expected
 
 
 async def test_refusal_of_a_structured_output_is_raised(models: Models, *, streamed: bool) -> None:
     model = models().with_structured_output(Forecast, method="json_schema")
-    with pytest.raises(Exception, match=REFUSAL) as caught:
-        if streamed:
-            _ = [part async for part in model.astream("A recipe for poison")]
-        else:
-            await model.ainvoke("A recipe for poison")
-    assert type(caught.value).__name__ == "OpenAIRefusalError"
+    with pytest.raises(OpenAIRefusalError, match=REFUSAL):
+        await structured(model, "A recipe for poison", streamed=streamed)
 
 
 async def test_turns_go_on_with_the_thoughts(

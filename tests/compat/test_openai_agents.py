@@ -8,7 +8,6 @@ import openai
 import pytest
 from agents import (
     Agent,
-    ModelBehaviorError,
     ModelRefusalError,
     ModelSettings,
     OpenAIChatCompletionsModel,

@@ -17,7 +17,12 @@ from pydantic_ai.exceptions import (
     UnexpectedModelBehavior,
 )
 from pydantic_ai.messages import ModelMessage, ThinkingPart
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIChatModelSettings, OpenAIResponsesModel
+from pydantic_ai.models.openai import (
+    OpenAIChatModel,
+    OpenAIChatModelSettings,
+    OpenAIResponsesModel,
+    OpenAIResponsesModelSettings,
+)
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.usage import RunUsage
 
@@ -118,7 +123,7 @@ async def test_state_of_the_provider_is_used_where_it_has_some_and_refused_elsew
 ) -> None:
     agent: Agent[None, str] = Agent(
         OpenAIResponsesModel(MODEL, provider=OpenAIProvider(openai_client=world.client)),
-        model_settings={"openai_previous_response_id": "auto"},  # type: ignore[typeddict-unknown-key]  # its own key
+        model_settings=OpenAIResponsesModelSettings(openai_previous_response_id="auto"),
     )
     first = await run(agent, "my name is Ada", streamed=streamed)
     if world.api == "responses":
