@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.compat.world import World, world_of
+
+# No library may tell its maker of these runs, whatever the environment says.
+os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false", "OPENAI_AGENTS_DISABLE_TRACING": "1"}
 
 
 @pytest.fixture(params=["chat", "responses"], ids=["chat-only", "responses-only"])

@@ -11,7 +11,7 @@ import msgspec
 Object = dict[str, Any]
 
 
-class Refused(Exception):  # noqa: N818  a refusal is an answer of the model's, not a fault of the test
+class Refused(Exception):  # noqa: N818  an answer of the model's, not a fault of the test
     """An answer with a status of 400 or more."""
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> None:

@@ -167,11 +167,10 @@ async def test_answer_that_was_cut_says_why(models: Models, by_responses: bool, 
             assert facts["finish_reason"] == reason
 
 
+@pytest.mark.parametrize("by_responses", [True], ids=["responses"], indirect=True)
 async def test_state_of_the_provider_is_used_where_it_has_some_and_refused_elsewhere(
-    world: World, models: Models, by_responses: bool, *, streamed: bool
+    world: World, models: Models, *, streamed: bool
 ) -> None:
-    if not by_responses:
-        pytest.skip("chat has no state")
     model = models(use_previous_response_id=True)
     turns: list[Any] = [HumanMessage("my name is Ada")]
     turns += [await ask(model, turns, streamed=streamed), HumanMessage("What is my name?")]
