@@ -1,7 +1,7 @@
 """The official schemas of replies and events, as validators: what the gateway says is held against both descriptions.
 
-The copies in tests/fixtures are what `derived()` makes of the whole descriptions: the components that replies need,
-without their words. `test_recordings.py` compares them where ../shared lies beside the project.
+The copies in tests/fixtures are what `derived()` makes of the whole descriptions: the components that replies
+and requests need, without their words. `test_recordings.py` compares them where ../shared lies beside the project.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ OPENAI_ROOTS = (
     "CreateChatCompletionStreamResponse",
     "CreateCompletionResponse",
     "ErrorResponse",
+    "CreateChatCompletionRequest",
+    "CreateResponse",
 )
 
 _WORDS = {"description", "title", "example", "examples", "default", "deprecated", "discriminator", "externalDocs"}
@@ -174,6 +176,53 @@ def _event_for_open_responses(event: Object) -> Object | None:
         if key in event:
             shown[key] = fit(event[key])
     return shown
+
+
+def request_faults(name: str, body: Object) -> list[str]:
+    """What OpenAI's description has against a request. Its unions overlap: one of a `oneOf` or more will do.
+
+    It requires `strict` of the functions of Responses, and the API does not.
+    """
+    shown = body
+    if isinstance(body.get("input"), list):
+        shown = {**body, "input": [_input_for_openai(item) for item in body["input"]]}
+    if name == "CreateResponse" and body.get("tools"):
+        shown = {**shown, "tools": [{"strict": True, **tool} for tool in body["tools"]]}
+    return [
+        f"{name} at {'/'.join(map(str, error.instance_path)) or 'the root'}: {error.message[:300]}"
+        for error in _request_validator(name).iter_errors(shown)
+    ]
+
+
+def _input_for_openai(item: Object) -> Object:
+    """With three things that OpenAI's description requires, and the API does not.
+
+    message        `id` and `status`, where an assistant's text is in parts; `annotations` and `logprobs` of the parts.
+    input_image    `detail`.
+    """
+    if not isinstance(item.get("content"), list) or item.get("type", "message") != "message":
+        return item
+    lacking: dict[str, Object] = {
+        "output_text": {"annotations": [], "logprobs": []},
+        "input_image": {"detail": "auto"},
+    }
+    content = [{**lacking.get(part["type"], {}), **part} for part in item["content"]]
+    required: Object = {"id": "msg", "status": "completed"} if item.get("role") == "assistant" else {}
+    return {**required, **item, "content": content}
+
+
+@cache
+def _request_validator(name: str) -> jsonschema_rs.Validator:
+    schema = {"$ref": f"#/$defs/{name}", "$defs": _any_of(_defs("openai"))}
+    return jsonschema_rs.validator_for(schema)
+
+
+def _any_of(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_any_of(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in schema.items()}
 
 
 def resource_faults(resource: Object) -> list[str]:

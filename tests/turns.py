@@ -43,8 +43,10 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     thoughts   its reasoning in pieces; summarized: told as a summary by the Responses API.
     text       in pieces, as it is streamed; refusal: the same for a refusal.
     uses       calls of functions.
-    cut        whether it ended for want of tokens.
+    cut        whether it ended for want of tokens; filtered: by the content filter.
     logprobs   whether each piece of the text comes with its probability.
+    sealed     the reasoning as the Responses API encrypts it, where the caller asked for that.
+    serial     what the ids of the answer end with.
     """
 
     thoughts: tuple[str, ...] = ()
@@ -53,16 +55,26 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     refusal: tuple[str, ...] = ()
     uses: tuple[Use, ...] = ()
     cut: bool = False
+    filtered: bool = False
     logprobs: bool = False
+    sealed: str = ""
+    serial: str = "1"
 
     @property
     def finish_reason(self) -> str:
         """In the words of chat."""
-        return "length" if self.cut else "tool_calls" if self.uses else "stop"
+        if self.cut or self.filtered:
+            return "length" if self.cut else "content_filter"
+        return "tool_calls" if self.uses else "stop"
+
+    @property
+    def incomplete(self) -> str | None:
+        """Why it is not complete, in the words of Responses."""
+        return "max_output_tokens" if self.cut else "content_filter" if self.filtered else None
 
 
-def said(turn: Turn, request: ReceivedRequest, **more: Any) -> Script:
-    """The turn in the form that a request asks for."""
+def said(turn: Turn, request: ReceivedRequest, echo: Object | None = None, **more: Any) -> Script:
+    """The turn in the form that a request asks for. echo: fields of the response resource that tell of the request."""
     body = request.json()
     if request.path.endswith("/chat/completions"):
         if not body.get("stream"):
@@ -70,8 +82,8 @@ def said(turn: Turn, request: ReceivedRequest, **more: Any) -> Script:
         usage = (body.get("stream_options") or {}).get("include_usage") is True
         return Script.of_events(chat_chunks(turn, usage=usage), **more)
     if not body.get("stream"):
-        return Script.of_json(response(turn), **more)
-    return Script.of_events(response_events(turn), named=True, **more)
+        return Script.of_json(response(turn, echo), **more)
+    return Script.of_events(response_events(turn, echo), named=True, **more)
 
 
 # chat
@@ -94,32 +106,36 @@ def chat_reply(turn: Turn) -> Object:
         "logprobs": _chat_logprobs(turn.text if turn.logprobs else ()),
         "finish_reason": turn.finish_reason,
     }
-    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000, "model": UPSTREAM_MODEL}
-    return {**head, "choices": [choice], "usage": CHAT_USAGE}
+    return {**_chat_head("chat.completion", turn), "choices": [choice], "usage": CHAT_USAGE}
 
 
 def chat_chunks(turn: Turn, *, usage: bool = False) -> list[Object]:
     """The chunks of its stream. The calls of several functions come one after another, as OpenAI's do."""
-    chunks = [_chunk({"role": "assistant", "content": "" if turn.text else None})]
-    chunks += [_chunk({"reasoning_content": piece}) for piece in turn.thoughts]
+    head = _chat_head("chat.completion.chunk", turn)
+
+    def chunk(delta: Object, finish_reason: str | None = None, logprobs: Object | None = None) -> Object:
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        return {**head, "choices": [choice]}
+
+    chunks = [chunk({"role": "assistant", "content": "" if turn.text else None})]
+    chunks += [chunk({"reasoning_content": piece}) for piece in turn.thoughts]
     chunks += [
-        _chunk({"content": piece}, logprobs=_chat_logprobs([piece] if turn.logprobs else ())) for piece in turn.text
+        chunk({"content": piece}, logprobs=_chat_logprobs([piece] if turn.logprobs else ())) for piece in turn.text
     ]
-    chunks += [_chunk({"refusal": piece}) for piece in turn.refusal]
+    chunks += [chunk({"refusal": piece}) for piece in turn.refusal]
     for index, use in enumerate(turn.uses):
         call = _chat_call(msgspec.structs.replace(use, arguments=""))
-        chunks.append(_chunk({"tool_calls": [{"index": index, **call}]}))
+        chunks.append(chunk({"tool_calls": [{"index": index, **call}]}))
         chunks += [
-            _chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+            chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
             for piece in _halves(use.arguments)
         ]
-    chunks.append(_chunk({}, turn.finish_reason))
-    return [*chunks, {**_chunk({}), "choices": [], "usage": CHAT_USAGE}] if usage else chunks
+    chunks.append(chunk({}, turn.finish_reason))
+    return [*chunks, {**head, "choices": [], "usage": CHAT_USAGE}] if usage else chunks
 
 
-def _chunk(delta: Object, finish_reason: str | None = None, logprobs: Object | None = None) -> Object:
-    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": UPSTREAM_MODEL}
-    return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}]}
+def _chat_head(kind: str, turn: Turn) -> Object:
+    return {"id": f"chatcmpl-{turn.serial}", "object": kind, "created": 1_700_000_000, "model": UPSTREAM_MODEL}
 
 
 def _chat_call(use: Use) -> Object:
@@ -145,16 +161,17 @@ def _halves(text: str) -> list[str]:
 # responses
 
 
-def response(turn: Turn) -> Object:
+def response(turn: Turn, echo: Object | None = None) -> Object:
     """A response resource that has ended."""
-    return _resource("incomplete" if turn.cut else "completed", _items(turn), RESPONSES_USAGE)
+    return _resource("incomplete" if turn.incomplete else "completed", turn, echo)
 
 
-def response_events(turn: Turn) -> list[Object]:
+def response_events(turn: Turn, echo: Object | None = None) -> list[Object]:
     """The events of its stream."""
+    started = _resource("in_progress", turn, echo)
     events: list[Object] = [
-        {"type": "response.created", "response": _resource("in_progress", [], None)},
-        {"type": "response.in_progress", "response": _resource("in_progress", [], None)},
+        {"type": "response.created", "response": started},
+        {"type": "response.in_progress", "response": started},
     ]
     for index, item in enumerate(_items(turn)):
         bare = {**item, "status": "in_progress"}
@@ -163,22 +180,23 @@ def response_events(turn: Turn) -> list[Object]:
         events.append({"type": "response.output_item.added", "output_index": index, "item": bare})
         events += [{**event, "item_id": item["id"], "output_index": index} for event in _inside(item, turn)]
         events.append({"type": "response.output_item.done", "output_index": index, "item": item})
-    ended = response(turn)
+    ended = response(turn, echo)
     events.append({"type": f"response.{ended['status']}", "response": ended})
     return [{**event, "sequence_number": number} for number, event in enumerate(events)]
 
 
-def _resource(status: str, output: list[Object], usage: Object | None) -> Object:
+def _resource(status: str, turn: Turn, echo: Object | None) -> Object:
+    ended = status != "in_progress"
     return {
-        "id": "resp_1",
+        "id": f"resp_{turn.serial}",
         "object": "response",
         "created_at": 1_700_000_000,
         "status": status,
         "model": UPSTREAM_MODEL,
-        "output": output,
-        "usage": usage,
+        "output": _items(turn) if ended else [],
+        "usage": RESPONSES_USAGE if ended else None,
         "error": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        "incomplete_details": {"reason": turn.incomplete} if ended and turn.incomplete else None,
         "instructions": None,
         "metadata": {},
         "parallel_tool_calls": True,
@@ -186,16 +204,20 @@ def _resource(status: str, output: list[Object], usage: Object | None) -> Object
         "tool_choice": "auto",
         "tools": [],
         "top_p": 1.0,
+        **(echo or {}),
     }
 
 
 def _items(turn: Turn) -> list[Object]:
-    ending = "incomplete" if turn.cut else "completed"
+    ending = "incomplete" if turn.incomplete else "completed"
     items: list[Object] = []
-    if turn.thoughts:
+    if turn.thoughts or turn.sealed:
         thought = "".join(turn.thoughts)
-        reasoning: Object = {"id": "rs_1", "type": "reasoning", "status": "completed", "summary": []}
-        if turn.summarized:
+        reasoning: Object = {"id": f"rs_{turn.serial}", "type": "reasoning", "status": "completed", "summary": []}
+        reasoning |= {"encrypted_content": turn.sealed} if turn.sealed else {}
+        if not thought:
+            items.append(reasoning)
+        elif turn.summarized:
             items.append({**reasoning, "summary": [{"type": "summary_text", "text": thought}]})
         else:
             items.append({**reasoning, "content": [{"type": "reasoning_text", "text": thought}]})
@@ -207,10 +229,11 @@ def _items(turn: Turn) -> list[Object]:
     if turn.refusal:
         parts.append({"type": "refusal", "refusal": "".join(turn.refusal)})
     if parts:
-        items.append({"id": "msg_1", "type": "message", "role": "assistant", "status": ending, "content": parts})
+        message = {"id": f"msg_{turn.serial}", "type": "message", "role": "assistant"}
+        items.append({**message, "status": ending, "content": parts})
     items += [
         {
-            "id": f"fc_{number}",
+            "id": f"fc_{turn.serial}_{number}",
             "type": "function_call",
             "status": "completed",
             "call_id": use.call_id,

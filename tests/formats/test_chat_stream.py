@@ -526,7 +526,7 @@ def test_a_caller_gets_the_chunks_that_openai_sends() -> None:
     assert all("usage" not in out for out in chunks)
     deltas = [out["choices"][0]["delta"] for out in chunks]
     assert deltas == [
-        {"role": "assistant", "content": "", "refusal": None},
+        {"role": "assistant", "content": None, "refusal": None},
         {"reasoning_content": "why"},
         {"content": "beca"},
         {"content": "use"},

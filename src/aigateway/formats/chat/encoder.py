@@ -95,7 +95,7 @@ class ChatStreamEncoder:
             self._head["system_fingerprint"] = event.system_fingerprint
         if self._wants_usage:
             self._head["usage"] = None
-        return self._chunk({"role": "assistant", "content": "", "refusal": None})
+        return self._chunk({"role": "assistant", "content": None, "refusal": None})  # null: there may be only calls
 
     def _item_started(self, event: ItemStarted) -> list[WireEvent]:
         call = event.item
