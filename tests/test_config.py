@@ -13,10 +13,10 @@ from aigateway import Call, Gateway, Hook, LoggingHook, Provider, Quirks
 from aigateway.app.cors import CORS
 from aigateway.assembly import build
 from aigateway.config import Config, ConfigError, ModelConfig, ProviderConfig, ServerConfig, Source, find, parse
-from aigateway.gateway import OPERATIONS
 from aigateway.intake import Limits
 from aigateway.local.llama import LocalModel
 from aigateway.providers.catalog import CATALOG
+from aigateway.surface import OPERATIONS
 from aigateway.transport.protocol import Pool, Timeout
 
 CONTRACT = """

@@ -48,7 +48,9 @@ from aigateway.upstream import (
 
 logger = logging.getLogger("aigateway")
 
-BodyReader = Callable[[], Awaitable[bytes]]
+BodyReader = Callable[[], Awaitable[Any]]
+"""Gives the body: bytes, or for an operation that `uploads` an iterator of them."""
+
 CHANGES_HEADER = "x-aigateway-changes"
 JSON_TYPE = ("content-type", "application/json")
 STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no"))
@@ -57,7 +59,8 @@ STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-c
 class Answer(msgspec.Struct):
     """What goes back to the caller: a body, or `frames` (whole server-sent events, already encoded).
 
-    ready  whether there is something to send after the head at once.
+    ready      whether there is something to send after the head at once.
+    is_events  whether the frames are events; else they are bytes of any type, which nothing may be put between.
     """
 
     status: int
@@ -65,6 +68,11 @@ class Answer(msgspec.Struct):
     body: bytes = b""
     frames: AsyncIterator[bytes] | None = None
     ready: bool = True
+    is_events: bool = True
+
+
+class CutShortError(Exception):
+    """Bytes that broke off in the middle, where nothing can be said anymore: the caller's connection must be cut."""
 
 
 class Exchange:
@@ -209,10 +217,13 @@ class Exchange:
                 return await self._stream(attempt, translation, reply)
             return await self._whole(translation, reply)
         except GatewayError as error:
-            _name(error, attempt)
-            attempt.error = error
-            attempt.ended_at = time.monotonic()
+            self._failed(attempt, error)
             raise
+
+    def _failed(self, attempt: Attempt, error: GatewayError) -> None:
+        _name(error, attempt)
+        attempt.error = error
+        attempt.ended_at = time.monotonic()
 
     def _weigh_changes(self, target: Target) -> None:
         """What becomes of a call of which something is lost: the call's own word counts before others.
@@ -235,9 +246,9 @@ class Exchange:
             name = target.provider.name
             logger.warning("call %s: provider %s is not told all of it: %s", call.id, name, listed(call.changes))
 
-    async def _send(self, attempt: Attempt) -> ProviderReply:
+    async def _request(self, attempt: Attempt) -> ProviderRequest:
         call = self.call
-        request = ProviderRequest(
+        return ProviderRequest(
             api=attempt.plan.upstream_api,
             path=call.operation.path if not attempt.plan.translates else _PATHS[attempt.plan.upstream_api],
             model=attempt.model,
@@ -248,6 +259,9 @@ class Exchange:
             api_key=await reveal(attempt.api_key),
             request_id=call.id,
         )
+
+    async def _send(self, attempt: Attempt) -> ProviderReply:
+        request = await self._request(attempt)
         try:
             return await attempt.plan.target.provider.send(request)
         except GatewayError:
@@ -255,7 +269,7 @@ class Exchange:
         except TimeoutError as error:
             raise UpstreamTimeoutError(f"Provider '{attempt.provider}' did not answer in time.") from error
         except Exception as error:
-            logger.exception("call %s: provider %s raised", call.id, attempt.provider)
+            logger.exception("call %s: provider %s raised", self.call.id, attempt.provider)
             raise UpstreamError(f"Provider '{attempt.provider}' failed.") from error
 
     # the whole answer at once
