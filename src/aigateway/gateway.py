@@ -191,8 +191,10 @@ class Journey:
         """What would become of a request of `chat`, `responses`, ...: route, targets, mode, hooks, upstream bytes.
 
         Nothing is sent, and no call takes place; hooks that shape a request run all the same. Raises KeyError for an
-        operation that is none.
+        operation that is none, or is only passed on.
         """
+        if OPERATIONS[operation].kind != "generate":
+            raise KeyError(operation)
         lowered = {name.lower(): value for name, value in (headers or {}).items()}
         call = self._call(operation, lowered, api_key, "")
         raw = _json.encode(body)

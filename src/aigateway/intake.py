@@ -77,16 +77,16 @@ def _word(call: Call, header: str, words: tuple[str, ...]) -> str:
 
 def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | None = None) -> None:
     """Set `call.request`, `model` and `stream` from a body. Raises InvalidRequestError naming the field at fault."""
-    form = call.operation.form
-    if form == "multipart":
+    is_form = call.operation.form == "multipart"
+    if is_form and "json" not in call.headers.get("content-type", ""):
         fields = lens or FormRequest(Form(body, boundary_of(call.headers.get("content-type", ""))))
         fields.body.setdefault("model", DEFAULT_IMAGE_FORM_MODEL)
         call.request, call.model, call.stream = fields, fields.model, fields.stream
         return
     body, head = clean_head(body, limits, _HEAD)
     if call.api == "images" and head.model is None:
-        body = _json.set_value(body, DEFAULT_IMAGE_MODEL, "model")
-        head.model = DEFAULT_IMAGE_MODEL
+        head.model = DEFAULT_IMAGE_FORM_MODEL if is_form else DEFAULT_IMAGE_MODEL
+        body = _json.set_value(body, head.model, "model")
         lens = None
     call.request = lens if lens is not None else FORMATS[call.api].request(body)
     call.model = head.model or ""

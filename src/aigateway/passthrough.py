@@ -194,7 +194,7 @@ class PassThrough(Exchange):
 
     async def _bytes(self, reply: ProviderReply, headers: list[tuple[str, str]], given: dict[str, str]) -> Answer:
         """Bytes as they come. The head waits for the first of them, so that an upstream's early end is an error."""
-        if "content-length" in given and "content-encoding" not in given:
+        if "content-length" in given:
             headers.append(("content-length", given["content-length"]))
         self._frames = frames = self._pieces(reply)
         first = await anext(frames, b"")

@@ -74,10 +74,8 @@ def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
 def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
     """The caller's own bytes with the model renamed; and whether usage was asked for on the gateway's account."""
     request = call.request
-    if call.operation.form == "multipart":
-        if isinstance(request, FormRequest) and request.model != plan.model:
-            return request.sent_with("model", plan.model), False
-        return request.raw, False
+    if isinstance(request, FormRequest):
+        return request.raw if request.model == plan.model else request.sent_with("model", plan.model), False
     body = request.raw
     if plan.model != call.model:
         body = _json.replace_top_level(body, plan.model, "model")
