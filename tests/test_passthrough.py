@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from aigateway import Call, FunctionProvider, Gateway, PermissionDeniedError, Provider, Target
+from aigateway import Call, FunctionProvider, Gateway, PermissionDeniedError, Provider, Target, UpstreamError
 from aigateway.intake import Limits
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import form
@@ -583,3 +583,40 @@ async def test_usage_of_an_assistant_s_run_is_counted() -> None:
     counted = stages.calls[0].usage
     assert counted is not None
     assert (counted.input_tokens, counted.output_tokens) == (9, 4)
+
+
+# in process
+
+
+async def test_any_operation_is_asked_in_process(place: House) -> None:
+    place.answers(
+        Script.of_json(FILE),
+        Script(headers={"content-type": "application/pdf"}, pieces=[BINARY, BINARY]),
+        Script.of_json({"object": "list", "data": []}),
+        Script.of_json({"error": {"message": "gone", "code": "gone"}}, 404),
+        Script(headers={"content-type": "application/pdf"}, body=BINARY, fault="cut"),
+    )
+    gateway = place.gateway
+    made = await gateway.request("files.create", form({"purpose": "x"}), headers={"Content-Type": FORM})
+    assert (made.status, await made.json()) == (200, FILE)
+    assert place.sent.body == form({"purpose": "x"})
+    read = await gateway.request("files.content", parameters={"file_id": "file 1"})
+    assert place.sent.path == "/v1/files/file%201/content"
+    assert b"".join([piece async for piece in read]) == BINARY * 2
+    assert read.headers["content-type"] == "application/pdf"
+    await (await gateway.request("files.list", query={"limit": "2", "after": "a&b"})).aclose()
+    assert place.sent.path == "/v1/files?limit=2&after=a%26b"
+    with pytest.raises(UpstreamError, match="gone"):
+        await gateway.request("files.retrieve", parameters={"file_id": "f"})
+    broken = await gateway.request("files.content", parameters={"file_id": "f"})
+    with pytest.raises(UpstreamError, match="broke off"):
+        await broken.read()
+    place.answers(Script.of_json({"id": "modr-1", "model": "m", "results": []}))
+    judged = await gateway.request("moderations", {"model": ASKED, "input": "x"})
+    assert (await judged.json())["model"] == ASKED
+
+
+@pytest.mark.parametrize("operation", ["models", "files", "unknown"])
+async def test_what_is_no_operation_of_a_provider_is_a_key_error(place: House, operation: str) -> None:
+    with pytest.raises(KeyError):
+        await place.gateway.request(operation)

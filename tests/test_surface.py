@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aigateway.coverage import document
 from aigateway.errors import InvalidRequestError
 from aigateway.surface import ADMINISTRATION, APIS, OPERATIONS, Operation
 from aigateway.surface.administration import ROWS as ADMINISTRATION_ROWS
@@ -131,6 +132,11 @@ def test_a_query_stays_one(query: str) -> None:
     assert "#" not in sent
     if re.fullmatch(r"[\w=&%.+-]*", query, re.ASCII):
         assert sent == query
+
+
+def test_the_document_is_what_the_table_says() -> None:
+    written = Path("docs/coverage.md").read_text(encoding="utf-8")
+    assert written == document(), "write it anew: python -m aigateway.coverage > docs/coverage.md"
 
 
 @pytest.mark.parametrize(

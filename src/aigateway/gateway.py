@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
+from urllib.parse import urlencode
 
 from aigateway import _json, _sse
 from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, require_one_of
@@ -28,6 +29,7 @@ from aigateway.intake import Limits
 from aigateway.models import Model, Models, Resolver, Where
 from aigateway.passthrough import PassThrough
 from aigateway.providers.protocol import ProviderLike
+from aigateway.raw_reply import RawReply
 from aigateway.surface import OPERATIONS
 
 _random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
@@ -341,6 +343,49 @@ class Journey:
         return await self._in_process(
             "images", body, stream=stream, fields={**fields, "api_key": api_key, "headers": headers}
         )
+
+    async def request(
+        self,
+        operation: str,
+        body: Mapping[str, Any] | bytes = b"",
+        /,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> RawReply:
+        """Any operation in process, on the same way as over HTTP: `request("files.delete", parameters={"file_id": id})`.
+
+        operation   its name in docs/coverage.md.
+        body        the fields of a JSON body; or bytes, whose `content-type` is among the headers.
+        parameters  what stands in its path.
+        query       what stands behind its `?`.
+
+        Raises KeyError for an operation that is none or needs no provider, and what HTTP would have answered with.
+        """
+        row = OPERATIONS[operation]
+        if row.kind == "served":
+            raise KeyError(operation)
+        lowered = {name.lower(): value for name, value in (headers or {}).items()}
+        raw = body if isinstance(body, bytes) else _json.encode(body)
+        if not isinstance(body, bytes):
+            lowered["content-type"] = "application/json"
+
+        async def read() -> bytes | AsyncIterator[bytes]:
+            return _once(raw) if row.uploads else raw
+
+        exchange = self.exchange(operation, lowered, api_key=api_key)
+        exchange.call.parameters = dict(parameters or {})
+        exchange.call.query = urlencode(query or {})
+        try:
+            answer = await exchange.answer(read)
+            if exchange.call.error is not None:
+                raise exchange.call.error
+        except BaseException:
+            await exchange.aclose()
+            raise
+        return RawReply(exchange, answer)
 
     async def _in_process(
         self, operation: str, body: Mapping[str, Any] | None, *, stream: bool, fields: dict[str, Any]

@@ -89,11 +89,11 @@ def parameters_of(operation: Operation, segments: Sequence[str]) -> dict[str, st
 def path_for(operation: Operation, parameters: Mapping[str, str]) -> str:
     """The path of a request, each parameter in the one segment where it belongs.
 
-    Raises InvalidRequestError for a value that some server on the way could read as another path.
+    Raises InvalidRequestError for a value that is missing, or that some server on the way could read as another path.
     """
-    if not parameters:
+    if "{" not in operation.path:
         return operation.path
-    return _PARAMETER.sub(lambda found: _segment(found[1], parameters[found[1]]), operation.path)
+    return _PARAMETER.sub(lambda found: _segment(found[1], parameters.get(found[1], "")), operation.path)
 
 
 def _segment(name: str, value: str) -> str:
