@@ -359,6 +359,7 @@ def _check_defaults(
         place = ("default_provider", api) if isinstance(default, dict) else ("default_provider",)
         if api not in _APIS | {ANY}:
             document.error(place, f"unknown API {document.quoted(api)}{meant(api, _APIS)}")
+            continue
         provider = providers.get(name)
         if provider is None:
             if document.sound("providers") and document.sound("providers", name):
