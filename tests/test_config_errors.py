@@ -16,7 +16,10 @@ def errors_of(text: str, environ: Mapping[str, str] | None = None) -> list[str]:
 
 
 BAD: dict[str, tuple[str, list[str]]] = {
-    "unknown section": ("provider: {}", ["gateway.yaml:1: provider: unknown key; did you mean providers or profile or default_provider?"]),
+    "unknown section": (
+        "provider: {}",
+        ["gateway.yaml:1: provider: unknown key; did you mean providers or profile or default_provider?"],
+    ),
     "unknown key with nothing like it": (
         "server: {zzz: 1}",
         ["gateway.yaml:1: server.zzz: unknown key; known: host, port, workers"],

@@ -9,6 +9,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from aigateway import Call, FunctionProvider, Gateway, PermissionDeniedError, Provider, Target, UpstreamError
 from aigateway.intake import Limits
@@ -208,6 +210,31 @@ async def test_odd_parameters_stay_where_they_were(place: House, path: str, sent
     assert place.sent.headers["host"] == place.upstream.base_url.split("/")[2]
 
 
+def mounted(prefix: str, gateway: Gateway) -> Any:
+    return Starlette(routes=[Mount(prefix, app=gateway)])
+
+
+def without_raw_path(_: str, gateway: Gateway) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await gateway({key: value for key, value in scope.items() if key != "raw_path"}, receive, send)
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("prefix", "within"),
+    [("/ai", mounted), ("/a/b", mounted), ("", without_raw_path)],
+    ids=["one", "two", "no raw_path"],
+)
+async def test_parameters_are_found_under_any_prefix(place: House, prefix: str, within: Any) -> None:
+    place.answers(Script.of_json(FILE))
+    async with served(within(prefix, place.gateway)) as url:
+        place.url = url + prefix
+        assert (await place.ask("GET", "/vector_stores/vs_1/files/file%3D1/content?x=1")).status == 200
+        assert place.sent.path == "/v1/vector_stores/vs_1/files/file=1/content?x=1"
+        await place.gateway.aclose()
+
+
 # bytes
 
 
@@ -342,6 +369,35 @@ async def test_an_upload_is_not_sent_twice() -> None:
             assert listed.json() == FILE
             await two.aclose()
         assert len(second.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "fails", "asked"),
+    [
+        ("/batches", {"endpoint": "/v1/responses"}, Script(status=500), 1),
+        ("/batches", {"endpoint": "/v1/responses"}, Script(fault="reset"), 1),
+        ("/batches", {"endpoint": "/v1/responses"}, Script(status=429), 2),
+        ("/moderations", {"input": "x"}, Script(status=500), 2),
+    ],
+    ids=["might have been made", "broken off", "refused", "makes nothing"],
+)
+async def test_only_what_makes_nothing_twice_is_asked_again(path: str, body: Any, fails: Script, asked: int) -> None:
+    async with house() as place:
+
+        @place.gateway.hook.on_route
+        def twice(_: Call, targets: list[Target]) -> list[Target]:
+            return targets * 2
+
+        place.answers(fails, Script.of_json({"id": "made"}))
+        got = await place.ask("POST", path, body)
+        assert got.status == (200 if asked == 2 else 502)
+        assert len(place.upstream.requests) == asked
+
+
+async def test_a_query_of_what_is_understood_goes_on_too(place: House) -> None:
+    place.answers(Script.of_json({"id": "resp_1", "object": "response", "model": KNOWN, "output": []}))
+    assert (await place.ask("POST", "/responses?beta=true", {"model": ASKED, "input": "x"})).status == 200
+    assert place.sent.path == "/v1/responses?beta=true"
 
 
 # events

@@ -35,6 +35,7 @@ from aigateway.intake import Limits, read_wishes, understand
 from aigateway.models import Models
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
 from aigateway.providers.secret import reveal
+from aigateway.surface.routes import query_for
 from aigateway.translation import Translation
 from aigateway.upstream import (
     forwarded_headers,
@@ -248,9 +249,12 @@ class Exchange:
 
     async def _request(self, attempt: Attempt) -> ProviderRequest:
         call = self.call
+        path = call.operation.path if not attempt.plan.translates else _PATHS[attempt.plan.upstream_api]
+        if call.query and not attempt.plan.translates:
+            path = f"{path}?{query_for(call.query)}"
         return ProviderRequest(
             api=attempt.plan.upstream_api,
-            path=call.operation.path if not attempt.plan.translates else _PATHS[attempt.plan.upstream_api],
+            path=path,
             model=attempt.model,
             body=attempt.body,
             content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],

@@ -43,6 +43,9 @@ _SHOWN = frozenset(
     }
 )
 _TERMINALS = {"audio": (b"speech.audio.done", b"transcript.text.done", b"[DONE]")}
+_MAKES_NOTHING = frozenset({"audio", "completions", "decisions", "moderations"})
+"""The APIs whose calls leave nothing behind at the provider, so that another one may be asked the same."""
+
 _NOT_MODIFIED = 304
 
 
@@ -112,8 +115,15 @@ class PassThrough(Exchange):
             return await self._passed(attempt, reply)
         except GatewayError as error:
             self._failed(attempt, error)
-            error.retryable = error.retryable and self._upload is None  # what has gone by cannot be sent again
+            error.retryable = error.retryable and self._may_repeat(attempt)
             raise
+
+    def _may_repeat(self, attempt: Attempt) -> bool:
+        """Whether the same may be asked again: not what has gone by, nor what may have been made twice then."""
+        if self._upload is not None:
+            return False
+        refused = attempt.status is not None and attempt.status < 500
+        return refused or self.call.operation.method == "GET" or self.call.api in _MAKES_NOTHING
 
     async def _request(self, attempt: Attempt) -> ProviderRequest:
         call, model = self.call, attempt.plan.model
