@@ -195,6 +195,19 @@ class Exchange:
     # one attempt
 
     async def _attempt(self, target: Target, number: int) -> Answer:
+        attempt, translation = self._prepared(target, number)
+        try:
+            await self._chain.before_attempt(self.call, attempt)
+            self._reply = reply = await self._send(attempt)
+            attempt.status = reply.status
+            attempt.first_byte_at = time.monotonic()
+            return await self._answer_of(attempt, translation, reply)
+        except GatewayError as error:
+            self._failed(attempt, error)
+            raise
+
+    def _prepared(self, target: Target, number: int) -> tuple[Attempt, Translation | None]:
+        """A new attempt with the body that this target gets."""
         call = self.call
         plan = plan_for(call, target)
         call.changes.clear()
@@ -207,19 +220,15 @@ class Exchange:
             body, self._asked_usage = upstream_request(call, plan, wants_usage=self._chain.has("on_complete"))
         attempt = Attempt(number, plan, body, started_at=time.monotonic())
         call.attempts.append(attempt)
-        try:
-            await self._chain.before_attempt(call, attempt)
-            self._reply = reply = await self._send(attempt)
-            attempt.status = reply.status
-            attempt.first_byte_at = time.monotonic()
-            if reply.status >= 300:
-                raise await reply_error(reply, attempt.provider)
-            if call.stream:
-                return await self._stream(attempt, translation, reply)
-            return await self._whole(translation, reply)
-        except GatewayError as error:
-            self._failed(attempt, error)
-            raise
+        return attempt, translation
+
+    async def _answer_of(self, attempt: Attempt, translation: Translation | None, reply: ProviderReply) -> Answer:
+        """What the caller gets for an upstream's answer. Raises UpstreamError where that is a refusal."""
+        if reply.status >= 300:
+            raise await reply_error(reply, attempt.provider)
+        if self.call.stream:
+            return await self._stream(attempt, translation, reply)
+        return await self._whole(translation, reply)
 
     def _failed(self, attempt: Attempt, error: GatewayError) -> None:
         _name(error, attempt)

@@ -23,6 +23,7 @@ from aigateway.naming import body_for, named_as, parameters_naming, query_naming
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
 from aigateway.providers.secret import reveal
 from aigateway.surface.routes import path_for, query_for
+from aigateway.translation import Translation
 from aigateway.upstream import error_of, forwarded_headers, reply_error, shown_headers
 
 logger = logging.getLogger("aigateway")
@@ -100,23 +101,21 @@ class PassThrough(Exchange):
 
     # one attempt
 
-    async def _attempt(self, target: Target, number: int) -> Answer:
+    def _prepared(self, target: Target, number: int) -> tuple[Attempt, None]:
         call = self.call
         plan = Plan(target, target.model or call.model, call.api, call.api)
         attempt = Attempt(number, plan, body_for(call, plan.model), started_at=time.monotonic())
         call.attempts.append(attempt)
-        try:
-            await self._chain.before_attempt(call, attempt)
-            self._reply = reply = await self._send(attempt)
-            attempt.status = reply.status
-            attempt.first_byte_at = time.monotonic()
-            if reply.status >= 300 and reply.status != _NOT_MODIFIED:
-                raise await reply_error(reply, attempt.provider)
-            return await self._passed(attempt, reply)
-        except GatewayError as error:
-            self._failed(attempt, error)
-            error.retryable = error.retryable and self._may_repeat(attempt)
-            raise
+        return attempt, None
+
+    async def _answer_of(self, attempt: Attempt, translation: Translation | None, reply: ProviderReply) -> Answer:
+        if reply.status >= 300 and reply.status != _NOT_MODIFIED:
+            raise await reply_error(reply, attempt.provider)
+        return await self._passed(attempt, reply)
+
+    def _failed(self, attempt: Attempt, error: GatewayError) -> None:
+        super()._failed(attempt, error)
+        error.retryable = error.retryable and self._may_repeat(attempt)
 
     def _may_repeat(self, attempt: Attempt) -> bool:
         """Whether the same may be asked again: not what has gone by, nor what may have been made twice then."""
