@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from itertools import groupby
 
-from aigateway.formats import CODECS
+from aigateway.formats import CALLER_CODECS
 from aigateway.providers.catalog import CATALOG
 from aigateway.surface import ADMINISTRATION, APIS, OPERATIONS, Operation
 
@@ -60,7 +60,7 @@ def _way(row: Operation) -> str:
     if row.kind == "served":
         return "served here"
     if row.kind == "generate":
-        return "translated" if row.api in CODECS else "understood"
+        return "translated" if row.api in CALLER_CODECS else "understood"
     notes = ["on request" if row.api == ADMINISTRATION else "passed on"]
     if row.streams:
         notes.append("events")
