@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -39,7 +40,9 @@ def _exact() -> dict[str, Methods]:
     return paths
 
 
+@cache
 def _tree() -> _Node:
+    """Grown at the first miss: most gateways are asked for exact paths alone."""
     root = _Node()
     for row in OPERATIONS.values():
         node = root
@@ -56,12 +59,10 @@ def _tree() -> _Node:
 EXACT: Final[Mapping[str, Methods]] = _exact()
 """Path below `/v1` -> method -> operation, for paths without parameters."""
 
-_TREE: Final = _tree()
-
 
 def match(segments: Sequence[str]) -> Methods | None:
     """The operations at a path below `/v1`, given as its decoded segments; None where OpenAI knows no such path."""
-    node = _walk(_TREE, segments)
+    node = _walk(_tree(), segments)
     return node.operations if node is not None else None
 
 
