@@ -92,7 +92,7 @@ async def test_mounted_under_any_prefix_and_without_lifespan_it_serves(
         assert (await ask(f"{api}/models")).json()["data"][0]["id"] == "gpt"
         unknown = await ask(f"{api}/nothing", "POST", {})
         assert (unknown.status, set(unknown.json()["error"])) == (404, ERROR_KEYS)
-        assert (await ask(f"{api}/chat/completions")).headers["allow"] == "POST"
+        assert (await ask(f"{api}/embeddings")).headers["allow"] == "POST"
 
 
 def _closing(app: Any, gateway: Gateway) -> Any:
@@ -209,11 +209,15 @@ async def test_head_is_get_without_the_body(url: str, path: str, method: str) ->
 
 METHODS = [
     *(
-        (method, path, "POST")
+        (method, path, "GET, HEAD, POST" if "chat" in path else "POST")
         for path in PATHS.values()
         for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS")
+        if "chat" not in path or method not in ("GET", "HEAD")
     ),
-    *((method, path, "GET, HEAD") for path in ("/v1/models", "/v1/models/gpt") for method in ("POST", "PUT", "DELETE")),
+    *((method, "/v1/models", "GET, HEAD") for method in ("POST", "PUT", "DELETE")),
+    *((method, "/v1/models/gpt", "DELETE, GET, HEAD") for method in ("POST", "PUT", "PATCH")),
+    ("PUT", "/v1/files/file-1", "DELETE, GET, HEAD"),
+    ("GET", "/v1/uploads/upload-1/parts", "POST"),
     ("POST", "/health", "GET, HEAD"),
 ]
 
@@ -239,7 +243,9 @@ async def test_wrong_method_is_a_405_that_names_the_right_ones(url: str, method:
         "/v2/chat/completions",
         "/chat/completions",
         "/v1/chat",
-        "/v1/responses/x",
+        "/v1/responses/x/y",
+        "/v1/files/",
+        "/v1/files//content",
         "/v1/models/",
         "/favicon.ico",
     ],
@@ -258,7 +264,7 @@ PLACES = [
     ("GET", "/v1/models", 200),
     ("GET", "/v1/models/none", 404),
     ("POST", "/v1/chat/completions", 400),
-    ("GET", "/v1/chat/completions", 405),
+    ("GET", "/v1/embeddings", 405),
     ("POST", "/nowhere", 404),
 ]
 

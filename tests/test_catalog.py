@@ -14,8 +14,8 @@ import pytest
 
 from aigateway.providers import catalog
 from aigateway.providers.catalog import CATALOG, CatalogRow
+from aigateway.surface import APIS
 
-APIS = {"chat", "responses", "embeddings", "images", "audio", "moderations", "completions"}
 LOCAL = {"litellm", "llamacpp", "lmstudio", "localai", "ollama", "sglang", "tgi", "vllm"}
 WITHOUT_BASE_URL = {"cloudflare", "databricks"}
 

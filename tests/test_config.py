@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from aigateway import Call, Gateway, Hook, LoggingHook, Provider, Quirks
+from aigateway import Call, Gateway, Hook, LoggingHook, NotFoundError, Provider, Quirks
 from aigateway.app.cors import CORS
 from aigateway.assembly import build
 from aigateway.config import Config, ConfigError, ModelConfig, ProviderConfig, ServerConfig, Source, find, parse
-from aigateway.gateway import OPERATIONS
 from aigateway.intake import Limits
 from aigateway.local.llama import LocalModel
 from aigateway.providers.catalog import CATALOG
+from aigateway.surface import OPERATIONS
 from aigateway.transport.protocol import Pool, Timeout
 
 CONTRACT = """
@@ -171,6 +171,32 @@ def test_cors_and_limits_reach_the_gateway() -> None:
     gateway = build(parsed("cors: {origins: [https://a.example]}\nlimits: {max_body: 10, keepalive: 2}"), {"X": "1"})
     assert gateway.cors == CORS(origins=("https://a.example",))
     assert gateway.limits == Limits(max_body=10, keepalive=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "batches"),
+    [
+        ("", None, None),
+        ("default_provider: b", "b", "b"),
+        ("default_provider: {files: b, '*': a}", "b", "a"),
+        ("default_provider: {files: b}", "b", None),
+    ],
+    ids=["none", "one", "two", "one API"],
+)
+def test_the_default_provider_takes_what_names_no_model(text: str, files: str | None, batches: str | None) -> None:
+    """Every provider counts, also one that no model goes to."""
+    providers = "providers: {a: {base_url: http://a}, b: {base_url: http://b}}\nmodels: {m: a}\n"
+    gateway = build(parsed(providers + text), {})
+
+    def chosen(operation: str) -> str | None:
+        try:
+            [target] = gateway._default.targets(OPERATIONS[operation])
+        except NotFoundError:
+            return None
+        return target.provider.name
+
+    assert (chosen("files.list"), chosen("batches.list")) == (files, batches)
+    assert [provider.name for provider in gateway.providers()] == ["a", "b"]
 
 
 def test_on_unsupported_and_profile_reach_the_gateway_and_its_targets() -> None:

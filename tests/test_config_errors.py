@@ -16,7 +16,10 @@ def errors_of(text: str, environ: Mapping[str, str] | None = None) -> list[str]:
 
 
 BAD: dict[str, tuple[str, list[str]]] = {
-    "unknown section": ("provider: {}", ["gateway.yaml:1: provider: unknown key; did you mean providers or profile?"]),
+    "unknown section": (
+        "provider: {}",
+        ["gateway.yaml:1: provider: unknown key; did you mean providers or profile or default_provider?"],
+    ),
     "unknown key with nothing like it": (
         "server: {zzz: 1}",
         ["gateway.yaml:1: server.zzz: unknown key; known: host, port, workers"],
@@ -98,6 +101,21 @@ BAD: dict[str, tuple[str, list[str]]] = {
         [
             "gateway.yaml:1: providers.a.apis[1]: expected a string, got a number; put it in quotes",
             "gateway.yaml:1: providers.a.apis[2]: unknown API 'respones'; did you mean responses?",
+        ],
+    ),
+    "default provider": (
+        "providers: {a: {base_url: http://a}, b: {base_url: http://b, apis: [chat]}}\ndefault_provider: c",
+        ["gateway.yaml:2: default_provider: unknown provider 'c'; known: a, b"],
+    ),
+    "default providers": (
+        (
+            "providers: {a: {base_url: http://a}, bee: {base_url: http://b, apis: [chat]}}\n"
+            "default_provider: {filse: a, files: bee, '*': be, batches: a}"
+        ),
+        [
+            "gateway.yaml:2: default_provider.filse: unknown API 'filse'; did you mean files?",
+            "gateway.yaml:2: default_provider.files: provider 'bee' does not speak 'files'",
+            "gateway.yaml:2: default_provider.*: unknown provider 'be'; did you mean bee?",
         ],
     ),
     "no API": (

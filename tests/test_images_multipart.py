@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from aigateway import FunctionProvider, Target
 from aigateway.call import Call, Plan
 from aigateway.errors import InvalidRequestError
-from aigateway.formats.images.multipart import Form, boundary_of
-from aigateway.gateway import OPERATIONS
+from aigateway.formats.multipart import Form, boundary_of
 from aigateway.intake import Limits, understand
+from aigateway.surface import OPERATIONS
 from aigateway.upstream import upstream_request
 
 PROVIDER = FunctionProvider("up", dict, apis={"images"})

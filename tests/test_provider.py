@@ -14,6 +14,7 @@ from aigateway import Attempt, Call, Gateway, Provider, ProviderRequest, Quirks,
 from aigateway.providers.catalog import CATALOG
 from aigateway.providers.provider import USER_AGENT, join_base
 from aigateway.providers.secret import reveal
+from aigateway.surface import APIS
 from aigateway.testing import Script, ScriptedUpstream
 
 # base_url, base_path, where operations stand
@@ -245,7 +246,8 @@ def test_a_provider_of_a_type_has_what_the_row_says_unless_it_says_so_itself() -
 
 def test_a_base_url_of_its_own_makes_a_name_no_vendor() -> None:
     other = Provider("groq", "http://127.0.0.1:9000")
-    assert other.apis == {"chat", "completions", "responses", "embeddings", "images"}
+    assert other.apis == APIS
+    assert "administration" not in other.apis
     assert other.quirks == Quirks()
 
 

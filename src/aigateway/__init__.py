@@ -31,6 +31,7 @@ from aigateway.providers.function import FunctionProvider
 from aigateway.providers.protocol import Answer, ProviderLike, ProviderReply, ProviderRequest
 from aigateway.providers.provider import Provider
 from aigateway.providers.secret import Secret
+from aigateway.raw_reply import RawReply
 from aigateway.transport.protocol import Pool, Timeout, Transport
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "ProviderRequest",
     "Quirks",
     "RateLimitError",
+    "RawReply",
     "ReplyLens",
     "RequestLens",
     "Secret",

@@ -69,9 +69,12 @@ def build(config: Config, environ: Mapping[str, str] | None = None, *, made: Pro
         hooks.append(LoggingHook())
     providers = {name: made.provider(name, provider, environ) for name, provider in described.items()}
     made.forget_others(providers)
+    make = partial(make, default_provider={api: providers[name] for api, name in config.default_provider.items()})
     if config.models:
         models = _models(config.models, providers)
-        return make(models=models, hooks=hooks)
+        gateway = make(models=models, hooks=hooks)
+        gateway.include(*providers.values())
+        return gateway
     return make(providers=providers.values(), resolver=by_prefix(providers), hooks=hooks)
 
 

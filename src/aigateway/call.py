@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -14,6 +15,7 @@ from aigateway.errors import GatewayError
 from aigateway.formats.protocol import PROFILES, Profile
 from aigateway.providers.protocol import ProviderLike
 from aigateway.providers.secret import Secret
+from aigateway.surface import Operation
 
 OnUnsupported = Literal["warn", "drop", "reject"]
 """What becomes of a call that its target cannot be told in full.
@@ -30,23 +32,6 @@ def require_one_of(words: tuple[str, ...], name: str, value: object) -> None:
     """Raise ValueError for a value that is none of the words."""
     if value not in words:
         raise ValueError(f"{name} must be one of {', '.join(words)}, not {value!r}")
-
-
-class Operation(msgspec.Struct, frozen=True):
-    """One row of the surface: what is asked, and in which form.
-
-    name      `chat`, `responses`, `images.edits`, ...: names the operation in logs and metrics.
-    api       the API it belongs to.
-    path      below `/v1`, here and upstream.
-    method    the HTTP method.
-    form      `json`, `multipart`, or `none` (no body).
-    """
-
-    name: str
-    api: str
-    path: str
-    method: str = "POST"
-    form: str = "json"
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -96,7 +81,7 @@ class Attempt(msgspec.Struct):
     number    from 1.
     headers   set on the upstream request, over the provider's own.
     api_key   used in place of the provider's own key.
-    body      the bytes to send, in the upstream's form.
+    body      the bytes to send, in the upstream's form; empty where they go on while they arrive.
     status    the upstream's HTTP status, once it answered.
     error     why the attempt failed.
     started_at, first_byte_at, ended_at   seconds on the monotonic clock.
@@ -129,6 +114,8 @@ class Call:
 
     id          the request id, also in the `x-request-id` header of the answer.
     operation   what is asked. `api` is short for `operation.api`.
+    parameters  what stands in the path of the request: `{"file_id": "file-1"}`. Edits of it count.
+    query       what stands behind its `?`, as it came. Edits of it count.
     headers     of the request; names in lower case.
     client      the caller's address, "" if unknown.
     request     the lens on the caller's body; AttributeError before the body was read.
@@ -148,6 +135,8 @@ class Call:
     """
 
     request: RequestLens
+    parameters: Mapping[str, str] = MappingProxyType({})
+    query: str = ""
 
     def __init__(
         self,
@@ -184,7 +173,7 @@ class Call:
 
     @property
     def api(self) -> str:
-        """The API's name: chat, responses, embeddings, images, models."""
+        """The API's name: chat, responses, embeddings, audio, files, ..."""
         return self.operation.api
 
     @property

@@ -19,12 +19,14 @@ from aigateway._yaml import Document, meant
 from aigateway.app.cors import CORS
 from aigateway.call import OnUnsupported
 from aigateway.canonical.quirks import REPAIRS, Quirks
+from aigateway.default_provider import ANY
 from aigateway.formats.protocol import Profile
 from aigateway.hooks.import_path import HookImportError, load_hook
 from aigateway.intake import Limits
 from aigateway.models import CREATED
 from aigateway.providers.catalog import CATALOG
 from aigateway.providers.provider import DEFAULT_APIS, join_base
+from aigateway.surface import ADMINISTRATION, APIS
 from aigateway.transport.protocol import Pool, Timeout
 
 DEFAULT_FILE: Final = "gateway.yaml"
@@ -32,7 +34,7 @@ LOCAL: Final = "local"
 """The provider type of the model in this process."""
 
 _LOCAL_APIS: Final = frozenset({"chat", "embeddings"})
-_APIS: Final = frozenset({"messages", "generate_content", "converse"}).union(*(row.apis for row in CATALOG.values()))
+_APIS: Final = APIS | {"messages", "generate_content", "converse", ADMINISTRATION}
 _TYPES: Final = (*CATALOG, LOCAL)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HIDDEN: Final = frozenset({("auth",), ("auth", "keys")})
@@ -134,10 +136,15 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     on_unsupported: OnUnsupported = "warn"
     profile: Profile = "openai"
+    default_provider: str | dict[str, str] | None = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration without mistakes; `Config()` is that of nobody's file. hooks: ready objects, in order."""
+    """A configuration without mistakes; `Config()` is that of nobody's file.
+
+    hooks             ready objects, in order.
+    default_provider  API -> the provider of calls that name no model; `"*"` for the other APIs.
+    """
 
     server: ServerConfig = ServerConfig()
     providers: dict[str, ProviderConfig] = {}
@@ -148,6 +155,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     on_unsupported: OnUnsupported = "warn"
     profile: Profile = "openai"
+    default_provider: dict[str, str] = {}
 
 
 def find(path: str | None) -> Source | None:
@@ -180,9 +188,11 @@ def parse(source: Source, environ: Mapping[str, str] | None = None) -> Config:
         limits=written.limits,
         on_unsupported=written.on_unsupported,
         profile=written.profile,
+        default_provider=_defaults(written.default_provider),
     )
     for name, model in config.models.items():
         _check_model(document, name, model, config.providers)
+    _check_defaults(document, written.default_provider, config.providers)
     _check_auth(document, config.auth)
     _check_amounts(document, ("limits",), config.limits)
     if config.server.host.strip() == "":
@@ -336,6 +346,26 @@ def _check_target(
         at = (*place, "prefer") if document.given(*place, "prefer") else place
         words = f"provider {document.quoted(name)} does not speak {document.quoted(prefer)}"
         document.error(at, f"{words}; it speaks {', '.join(sorted(speaks))}")
+
+
+def _defaults(default: str | dict[str, str] | None) -> dict[str, str]:
+    return {ANY: default} if isinstance(default, str) else default or {}
+
+
+def _check_defaults(
+    document: Document, default: str | dict[str, str] | None, providers: Mapping[str, ProviderConfig]
+) -> None:
+    for api, name in _defaults(default).items():
+        place = ("default_provider", api) if isinstance(default, dict) else ("default_provider",)
+        if api not in _APIS | {ANY}:
+            document.error(place, f"unknown API {document.quoted(api)}{meant(api, _APIS)}")
+            continue
+        provider = providers.get(name)
+        if provider is None:
+            if document.sound("providers") and document.sound("providers", name):
+                document.error(place, f"unknown provider {document.quoted(name)}{meant(name, providers)}")
+        elif api != ANY and api not in provider.speaks and document.sound("providers", name, "type"):
+            document.error(place, f"provider {document.quoted(name)} does not speak {document.quoted(api)}")
 
 
 def _check_auth(document: Document, auth: AuthConfig | None) -> None:

@@ -35,6 +35,7 @@ from aigateway.intake import Limits, read_wishes, understand
 from aigateway.models import Models
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
 from aigateway.providers.secret import reveal
+from aigateway.surface.routes import query_for
 from aigateway.translation import Translation
 from aigateway.upstream import (
     forwarded_headers,
@@ -48,7 +49,9 @@ from aigateway.upstream import (
 
 logger = logging.getLogger("aigateway")
 
-BodyReader = Callable[[], Awaitable[bytes]]
+BodyReader = Callable[[], Awaitable[Any]]
+"""Gives the body: bytes, or for an operation that `uploads` an iterator of them."""
+
 CHANGES_HEADER = "x-aigateway-changes"
 JSON_TYPE = ("content-type", "application/json")
 STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no"))
@@ -57,7 +60,8 @@ STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-c
 class Answer(msgspec.Struct):
     """What goes back to the caller: a body, or `frames` (whole server-sent events, already encoded).
 
-    ready  whether there is something to send after the head at once.
+    ready      whether there is something to send after the head at once.
+    is_events  whether the frames are events; else they are bytes of any type, which nothing may be put between.
     """
 
     status: int
@@ -65,6 +69,11 @@ class Answer(msgspec.Struct):
     body: bytes = b""
     frames: AsyncIterator[bytes] | None = None
     ready: bool = True
+    is_events: bool = True
+
+
+class CutShortError(Exception):
+    """Bytes that broke off in the middle, where nothing can be said anymore: the caller's connection must be cut."""
 
 
 class Exchange:
@@ -186,6 +195,19 @@ class Exchange:
     # one attempt
 
     async def _attempt(self, target: Target, number: int) -> Answer:
+        attempt, translation = self._prepared(target, number)
+        try:
+            await self._chain.before_attempt(self.call, attempt)
+            self._reply = reply = await self._send(attempt)
+            attempt.status = reply.status
+            attempt.first_byte_at = time.monotonic()
+            return await self._answer_of(attempt, translation, reply)
+        except GatewayError as error:
+            self._failed(attempt, error)
+            raise
+
+    def _prepared(self, target: Target, number: int) -> tuple[Attempt, Translation | None]:
+        """A new attempt with the body that this target gets."""
         call = self.call
         plan = plan_for(call, target)
         call.changes.clear()
@@ -198,21 +220,20 @@ class Exchange:
             body, self._asked_usage = upstream_request(call, plan, wants_usage=self._chain.has("on_complete"))
         attempt = Attempt(number, plan, body, started_at=time.monotonic())
         call.attempts.append(attempt)
-        try:
-            await self._chain.before_attempt(call, attempt)
-            self._reply = reply = await self._send(attempt)
-            attempt.status = reply.status
-            attempt.first_byte_at = time.monotonic()
-            if reply.status >= 300:
-                raise await reply_error(reply, attempt.provider)
-            if call.stream:
-                return await self._stream(attempt, translation, reply)
-            return await self._whole(translation, reply)
-        except GatewayError as error:
-            _name(error, attempt)
-            attempt.error = error
-            attempt.ended_at = time.monotonic()
-            raise
+        return attempt, translation
+
+    async def _answer_of(self, attempt: Attempt, translation: Translation | None, reply: ProviderReply) -> Answer:
+        """What the caller gets for an upstream's answer. Raises UpstreamError where that is a refusal."""
+        if reply.status >= 300:
+            raise await reply_error(reply, attempt.provider)
+        if self.call.stream:
+            return await self._stream(attempt, translation, reply)
+        return await self._whole(translation, reply)
+
+    def _failed(self, attempt: Attempt, error: GatewayError) -> None:
+        _name(error, attempt)
+        attempt.error = error
+        attempt.ended_at = time.monotonic()
 
     def _weigh_changes(self, target: Target) -> None:
         """What becomes of a call of which something is lost: the call's own word counts before others.
@@ -235,11 +256,14 @@ class Exchange:
             name = target.provider.name
             logger.warning("call %s: provider %s is not told all of it: %s", call.id, name, listed(call.changes))
 
-    async def _send(self, attempt: Attempt) -> ProviderReply:
+    async def _request(self, attempt: Attempt) -> ProviderRequest:
         call = self.call
-        request = ProviderRequest(
+        path = call.operation.path if not attempt.plan.translates else _PATHS[attempt.plan.upstream_api]
+        if call.query and not attempt.plan.translates:
+            path = f"{path}?{query_for(call.query)}"
+        return ProviderRequest(
             api=attempt.plan.upstream_api,
-            path=call.operation.path if not attempt.plan.translates else _PATHS[attempt.plan.upstream_api],
+            path=path,
             model=attempt.model,
             body=attempt.body,
             content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],
@@ -248,6 +272,9 @@ class Exchange:
             api_key=await reveal(attempt.api_key),
             request_id=call.id,
         )
+
+    async def _send(self, attempt: Attempt) -> ProviderReply:
+        request = await self._request(attempt)
         try:
             return await attempt.plan.target.provider.send(request)
         except GatewayError:
@@ -255,7 +282,7 @@ class Exchange:
         except TimeoutError as error:
             raise UpstreamTimeoutError(f"Provider '{attempt.provider}' did not answer in time.") from error
         except Exception as error:
-            logger.exception("call %s: provider %s raised", call.id, attempt.provider)
+            logger.exception("call %s: provider %s raised", self.call.id, attempt.provider)
             raise UpstreamError(f"Provider '{attempt.provider}' failed.") from error
 
     # the whole answer at once

@@ -13,10 +13,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
+from urllib.parse import urlencode
 
 from aigateway import _json, _sse
-from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, Operation, require_one_of
+from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, require_one_of
 from aigateway.canonical.lens import EventLens, ReplyLens
+from aigateway.default_provider import DefaultProvider
 from aigateway.errors import InvalidRequestError, ModelNotFoundError
 from aigateway.exchange import Answer, Exchange
 from aigateway.explain import Explanation, explain
@@ -25,24 +27,11 @@ from aigateway.formats.protocol import PROFILES, Profile
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits
 from aigateway.models import Model, Models, Resolver, Where
+from aigateway.passthrough import PassThrough
 from aigateway.providers.protocol import ProviderLike
+from aigateway.raw_reply import RawReply
+from aigateway.surface import OPERATIONS
 
-OPERATIONS: Mapping[str, Operation] = {
-    operation.name: operation
-    for operation in (
-        Operation("chat", "chat", "/chat/completions"),
-        Operation("completions", "completions", "/completions"),
-        Operation("responses", "responses", "/responses"),
-        Operation("embeddings", "embeddings", "/embeddings"),
-        Operation("images", "images", "/images/generations"),
-        Operation("images.edits", "images", "/images/edits", form="multipart"),
-        Operation("images.variations", "images", "/images/variations", form="multipart"),
-        Operation("models", "models", "/models", "GET", "none"),
-        Operation("models.retrieve", "models", "/models/{id}", "GET", "none"),
-        Operation("health", "health", "/health", "GET", "none"),
-        Operation("unknown", "unknown", "", form="none"),
-    )
-}
 _random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
@@ -124,6 +113,8 @@ class Journey:
     on_unsupported  what becomes of a call that its target cannot be told in full, where neither the target nor the
                     call itself says: `warn`, `drop` or `reject`.
     profile    the dialect in which callers of Responses are answered by translation: `openai` or `open_responses`.
+    default_provider  where calls go that name no model: one provider, or API -> provider (`"*"` for the others). None =
+               the only provider that offers the API, if there is one.
 
     Raises ValueError for another word.
     """
@@ -138,6 +129,7 @@ class Journey:
         limits: Limits | None = None,
         on_unsupported: OnUnsupported = "warn",
         profile: Profile = "openai",
+        default_provider: ProviderLike | Mapping[str, ProviderLike] | None = None,
     ) -> None:
         require_one_of(ON_UNSUPPORTED, "on_unsupported", on_unsupported)
         require_one_of(PROFILES, "profile", profile)
@@ -147,6 +139,7 @@ class Journey:
         self._providers = list(providers)
         if self._providers and "*" not in self.models:
             self.models.register("*", self._providers[0])
+        self._default = DefaultProvider(default_provider, self.providers)
         self._chain = Chain(hooks)
         self.hook = HookDecorators(self._chain)
         self.limits = limits or Limits()
@@ -164,9 +157,13 @@ class Journey:
         return self._chain.has("authenticate")
 
     def providers(self) -> list[ProviderLike]:
-        """Every provider that a model goes to, once."""
-        known = {id(provider): provider for provider in [*self._providers, *self.models.providers()]}
-        return list(known.values())
+        """Every provider that a call may go to, once."""
+        named = [*self._providers, *self.models.providers(), *self._default.by_api.values()]
+        return list({id(provider): provider for provider in named}.values())
+
+    def include(self, *providers: ProviderLike) -> None:
+        """Add providers that no model goes to: calls that name no model may still go there."""
+        self._providers += providers
 
     async def aclose(self) -> None:
         """Close every provider's connections."""
@@ -196,8 +193,10 @@ class Journey:
         """What would become of a request of `chat`, `responses`, ...: route, targets, mode, hooks, upstream bytes.
 
         Nothing is sent, and no call takes place; hooks that shape a request run all the same. Raises KeyError for an
-        operation that is none.
+        operation that is none, or is only passed on.
         """
+        if OPERATIONS[operation].kind != "generate":
+            raise KeyError(operation)
         lowered = {name.lower(): value for name, value in (headers or {}).items()}
         call = self._call(operation, lowered, api_key, "")
         raw = _json.encode(body)
@@ -219,7 +218,10 @@ class Journey:
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
         call = self._call(operation, headers, api_key, client)
-        return Exchange(call, self._chain, self.models, self.limits, new_id, on_unsupported=self.on_unsupported)
+        settings = (call, self._chain, self.models, self.limits, new_id)
+        if call.operation.kind == "relay":
+            return PassThrough(*settings, default=self._default, on_unsupported=self.on_unsupported)
+        return Exchange(*settings, on_unsupported=self.on_unsupported)
 
     def listed(self, call: Call) -> dict[str, Any]:
         """The models that the caller may use, as `GET /v1/models` shows them."""
@@ -341,6 +343,49 @@ class Journey:
         return await self._in_process(
             "images", body, stream=stream, fields={**fields, "api_key": api_key, "headers": headers}
         )
+
+    async def request(
+        self,
+        operation: str,
+        body: Mapping[str, Any] | bytes = b"",
+        /,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> RawReply:
+        """Any operation in process, on the same way as over HTTP: `request("files.delete", parameters={"file_id": id})`.
+
+        operation   its name in docs/coverage.md.
+        body        the fields of a JSON body; or bytes, whose `content-type` is among the headers.
+        parameters  what stands in its path.
+        query       what stands behind its `?`.
+
+        Raises KeyError for an operation that is none or needs no provider, and what HTTP would have answered with.
+        """
+        row = OPERATIONS[operation]
+        if row.kind == "served":
+            raise KeyError(operation)
+        lowered = {name.lower(): value for name, value in (headers or {}).items()}
+        raw = body if isinstance(body, bytes) else _json.encode(body)
+        if not isinstance(body, bytes):
+            lowered["content-type"] = "application/json"
+
+        async def read() -> bytes | AsyncIterator[bytes]:
+            return _once(raw) if row.uploads else raw
+
+        exchange = self.exchange(operation, lowered, api_key=api_key)
+        exchange.call.parameters = dict(parameters or {})
+        exchange.call.query = urlencode(query or {})
+        try:
+            answer = await exchange.answer(read)
+            if exchange.call.error is not None:
+                raise exchange.call.error
+        except BaseException:
+            await exchange.aclose()
+            raise
+        return RawReply(exchange, answer)
 
     async def _in_process(
         self, operation: str, body: Mapping[str, Any] | None, *, stream: bool, fields: dict[str, Any]

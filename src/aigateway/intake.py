@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -12,8 +12,7 @@ from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported
 from aigateway.canonical.lens import RequestLens
 from aigateway.errors import InvalidRequestError
 from aigateway.formats import FORMATS
-from aigateway.formats.images.lens import ImagesFormRequest
-from aigateway.formats.images.multipart import Form, boundary_of
+from aigateway.formats.multipart import Form, FormRequest, boundary_of
 from aigateway.formats.protocol import PROFILES, Profile
 
 ON_UNSUPPORTED_HEADER: Final = "x-aigateway-on-unsupported"
@@ -26,11 +25,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller may ask of the gateway itself.
 
     max_body   bytes of a request body; more is a 413.
+    max_upload  bytes of one that goes on while it arrives, as files do; more is a 413.
     max_depth  how deep its JSON may nest; deeper is a 400.
     keepalive  seconds of silence on a stream after which a comment is sent, so that no proxy on the way gives up.
     """
 
     max_body: int = 64 * 1024 * 1024
+    max_upload: int = 512 * 1024 * 1024
     max_depth: int = 200
     keepalive: float = 15.0
 
@@ -47,6 +48,7 @@ class _Head(msgspec.Struct):
     conversation: msgspec.Raw = msgspec.Raw()
 
 
+_T = TypeVar("_T")
 _HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 _EMPTY = {b"", b"null"}
@@ -75,16 +77,16 @@ def _word(call: Call, header: str, words: tuple[str, ...]) -> str:
 
 def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | None = None) -> None:
     """Set `call.request`, `model` and `stream` from a body. Raises InvalidRequestError naming the field at fault."""
-    form = call.operation.form
-    if form == "multipart":
-        fields = lens or ImagesFormRequest(Form(body, boundary_of(call.headers.get("content-type", ""))))
+    is_form = call.operation.form == "multipart"
+    if is_form and "json" not in call.headers.get("content-type", ""):
+        fields = lens or FormRequest(Form(body, boundary_of(call.headers.get("content-type", ""))))
         fields.body.setdefault("model", DEFAULT_IMAGE_FORM_MODEL)
         call.request, call.model, call.stream = fields, fields.model, fields.stream
         return
-    body, head = _head(body, limits)
+    body, head = clean_head(body, limits, _HEAD)
     if call.api == "images" and head.model is None:
-        body = _json.set_value(body, DEFAULT_IMAGE_MODEL, "model")
-        head.model = DEFAULT_IMAGE_MODEL
+        head.model = DEFAULT_IMAGE_FORM_MODEL if is_form else DEFAULT_IMAGE_MODEL
+        body = _json.set_value(body, head.model, "model")
         lens = None
     call.request = lens if lens is not None else FORMATS[call.api].request(body)
     call.model = head.model or ""
@@ -92,8 +94,11 @@ def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | N
     _check(call, head)
 
 
-def _head(body: bytes, limits: Limits) -> tuple[bytes, _Head]:
-    """What stands at the top of a body; and the body, clean of the lone surrogates that no strict reader takes."""
+def clean_head(body: bytes, limits: Limits, decoder: msgspec.json.Decoder[_T]) -> tuple[bytes, _T]:
+    """What stands at the top of a body; and the body, clean of the lone surrogates that no strict reader takes.
+
+    Raises InvalidRequestError where it is no JSON object, or nests too deeply.
+    """
     if not body.isascii():
         try:
             body.decode()
@@ -104,14 +109,14 @@ def _head(body: bytes, limits: Limits) -> tuple[bytes, _Head]:
             f"The request body is nested deeper than {limits.max_depth} levels.", code="invalid_json"
         )
     try:
-        return body, _HEAD.decode(body)
+        return body, decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from error
     except RecursionError as error:
         raise InvalidRequestError("The request body is nested too deeply.", code="invalid_json") from error
     except msgspec.DecodeError as error:
         if rb"\ud" in body or rb"\uD" in body:
-            return _head(_json.encode(_json.decode_object(body)), limits)
+            return clean_head(_json.encode(_json.decode_object(body)), limits, decoder)
         text = "it is empty" if not body.strip() else str(error)
         raise InvalidRequestError(f"The request body is not valid JSON: {text}", code="invalid_json") from error
 

@@ -16,6 +16,7 @@ from aigateway.formats import CALLER_CODECS, CODECS, FORMATS
 from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
 from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
+from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
 from aigateway.providers.protocol import ProviderLike, ProviderReply
 
@@ -73,13 +74,8 @@ def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
 def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
     """The caller's own bytes with the model renamed; and whether usage was asked for on the gateway's account."""
     request = call.request
-    if call.operation.form == "multipart":
-        if request.model != plan.model:
-            asked, request.model = request.model, plan.model
-            body = request.raw
-            request.model = asked
-            return body, False
-        return request.raw, False
+    if isinstance(request, FormRequest):
+        return request.raw if request.model == plan.model else request.sent_with("model", plan.model), False
     body = request.raw
     if plan.model != call.model:
         body = _json.replace_top_level(body, plan.model, "model")

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 from aigateway import _json
 from aigateway.app.cors import CORS
@@ -18,33 +19,20 @@ from aigateway.errors import (
     NotFoundError,
     UpgradeRequiredError,
 )
-from aigateway.exchange import JSON_TYPE, Answer
+from aigateway.exchange import JSON_TYPE, Answer, CutShortError
 from aigateway.formats import render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
 from aigateway.models import Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
+from aigateway.surface.routes import EXACT, Methods, match, parameters_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger("aigateway")
-
-ENDPOINTS: Mapping[str, Mapping[str, str]] = {
-    "/chat/completions": {"POST": "chat"},
-    "/completions": {"POST": "completions"},
-    "/responses": {"POST": "responses"},
-    "/embeddings": {"POST": "embeddings"},
-    "/images/generations": {"POST": "images"},
-    "/images/edits": {"POST": "images.edits"},
-    "/images/variations": {"POST": "images.variations"},
-    "/models": {"GET": "models"},
-    "/models/{id}": {"GET": "models.retrieve"},
-    "/health": {"GET": "health"},
-}
-"""Path below `/v1` -> method -> operation. HEAD is GET without a body."""
 
 _NO_WEBSOCKET = UpgradeRequiredError("This path is served over HTTP only; no WebSocket is spoken here.")
 
@@ -60,6 +48,8 @@ class Gateway(Journey):
     on_unsupported  what becomes of a call that its target cannot be told in full, where neither the target nor the
                     call itself says: `warn`, `drop` or `reject`.
     profile    the dialect in which callers of Responses are answered by translation: `openai` or `open_responses`.
+    default_provider  where calls go that name no model (files, batches, ...): one provider, or API -> provider (`"*"`
+               for the others). None = the only provider that offers the API, if there is one.
     cors       lets pages in browsers call; None = no CORS headers.
 
     Nothing is opened before the first request; `aclose()` (or `async with`, or the ASGI lifespan) closes everything.
@@ -75,6 +65,7 @@ class Gateway(Journey):
         limits: Limits | None = None,
         on_unsupported: OnUnsupported = "warn",
         profile: Profile = "openai",
+        default_provider: ProviderLike | Mapping[str, ProviderLike] | None = None,
         cors: CORS | None = None,
     ) -> None:
         super().__init__(
@@ -85,6 +76,7 @@ class Gateway(Journey):
             limits=limits,
             on_unsupported=on_unsupported,
             profile=profile,
+            default_provider=default_provider,
         )
         self.cors = cors
 
@@ -132,14 +124,19 @@ class Gateway(Journey):
             shown = [JSON_TYPE, ("x-request-id", request_id(headers)), ("upgrade", "HTTP/1.1"), *cors]
             await delivery.send(Answer(426, shown, body))
             return
-        operation, served = self._find(path, method)
+        operation, parameters, served = self._find(scope, path, method)
         client = scope.get("client")
         exchange = self.exchange(operation, headers, api_key=_api_key(headers), client=client[0] if client else "")
+        if parameters:
+            exchange.call.parameters = parameters
+        if query := scope.get("query_string"):
+            exchange.call.query = query.decode("latin-1")
         extra = [("x-request-id", exchange.call.id), *cors]
 
         async def work() -> None:
+            read_body = delivery.open_body if exchange.call.operation.uploads else delivery.read_body
             answer = await exchange.answer(
-                lambda: delivery.read_body(headers), None if served is None else lambda: served(exchange.call)
+                lambda: read_body(headers), None if served is None else lambda: served(exchange.call)
             )
             answer.headers += extra
             await delivery.send(answer)
@@ -147,33 +144,43 @@ class Gateway(Journey):
 
         try:
             await delivery.run(work())
-        except ClientGoneError:
-            pass
+        except (ClientGoneError, CutShortError):
+            pass  # a server cuts the connection of an answer that was not completed
         finally:
             await exchange.aclose()
 
-    def _find(self, path: str, method: str) -> tuple[str, Callable[[Call], dict[str, Any]] | None]:
-        """The operation of a path, and what serves it where that is the gateway itself."""
-        methods = ENDPOINTS.get(path)
-        name = ""
-        if methods is None and path.startswith("/models/") and len(path) > len("/models/"):
-            methods, name = ENDPOINTS["/models/{id}"], path[len("/models/") :]
-        if methods is None:
-            return "unknown", _raising(
-                NotFoundError(f"Not found: this gateway serves no {method} at this path.", code="not_found")
-            )
-        operation = methods.get(method)
+    def _find(
+        self, scope: Scope, path: str, method: str
+    ) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any]] | None]:
+        """The operation of a path with the path's parameters, and what serves it where that is the gateway itself."""
+        methods: Methods | None = EXACT.get(path)
+        parameters: dict[str, str] = {}
+        if methods is not None:
+            operation = methods.get(method)
+        else:
+            segments = _segments(scope, path)
+            methods = match(segments)
+            operation = methods.get(method) if methods is not None else None
+            parameters = parameters_of(operation, segments) if operation is not None else {}
         if operation is None:
-            allowed = ", ".join(sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())} - {"OPTIONS"}))
-            error = MethodNotAllowedError(
-                f"The method {method} is not allowed here; use {allowed}.", headers={"Allow": allowed}
-            )
-            return next(iter(methods.values())), _raising(error)
-        if operation == "models":
-            return operation, self.listed
-        if operation == "models.retrieve":
-            return operation, lambda call: self.retrieved(call, name)
-        return operation, None
+            return _refusal(methods, method)
+        if operation.kind != "served":
+            return operation.name, parameters, None
+        if operation.name == "models":
+            return operation.name, parameters, self.listed
+        return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
+
+
+def _refusal(methods: Methods | None, method: str) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any]]]:
+    """A path that nobody knows, or not with this method."""
+    if not methods:
+        text = f"Not found: this gateway serves no {method} at this path."
+        return "unknown", {}, _raising(NotFoundError(text, code="not_found"))
+    allowed = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
+    error = MethodNotAllowedError(
+        f"The method {method} is not allowed here; use {allowed}.", headers={"Allow": allowed}
+    )
+    return next(iter(methods.values())).name, {}, _raising(error)
 
 
 def _raising(error: GatewayError) -> Callable[[Call], dict[str, Any]]:
@@ -194,6 +201,16 @@ def route_path(scope: Scope) -> str:
     if path == "/health" or root.endswith("/v1"):
         return path
     return f"/?{path}"
+
+
+def _segments(scope: Scope, path: str) -> list[str]:
+    """The decoded segments of a path below `/v1`: cut where the caller wrote a slash, not where he encoded one."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None or path.startswith("/?"):
+        return path.split("/")[1:]
+    segments = raw.partition(b"?")[0].decode("latin-1").split("/")
+    below = scope["path"].count("/") - path.count("/")  # what stands before it: the prefix of a mount, and `/v1`
+    return [unquote(segment) for segment in segments[1 + below :]]
 
 
 def _headers(scope: Scope) -> dict[str, str]:

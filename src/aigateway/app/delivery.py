@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from typing import Any
 
 from aigateway.errors import InvalidRequestError, PayloadTooLargeError
 from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer
 from aigateway.intake import Limits
 
+_BODILESS = (204, 304)
 KEEPALIVE = b": keep-alive\n\n"
 _ENCODED = {pair: (pair[0].encode(), pair[1].encode()) for pair in (JSON_TYPE, *STREAM_HEADERS)}
 
@@ -85,10 +87,7 @@ class Delivery:
 
     async def read_body(self, headers: Mapping[str, str]) -> bytes:
         """The request's body. Raises PayloadTooLargeError or InvalidRequestError; is cancelled if the caller leaves."""
-        limit = self._limits.max_body
-        announced = headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > limit:
-            raise _too_large(limit)
+        _check_announced(headers, self._limits.max_body)
         if headers.get("content-encoding", "identity") != "identity":
             raise InvalidRequestError(
                 "Compressed request bodies are not read here; send the body without Content-Encoding.",
@@ -98,23 +97,40 @@ class Delivery:
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             body: bytes = message.get("body", b"")
-            self._within(len(body))
+            if len(body) > self._limits.max_body:
+                raise _too_large(self._limits.max_body)
             self._watch()
             return body
-        pieces: list[bytes] = []
+        whole = io.BytesIO()  # holds it once: joining pieces would hold it twice
+        async for piece in self._pieces(message, self._limits.max_body):
+            whole.write(piece)
+        return whole.getvalue()
+
+    async def open_body(self, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+        """The request's body as it arrives. Raises PayloadTooLargeError, also while it is read; see `read_body`."""
+        _check_announced(headers, self._limits.max_upload)
+        if self._leaving is not None:
+            self._leaving.callback = self._left
+        return self._pieces(await self._receive(), self._limits.max_upload)
+
+    async def _pieces(self, message: MutableMapping[str, Any], limit: int) -> AsyncIterator[bytes]:
         size = 0
         while True:
             if message["type"] == "http.disconnect":
                 self._gone = True
+                if asyncio.current_task() is not self._task:  # who sends it on may read it in a task of its own
+                    self._task.cancel()
                 raise asyncio.CancelledError
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            self._within(size)
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > limit:
+                raise _too_large(limit)
             if not message.get("more_body", False):
-                break
+                self._watch()
+                yield piece
+                return
+            yield piece
             message = await self._receive()
-        self._watch()
-        return b"".join(pieces)
 
     async def send(self, answer: Answer) -> None:
         """The whole answer."""
@@ -123,16 +139,20 @@ class Delivery:
             for pair in answer.headers
         ]
         if answer.frames is None:
-            if answer.status != 204:
+            if answer.status not in _BODILESS:
                 headers.append((b"content-length", str(len(answer.body)).encode()))
             await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
             await self._send({"type": "http.response.body", "body": b"" if self._head_only else answer.body})
             return
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if self._head_only:
+            await self._send({"type": "http.response.body", "body": b""})
+            return
         if not answer.ready:
             await self._send({"type": "http.response.body", "body": b"", "more_body": True})
         self._last_sent = self._task.get_loop().time()
-        self._arm(self._limits.keepalive)
+        if answer.is_events:
+            self._arm(self._limits.keepalive)
         try:
             async for frame in answer.frames:
                 await self._frame(frame)
@@ -199,9 +219,11 @@ class Delivery:
             self._comment.cancel()
             await asyncio.gather(self._comment, return_exceptions=True)
 
-    def _within(self, size: int) -> None:
-        if size > self._limits.max_body:
-            raise _too_large(self._limits.max_body)
+
+def _check_announced(headers: Mapping[str, str], limit: int) -> None:
+    announced = headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
 
 
 def _too_large(limit: int) -> PayloadTooLargeError:

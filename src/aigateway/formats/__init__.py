@@ -11,6 +11,7 @@ import msgspec
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
 from aigateway.canonical.types import Usage
 from aigateway.errors import GatewayError
+from aigateway.formats.audio.lens import AudioEvent, AudioReply, AudioRequest, audio_usage
 from aigateway.formats.chat.codec import ChatCodec
 from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
 from aigateway.formats.choices import ChoicesRelay
@@ -19,6 +20,8 @@ from aigateway.formats.completions.lens import CompletionsEvent, CompletionsRepl
 from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
 from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
 from aigateway.formats.images.relay import ImagesRelay
+from aigateway.formats.moderations.lens import ModerationsRequest
+from aigateway.formats.passing import any_usage
 from aigateway.formats.protocol import CallerCodec, TextCodec
 from aigateway.formats.relay import StreamRelay, error_object
 from aigateway.formats.responses.codec import ResponsesCodec
@@ -107,8 +110,40 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done=False,
             done_on_error=False,
         ),
+        "audio": Format(
+            codec=None,
+            request=AudioRequest,
+            reply=AudioReply,
+            event=AudioEvent,
+            relay=StreamRelay,
+            usage=audio_usage,
+            done=False,
+            done_on_error=False,
+        ),
+        "moderations": Format(
+            codec=None,
+            request=ModerationsRequest,
+            reply=ReplyLens,
+            event=EventLens,
+            relay=StreamRelay,
+            usage=any_usage,
+            done=False,
+            done_on_error=False,
+        ),
     }
 )
+
+PASSING = Format(
+    codec=None,
+    request=RequestLens,
+    reply=ReplyLens,
+    event=EventLens,
+    relay=StreamRelay,
+    usage=any_usage,
+    done=False,
+    done_on_error=False,
+)
+"""The form of an API that is only passed on."""
 
 CODECS: Mapping[str, TextCodec] = MappingProxyType(
     {name: row.codec for name, row in FORMATS.items() if row.codec is not None}

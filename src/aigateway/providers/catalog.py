@@ -13,6 +13,7 @@ from types import MappingProxyType
 import msgspec
 
 from aigateway.canonical.quirks import Quirks
+from aigateway.surface import APIS
 
 
 class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,8 +24,7 @@ class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
                   None = it holds an account or a workspace, so the user gives it.
     api_key_env   the vendor's usual environment variable; None = a local server, which needs no key.
     base_url_env  the environment variable that the vendor's own clients read for another base URL.
-    apis          the OpenAI-shaped APIs it really speaks: chat, responses, embeddings, images, audio, moderations,
-                  completions.
+    apis          the OpenAI-shaped APIs it really speaks: chat, responses, embeddings, images, audio, files, batches, ...
     quirks        where its dialect differs from OpenAI's.
     docs          the page that the row was checked against.
     notes         one sentence on what else to know.
@@ -157,7 +157,7 @@ _HOSTED = (
         name="groq",
         base_url="https://api.groq.com/openai/v1",
         api_key_env="GROQ_API_KEY",
-        apis=frozenset({"chat", "responses", "audio"}),
+        apis=frozenset({"chat", "responses", "audio", "files", "batches"}),
         quirks=Quirks(
             max_tokens="max_completion_tokens", strict_fields=True, reasoning_field="reasoning", repairs=_REASONING
         ),
@@ -237,7 +237,7 @@ _HOSTED = (
         base_url="https://api.openai.com/v1",
         api_key_env="OPENAI_API_KEY",
         base_url_env="OPENAI_BASE_URL",
-        apis=frozenset({"chat", "responses", "embeddings", "images", "audio", "moderations", "completions"}),
+        apis=APIS,
         quirks=Quirks(max_tokens="max_completion_tokens", developer_role=True, allowed_tools=True, custom_tools=True),
         docs="https://platform.openai.com/docs/api-reference/chat/create",
         notes="The first o1 models refuse the developer role.",
@@ -356,8 +356,9 @@ _LOCAL = (
         name="litellm",
         base_url="http://localhost:4000/v1",
         api_key_env="LITELLM_PROXY_API_KEY",
-        apis=frozenset({"chat", "responses", "embeddings", "images", "audio", "moderations", "completions"}),
-        docs="https://docs.litellm.ai/docs/proxy/user_keys",
+        apis=frozenset({"chat", "responses", "embeddings", "images", "audio", "moderations", "completions"})
+        | {"assistants", "batches", "files", "fine_tuning", "realtime", "vector_stores", "videos"},
+        docs="https://docs.litellm.ai/docs/supported_endpoints",
         notes="A proxy: what it takes is up to the model behind it.",
     ),
     CatalogRow(
@@ -411,7 +412,7 @@ _LOCAL = (
         name="vllm",
         base_url="http://localhost:8000/v1",
         api_key_env=None,
-        apis=frozenset({"chat", "responses", "embeddings", "audio", "completions"}),
+        apis=frozenset({"chat", "responses", "embeddings", "audio", "completions", "realtime"}),
         quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING),
         docs="https://docs.vllm.ai/en/stable/features/reasoning_outputs/",
         notes="Older versions say reasoning_content.",

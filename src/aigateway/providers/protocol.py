@@ -22,10 +22,13 @@ class ProviderRequest(msgspec.Struct, kw_only=True):
     """One request in a provider's own API.
 
     api           the API's name: `chat`, `responses`, `embeddings`, `images`, ...
-    path          the operation below the base URL: `/chat/completions`, `/images/edits`.
-    model         the name that the upstream knows.
+    path          the operation below the base URL, with its query: `/chat/completions`, `/files?limit=2`.
+    method        the HTTP method.
+    model         the name that the upstream knows; "" where the request names none.
     body          the bytes to send, already in the form of `api`.
-    content_type  of the body; multipart bodies keep their boundary.
+    upload        the bytes to send while they arrive, in place of `body`; a `content-length` among the headers says how
+                  many they are. They can be read once.
+    content_type  of the body; multipart bodies keep their boundary. "" where there is none.
     stream        whether events are asked for.
     headers       extra headers for this one request (a hook may have set them; they win over the provider's own).
     api_key       a key for this one request in place of the provider's own.
@@ -36,6 +39,8 @@ class ProviderRequest(msgspec.Struct, kw_only=True):
     path: str
     model: str
     body: bytes
+    method: str = "POST"
+    upload: AsyncIterator[bytes] | None = None
     content_type: str = "application/json"
     stream: bool = False
     headers: dict[str, str] = msgspec.field(default_factory=dict)
@@ -67,7 +72,8 @@ class ProviderReply(Protocol):
 class ProviderLike(Protocol):
     """Anything that can answer requests. Raise a GatewayError (UpstreamError and its kin) when it cannot.
 
-    Two optional attributes are read when they are there: `quirks` (a `Quirks`) and `aclose()` (async).
+    Optional attributes are read when they are there: `quirks` (a `Quirks`), `aclose()` (async), and `relays`: True
+    where it takes every operation of its APIs, and not only those that generate (`/chat/completions/{id}`, ...).
     """
 
     @property

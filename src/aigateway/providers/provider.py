@@ -10,9 +10,12 @@ from aigateway.errors import UpstreamError
 from aigateway.providers.catalog import CATALOG, CatalogRow
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
 from aigateway.providers.secret import KeySource, Secret, reveal
+from aigateway.surface import APIS
 from aigateway.transport.protocol import HTTPRequest, Pool, Timeout, Transport
 
-DEFAULT_APIS = frozenset({"chat", "completions", "responses", "embeddings", "images"})
+DEFAULT_APIS = APIS
+"""Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
+
 USER_AGENT = "aigateway/0.1.0"
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
 _OPERATIONS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations")
@@ -35,6 +38,8 @@ class Provider:
 
     Raises ValueError for a base URL that cannot be one.
     """
+
+    relays = True
 
     def __init__(
         self,
@@ -69,12 +74,13 @@ class Provider:
         return f"Provider({self.name!r}, {self.base_url!r})"
 
     async def send(self, request: ProviderRequest) -> ProviderReply:
-        """Post one request and wait for the head of the answer, whatever its status.
+        """Send one request and wait for the head of the answer, whatever its status.
 
         Raises UpstreamConnectionError or UpstreamTimeoutError.
         """
         headers = self._base.copy()
-        headers["content-type"] = request.content_type
+        if request.content_type:
+            headers["content-type"] = request.content_type
         headers["accept"] = "text/event-stream" if request.stream else "application/json"
         key = request.api_key or await reveal(self._api_key)
         if key is not None:
@@ -85,13 +91,17 @@ class Provider:
             headers["authorization"] = f"Bearer {key}"
         if request.headers:
             headers.update({name.lower(): value for name, value in request.headers.items()})
+        body = request.body
+        if request.upload is not None:
+            body = b"".join([piece async for piece in request.upload])  # UNTIL THE TRANSPORT STREAMS
+            headers.pop("content-length", None)  # UNTIL THE TRANSPORT STREAMS
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
-                    method="POST",
+                    method=request.method,
                     url=self.base_url + request.path,
                     headers=list(headers.items()),
-                    body=request.body,
+                    body=body,
                     timeout=self.timeout,
                     peer=self._peer,
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -12,7 +12,7 @@ from aigateway import _json, _sse
 
 
 class ReceivedRequest(msgspec.Struct):
-    """What arrived. Header names are lower-case."""
+    """What arrived. `path` has its query behind it; header names are lower-case."""
 
     method: str
     path: str
@@ -50,6 +50,12 @@ class Script(msgspec.Struct, kw_only=True):
         """A JSON answer."""
         shown = {"content-type": "application/json", **(headers or {})}
         return cls(status=status, headers=shown, body=_json.encode(value), **more)
+
+    @classmethod
+    def of_bytes(cls, body: bytes, content_type: str, **headers: str) -> Script:
+        """An answer of any type. headers: `content_range="..."` is Content-Range."""
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        return cls(headers={"content-type": content_type, **more}, body=body)
 
     @classmethod
     def of_events(cls, events: Iterable[Any], *, named: bool = False, done: bool = True, **more: Any) -> Script:
@@ -166,9 +172,12 @@ class ScriptedUpstream:
         if script.fault in ("refuse", "reset"):
             _close(writer, reset=script.fault == "reset")
             return False
-        chunked = script.pieces is not None
-        length = "transfer-encoding: chunked" if chunked else f"content-length: {len(script.body)}"
-        lines = [f"HTTP/1.1 {script.status} Scripted", *(f"{k}: {v}" for k, v in script.headers.items()), length]
+        length = (
+            ["transfer-encoding: chunked"] if script.pieces is not None else [f"content-length: {len(script.body)}"]
+        )
+        if script.status in (204, 304):
+            length = []
+        lines = [f"HTTP/1.1 {script.status} Scripted", *(f"{k}: {v}" for k, v in script.headers.items()), *length]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         if script.pieces is None:
             return await self._write_whole(script, writer)
@@ -207,5 +216,14 @@ async def _read_request(reader: asyncio.StreamReader) -> ReceivedRequest | None:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     method, path, _ = head[0].split(" ", 2)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    if headers.get("transfer-encoding") == "chunked":
+        body = b"".join([chunk async for chunk in _chunks(reader)])
+    else:
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
     return ReceivedRequest(method, path, headers, body)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        yield (await reader.readexactly(size + 2))[:-2]
+    await reader.readuntil(b"\r\n")

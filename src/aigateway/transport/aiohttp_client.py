@@ -160,6 +160,8 @@ class _Response:
             for name, value in [(name.lower(), value) for name, value in response.headers.items()]
             if name not in _GONE_AFTER_DECODING
         ]
+        if response.content_length is not None and "content-encoding" not in response.headers:
+            self.headers = [*self.headers, ("content-length", str(response.content_length))]
         self._response = response
         self._peer = request.peer
         self._timed_out = False

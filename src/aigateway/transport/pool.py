@@ -225,7 +225,10 @@ class _Response:
         self.status = wire.status
         self.headers = [pair for pair in wire.headers if pair[0] not in _HIDDEN]
         if len(self.headers) != len(wire.headers):
-            self._encoding = dict(wire.headers).get("content-encoding", "").lower()
+            given = dict(wire.headers)
+            self._encoding = given.get("content-encoding", "").lower()
+            if not self._encoding and "content-length" in given:
+                self.headers.append(("content-length", given["content-length"]))
 
     async def read(self) -> bytes:
         """The whole body."""

@@ -56,7 +56,10 @@ class HTTPResponse(Protocol):
 
     @property
     def headers(self) -> Sequence[tuple[str, str]]:
-        """(lower-case name, value) pairs as they came; the body is already decoded of any Content-Encoding."""
+        """(lower-case name, value) pairs as they came; the body is already decoded of any Content-Encoding.
+
+        A `content-length` is among them where it is that of the body as it is read.
+        """
         ...
 
     async def read(self) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from aigateway.canonical.lens import RequestLens, TextEdit
 from aigateway.errors import InvalidRequestError
 
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]+)"|([^\s;,]+))', re.IGNORECASE)
@@ -93,6 +94,54 @@ class Form:
         if name is not None:
             text = (name.group(1) or name.group(2) or b"").decode("utf-8", "replace")
             self._parts.append(_Field(text, _FILENAME.search(head) is not None, start, max(start, end)))
+
+
+class FormRequest(RequestLens):
+    """A form for hooks: `body` holds its text fields, and edits of them are written back; `texts()` is the prompt.
+
+    Files pass through untouched and do not show in `body`.
+    """
+
+    __slots__ = ("_fields", "_form")
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._fields = form.fields()
+        super().__init__(dict(self._fields))
+
+    @property
+    def stream(self) -> bool:
+        """Whether events are asked for."""
+        return str(self.body.get("stream")).lower() == "true"
+
+    @property
+    def raw(self) -> bytes:
+        """The form as bytes, with all edits so far; the same bytes where nobody edited."""
+        return self._form.with_fields(self._fields, self.body)
+
+    def map_texts(self, edit: TextEdit) -> None:
+        """Replace the prompt."""
+        prompt = self.body.get("prompt")
+        if isinstance(prompt, str):
+            self.body["prompt"] = edit(prompt)
+
+    def replace_raw(self, raw: bytes) -> None:
+        """Put other bytes of the same boundary in its place."""
+        self._hold(raw)
+        self.body = dict(self._fields)
+
+    def sent_with(self, name: str, value: str) -> bytes:
+        """The bytes to send, with another value of one field, which `body` goes on to show as it was.
+
+        They take the place of those held: a large form is not held twice.
+        """
+        raw = self._form.with_fields(self._fields, self.body | {name: value})
+        self._hold(raw)
+        return raw
+
+    def _hold(self, raw: bytes) -> None:
+        self._form = Form(raw, self._form.boundary)
+        self._fields = self._form.fields()
 
 
 def _text(value: object) -> bytes:

@@ -1,0 +1,1 @@
+"""The `audio` API: speech, transcriptions and translations; relayed."""

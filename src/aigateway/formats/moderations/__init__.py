@@ -1,0 +1,1 @@
+"""The `moderations` API; relayed."""

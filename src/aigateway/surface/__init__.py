@@ -1,0 +1,31 @@
+"""OpenAI's whole surface as data: which operation a method at a path is, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from aigateway.surface import administration, openai
+from aigateway.surface.operation import Operation
+from aigateway.surface.rows import ADMINISTRATION
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            *openai.ROWS,
+            *administration.ROWS,
+            Operation("health", "health", "/health", "GET", "none", kind="served"),
+            Operation("unknown", "unknown", "", form="none", kind="served"),
+        )
+    }
+)
+"""By name."""
+
+APIS = frozenset(row.api for row in openai.ROWS)
+"""The APIs that a caller of models may be given: all but the administration of the account."""
+
+GENERATED = frozenset(row.api for row in openai.ROWS if row.kind == "generate")
+"""The APIs that the gateway understands; of the others it knows only where they go."""
+
+__all__ = ["ADMINISTRATION", "APIS", "GENERATED", "OPERATIONS", "Operation"]

@@ -1,0 +1,40 @@
+"""What one row of the surface says."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One method at one path: what is asked, and in which form.
+
+    name      `chat`, `files.list`, `images.edits`, ...: names the operation in logs, hooks and metrics.
+    api       the API it belongs to: what a provider must speak to be asked.
+    path      below `/v1`, here and upstream; `{name}` stands for one segment.
+    method    the HTTP method.
+    form      of the request's body: `json`, `multipart` (a few of these take JSON too), or `none`.
+    kind      `generate`: understood, and translated where needed; `relay`: passed through; `served`: the gateway's own.
+    model     where a model is named: `model` or `session.model` (a field of the body), `?model` (the query), `{model}`
+              (the path); "" where none is. The query counts too where the body is neither JSON nor a form.
+    answer    `json`, or `binary`: bytes of any type that go on as they come.
+    streams   whether the caller may ask for events.
+    counts    whether a reply's usage is that of this call: that of an object looked up later was counted before.
+    """
+
+    name: str
+    api: str
+    path: str
+    method: str = "POST"
+    form: Literal["json", "multipart", "none"] = "json"
+    kind: Literal["generate", "relay", "served"] = "relay"
+    model: str = ""
+    answer: Literal["json", "binary"] = "json"
+    streams: bool = False
+    counts: bool = False
+
+    @property
+    def uploads(self) -> bool:
+        """Whether its body goes on while it arrives: nobody needs to look inside, and it may be large."""
+        return self.form == "multipart" and self.kind == "relay" and not self.model
