@@ -107,12 +107,17 @@ class Message(_Value, frozen=True, kw_only=True):
 
 
 class Reasoning(_Value, frozen=True, kw_only=True):
-    """What the model thought: summaries, the text itself, and what only its maker can read."""
+    """What the model thought: summaries, the text itself, and what only its maker can read.
+
+    encrypted  the thought where only its maker can read it; signature proves that `content` is its maker's own.
+    origin     that maker: `openai`, `anthropic`, `google`, ...; unset where nobody said. Another one refuses them.
+    """
 
     summary: tuple[str, ...] = ()
     content: tuple[str, ...] = ()
     encrypted: str | UnsetType = UNSET
     signature: str | UnsetType = UNSET
+    origin: str | UnsetType = UNSET
     id: str | UnsetType = UNSET
     status: str | UnsetType = UNSET
     extra: Extra | UnsetType = UNSET
@@ -121,7 +126,8 @@ class Reasoning(_Value, frozen=True, kw_only=True):
 class ToolCall(_Value, frozen=True, kw_only=True):
     """A call of a tool. kind: function (arguments are a JSON text) or custom (arguments are free text).
 
-    call_id joins it with its result; id is the item's own id, where the format has one.
+    call_id joins it with its result; id is the item's own id, where the format has one. signature: what a maker wants
+    back with the call (Gemini's `thoughtSignature`).
     """
 
     call_id: str
@@ -129,17 +135,19 @@ class ToolCall(_Value, frozen=True, kw_only=True):
     arguments: str = ""
     kind: str = "function"
     namespace: str | UnsetType = UNSET
+    signature: str | UnsetType = UNSET
     id: str | UnsetType = UNSET
     status: str | UnsetType = UNSET
     extra: Extra | UnsetType = UNSET
 
 
 class ToolResult(_Value, frozen=True, kw_only=True):
-    """What a tool gave back: a text, or parts."""
+    """What a tool gave back: a text, or parts. is_error: the tool failed, and this says how."""
 
     call_id: str
     output: str | tuple[Part, ...]
     kind: str = "function"
+    is_error: bool | UnsetType = UNSET
     id: str | UnsetType = UNSET
     status: str | UnsetType = UNSET
     extra: Extra | UnsetType = UNSET
@@ -221,7 +229,10 @@ OutputFormat = str | JSONSchemaFormat | Opaque
 
 
 class Request(_Value, frozen=True, kw_only=True):
-    """One request for text, in the neutral form. Knobs carry the names and ranges of OpenAI's APIs."""
+    """One request for text, in the neutral form. Knobs carry the names and ranges of OpenAI's APIs.
+
+    reasoning_budget: the most tokens that may be thought; 0 = none at all, -1 = as the model sees fit.
+    """
 
     model: str
     items: tuple[Item, ...]
@@ -236,6 +247,7 @@ class Request(_Value, frozen=True, kw_only=True):
     max_output_tokens: int | UnsetType = UNSET
     temperature: float | UnsetType = UNSET
     top_p: float | UnsetType = UNSET
+    top_k: int | UnsetType = UNSET
     presence_penalty: float | UnsetType = UNSET
     frequency_penalty: float | UnsetType = UNSET
     stop: str | tuple[str, ...] | UnsetType = UNSET
@@ -245,6 +257,7 @@ class Request(_Value, frozen=True, kw_only=True):
     top_logprobs: int | UnsetType = UNSET
     reasoning_effort: str | UnsetType = UNSET
     reasoning_summary: str | UnsetType = UNSET
+    reasoning_budget: int | UnsetType = UNSET
     include: tuple[str, ...] | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     store: bool | UnsetType = UNSET
