@@ -10,7 +10,7 @@ import os
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -26,6 +26,7 @@ from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits
 from aigateway.models import Model, Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
+from aigateway.session import Session
 
 OPERATIONS: Mapping[str, Operation] = {
     operation.name: operation
@@ -37,6 +38,7 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation("images", "images", "/images/generations"),
         Operation("images.edits", "images", "/images/edits", form="multipart"),
         Operation("images.variations", "images", "/images/variations", form="multipart"),
+        Operation("realtime", "realtime", "/realtime", "GET", "none"),
         Operation("models", "models", "/models", "GET", "none"),
         Operation("models.retrieve", "models", "/models/{id}", "GET", "none"),
         Operation("health", "health", "/health", "GET", "none"),
@@ -220,6 +222,28 @@ class Journey:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
         call = self._call(operation, headers, api_key, client)
         return Exchange(call, self._chain, self.models, self.limits, new_id, on_unsupported=self.on_unsupported)
+
+    def session(
+        self,
+        operation: str,
+        headers: Mapping[str, str],
+        *,
+        query: str = "",
+        subprotocols: Sequence[str] = (),
+        api_key: str | None = None,
+        client: str = "",
+    ) -> Session:
+        """A new session over a WebSocket, ready to be opened. Names in `headers` are lower-case."""
+        call = Call(
+            request_id(headers),
+            OPERATIONS[operation],
+            headers,
+            api_key=api_key,
+            client=client,
+            created_at=time.time(),
+            profile=self.profile,
+        )
+        return Session(call, self._chain, self.models, self.limits, new_id, query=query, subprotocols=subprotocols)
 
     def listed(self, call: Call) -> dict[str, Any]:
         """The models that the caller may use, as `GET /v1/models` shows them."""

@@ -237,7 +237,9 @@ _HOSTED = (
         base_url="https://api.openai.com/v1",
         api_key_env="OPENAI_API_KEY",
         base_url_env="OPENAI_BASE_URL",
-        apis=frozenset({"chat", "responses", "embeddings", "images", "audio", "moderations", "completions"}),
+        apis=frozenset(
+            {"chat", "responses", "embeddings", "images", "audio", "moderations", "completions", "realtime"}
+        ),
         quirks=Quirks(max_tokens="max_completion_tokens", developer_role=True, allowed_tools=True, custom_tools=True),
         docs="https://platform.openai.com/docs/api-reference/chat/create",
         notes="The first o1 models refuse the developer role.",
