@@ -62,7 +62,7 @@ class ClientSocket:
 
     async def arrived(self) -> bool:
         """Wait for the handshake; whether the caller is still there."""
-        return (await self._receive())["type"] == "websocket.connect"
+        return bool((await self._receive())["type"] == "websocket.connect")
 
     async def unless_gone(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Do what is to be done before the handshake is answered. Raises ClientGoneError, with the work cancelled."""

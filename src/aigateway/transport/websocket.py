@@ -108,7 +108,7 @@ class WebSocketClient:
             max_queue=_BACKLOG,
             logger=_quiet,
             create_connection=Connection,
-            **({"ssl": self._context()} if url.startswith("wss:") else {}),
+            ssl=self._context() if url.startswith("wss:") else None,
         )
         try:
             async with asyncio.timeout(limits.connect) as clock:
