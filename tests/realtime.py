@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from aigateway import Call, Gateway, Provider, Target, Timeout
+from aigateway import Call, Gateway, Provider, Target
 from aigateway.app.protocol import HeadFirstProtocol
 from aigateway.testing import ScriptedWebSocket
 from tests.serving import served
@@ -95,13 +96,15 @@ async def event(client: ClientConnection) -> Any:
 
 async def goodbye(client: ClientConnection) -> tuple[int, str]:
     """How the gateway closes, once every message before it was read."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                await client.recv()
-    except ConnectionClosed as closed:
-        assert closed.rcvd is not None, "the gateway closed without saying so"
-        return closed.rcvd.code, closed.rcvd.reason
+
+    async def read() -> None:
+        while True:
+            await client.recv()
+
+    with pytest.raises(ConnectionClosed) as closed:
+        await asyncio.wait_for(read(), PATIENCE)
+    assert closed.value.rcvd is not None, "the gateway closed without saying so"
+    return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
 @asynccontextmanager
@@ -109,14 +112,13 @@ async def staged(
     *hooks: object,
     model: str | None = None,
     server: str = "ours",
-    timeout: Timeout | None = None,
     options: Mapping[str, Any] | None = None,
     **gateway: Any,
 ) -> AsyncIterator[Stage]:
     """A gateway whose model `gpt` is the upstream's `model`. options: of the server."""
     kept = Kept()
     async with ScriptedWebSocket() as upstream:
-        provider = Provider("up", upstream.base_url, KEY, apis={"realtime"}, timeout=timeout)
+        provider = Provider("up", upstream.base_url, KEY, apis={"realtime"})
         models = gateway.pop("models", None) or {"gpt": Target(provider, model)}
         app = Gateway(models=models, hooks=[*hooks, kept], **gateway)
         async with served(app, **SERVERS[server], **(options or {})) as url:

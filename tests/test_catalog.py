@@ -15,7 +15,7 @@ import pytest
 from aigateway.providers import catalog
 from aigateway.providers.catalog import CATALOG, CatalogRow
 
-APIS = {"chat", "responses", "embeddings", "images", "audio", "moderations", "completions"}
+APIS = {"chat", "responses", "embeddings", "images", "audio", "moderations", "completions", "realtime"}
 LOCAL = {"litellm", "llamacpp", "lmstudio", "localai", "ollama", "sglang", "tgi", "vllm"}
 WITHOUT_BASE_URL = {"cloudflare", "databricks"}
 

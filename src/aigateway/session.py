@@ -171,8 +171,8 @@ class Session:
             attempt.status = 101
             attempt.first_byte_at = time.monotonic()
         except GatewayError as error:
-            if isinstance(error, UpstreamError):
-                attempt.status = error.status if error.status < 500 else None
+            if attempt.status is None and isinstance(error, UpstreamError) and error.status < 500:
+                attempt.status = error.status
             _name(error, attempt)
             attempt.error = error
             attempt.ended_at = time.monotonic()

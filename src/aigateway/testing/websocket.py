@@ -93,7 +93,8 @@ class ScriptedWebSocket:
 
     `converse(function)` says what a session does: a coroutine function of a ScriptedSession, which may end with the
     EOFError of a client that left. `refuse(...)` answers handshakes with HTTP: one Script each, then sessions again.
-    `sessions` holds those that were opened. subprotocols: which of the offered ones it takes.
+    `sessions` holds those that were opened, `hold` is an event that handshakes wait for, `arrived` is set by the first.
+    subprotocols: which of the offered ones it takes.
     """
 
     def __init__(self, subprotocols: Sequence[str] = ("realtime",)) -> None:
@@ -146,7 +147,9 @@ class ScriptedWebSocket:
         self.handshakes += 1
         self.arrived.set()
         if self.hold is not None:
-            await self.hold.wait()
+            held = asyncio.create_task(self.hold.wait())
+            await asyncio.wait((held, connection.connection_lost_waiter), return_when=asyncio.FIRST_COMPLETED)
+            held.cancel()
         if not self._refusals:
             return None
         script = self._refusals.pop(0)
