@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from aigateway import _json, _sse
 from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, Operation, require_one_of
@@ -26,7 +26,9 @@ from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits
 from aigateway.models import Model, Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
-from aigateway.session import Session
+
+if TYPE_CHECKING:
+    from aigateway.session import Session
 
 OPERATIONS: Mapping[str, Operation] = {
     operation.name: operation
@@ -234,15 +236,9 @@ class Journey:
         client: str = "",
     ) -> Session:
         """A new session over a WebSocket, ready to be opened. Names in `headers` are lower-case."""
-        call = Call(
-            request_id(headers),
-            OPERATIONS[operation],
-            headers,
-            api_key=api_key,
-            client=client,
-            created_at=time.time(),
-            profile=self.profile,
-        )
+        from aigateway.session import Session  # noqa: PLC0415 - only who opens sessions pays for the import
+
+        call = self._call(operation, headers, api_key, client)
         return Session(call, self._chain, self.models, self.limits, new_id, query=query, subprotocols=subprotocols)
 
     def listed(self, call: Call) -> dict[str, Any]:

@@ -199,6 +199,7 @@ class _Server(uvicorn.Server):
         await _open(gateway)
         old, self._gateway = self._gateway, gateway
         self.config.loaded_app = gateway
+        self.config.ws_max_size = gateway.limits.max_body
         for connection in self.server_state.connections:
             connection.app = gateway  # type: ignore[union-attr]  # every protocol of uvicorn has it
         retiring = asyncio.create_task(_retire(old, gateway, list(self.server_state.tasks)))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from aigateway.app.delivery import ClientGoneError, Leaving, header_value
 from aigateway.exchange import Answer
-from aigateway.session import Session
 from aigateway.transport.protocol import WebSocketClosedError, closing
+
+if TYPE_CHECKING:
+    from aigateway.session import Session
 
 WEBSOCKETS: Final[Mapping[str, str]] = {"/realtime": "realtime"}
 """Path below `/v1` -> operation."""

@@ -63,6 +63,7 @@ responses_usage = _reader("input", "output")
 realtime_usage = _reader("input", "output", "token_details")
 """A usage object of a realtime event as `Usage`; None where it is none (transcriptions may be counted in seconds)."""
 
+
 def encode_chat_usage(usage: Usage) -> dict[str, Any]:
     """The usage object of chat or completions with its details, as OpenAI sends it."""
     prompt = {"cached_tokens": usage.cached_tokens, "audio_tokens": usage.input_audio_tokens}
