@@ -49,7 +49,16 @@ def sending(*messages: Any) -> Callable[[ScriptedSession], Any]:
 
 @servers
 async def test_text_and_binary_pass_both_ways_as_they_are(server: str) -> None:
-    sent: list[str | bytes] = [ODD, "no JSON", b"\x00\xff bytes", "", b"", "é" * 100_000]
+    sent: list[str | bytes] = [
+        ODD,
+        "no JSON",
+        b"\x00\xff bytes",
+        "",
+        b"",
+        b"{\xff",
+        b'{"type":"session.update"}',
+        "é" * 100_000,
+    ]
 
     async def converse(session: ScriptedSession) -> None:
         while True:
@@ -102,12 +111,14 @@ async def test_model_is_named_as_the_caller_knows_it_and_back() -> None:
     assert second == {"type": "session.update", "session": {"voice": "b"}}
 
 
+@pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
 @pytest.mark.parametrize("kind", ["session.update", "session\\u002eupdate"], ids=["plain", "escaped"])
-async def test_another_model_in_mid_session_is_refused_and_the_session_goes_on(kind: str) -> None:
+async def test_another_model_in_mid_session_is_refused_and_the_session_goes_on(kind: str, *, binary: bool) -> None:
     async with staged(model="gpt-up") as stage:
         stage.upstream.converse(echo)
         async with stage.client() as client:
-            await client.send(f'{{"type":"{kind}","event_id":"mine","session":{{"model":"dearer"}}}}')
+            update = f' {{"type":"{kind}","event_id":"mine","session":{{"model":"dearer"}}}}'
+            await client.send(update.encode() if binary else update)
             told = await event(client)
             await client.send('"on"')
             assert await client.recv() == "on"

@@ -93,7 +93,7 @@ class Session:
     def subprotocol(self) -> str | None:
         """What the upstream chose; browsers want an answer to what they offered, so else the first that they did."""
         chosen = self._upstream.subprotocol if self._upstream is not None else None
-        return chosen or (self._subprotocols[0] if self._subprotocols else None)
+        return chosen if chosen in self._subprotocols else next(iter(self._subprotocols), None)
 
     # the way in
 
@@ -243,18 +243,17 @@ class Session:
                 message = await client.receive()
             except WebSocketClosedError as closed:
                 return _End("client", closed)
-            if isinstance(message, str):
-                try:
-                    message = self._frames.from_client(message)
-                except InvalidRequestError as error:
-                    await self._object(client, error, message)
-                    continue
+            try:
+                message = self._frames.from_client(message)
+            except InvalidRequestError as error:
+                await self._object(client, error, message)
+                continue
             try:
                 await upstream.send(message)
             except WebSocketClosedError as closed:
                 return _End("upstream", closed)
 
-    async def _object(self, client: WebSocket, error: InvalidRequestError, message: str) -> None:
+    async def _object(self, client: WebSocket, error: InvalidRequestError, message: str | bytes) -> None:
         """Tell the client of its own event's fault; the session goes on."""
         told = error_event(error, self._new_id("event"), event_id_of(message))
         with contextlib.suppress(WebSocketClosedError):  # reading will tell

@@ -194,12 +194,9 @@ class Gateway(Journey):
         name = ""
         if methods is None and path.startswith("/models/") and len(path) > len("/models/"):
             methods, name = ENDPOINTS["/models/{id}"], path[len("/models/") :]
-        if path in WEBSOCKETS:
-            return "unknown", _raising(_NO_HANDSHAKE)
         if methods is None:
-            return "unknown", _raising(
-                NotFoundError(f"Not found: this gateway serves no {method} at this path.", code="not_found")
-            )
+            missing = NotFoundError(f"Not found: this gateway serves no {method} at this path.", code="not_found")
+            return "unknown", _raising(_NO_HANDSHAKE if path in WEBSOCKETS else missing)
         operation = methods.get(method)
         if operation is None:
             allowed = ", ".join(sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())} - {"OPTIONS"}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 from aigateway.app.delivery import ClientGoneError, Leaving, header_value
 from aigateway.exchange import Answer
@@ -40,7 +39,7 @@ class Offer:
 def is_foreign(headers: Mapping[str, str]) -> bool:
     """Whether a page of another origin than this server's asks."""
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
 
 
 class ClientSocket:

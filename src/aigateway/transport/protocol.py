@@ -105,7 +105,8 @@ class HandshakeRefusedError(UpstreamError):
     """The upstream answered the handshake as plain HTTP: `reply` is that answer."""
 
     def __init__(self, reply: HTTPResponse, peer: str) -> None:
-        super().__init__(f"{peer} refused the WebSocket with HTTP {reply.status}.")
+        status = reply.status if 400 <= reply.status < 500 else None
+        super().__init__(f"{peer} refused the WebSocket with HTTP {reply.status}.", status=status)
         self.reply = reply
 
 

@@ -40,8 +40,19 @@ class SessionFrames:
                 return _renamed(text, self._asked)
         return text
 
-    def from_client(self, text: str) -> str:
-        """An event for the upstream. Raises InvalidRequestError where it asks for another model than its session's."""
+    def from_client(self, message: str | bytes) -> str | bytes:
+        """A message for the upstream. Raises InvalidRequestError where it asks for another model than its session's."""
+        if isinstance(message, str):
+            return self._event_from_client(message)
+        if message.lstrip()[:1] != b"{":
+            return message
+        try:
+            text = message.decode()
+        except UnicodeDecodeError:
+            return message
+        return self._event_from_client(text).encode()
+
+    def _event_from_client(self, text: str) -> str:
         if not self._asked or (_UPDATE not in text and "\\u" not in text):
             return text
         named = _session_of(text, (_UPDATE,))
@@ -65,9 +76,9 @@ class SessionFrames:
             self.usage = found if self.usage is None else _sum(self.usage, found)
 
 
-def event_id_of(text: str) -> str | None:
+def event_id_of(message: str | bytes) -> str | None:
     """The id that a client gave its event."""
-    found = _json.decode_object(text.encode()).get("event_id")
+    found = _json.decode_object(message.encode() if isinstance(message, str) else message).get("event_id")
     return found if isinstance(found, str) else None
 
 
