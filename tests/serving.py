@@ -12,10 +12,12 @@ import uvicorn
 
 
 @asynccontextmanager
-async def served(app: Callable[..., Any], http: Any = "httptools") -> AsyncIterator[str]:
+async def served(
+    app: Callable[..., Any], http: Any = "httptools", ws: Any = "none", **options: Any
+) -> AsyncIterator[str]:
     """Serve an application; gives its base URL, without `/v1`. Fails where a task is left over afterwards.
 
-    http: uvicorn's own protocol, or the class of another.
+    http, ws: uvicorn's own protocols, or the classes of others. options: more for `uvicorn.Config`.
 
     The server is started and stopped step by step: `serve()` would take over the signal handlers of pytest, and both
     it and `shutdown()` sleep 0.1 s whatever happens.
@@ -23,7 +25,7 @@ async def served(app: Callable[..., Any], http: Any = "httptools") -> AsyncItera
     async with no_task_left():
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sees no TCP in such a socket
-            config = uvicorn.Config(app, log_config=None, lifespan="on", http=http, ws="none")
+            config = uvicorn.Config(app, log_config=None, lifespan="on", http=http, ws=ws, **options)
             config.load()
             server = uvicorn.Server(config)
             server.lifespan = config.lifespan_class(config)

@@ -72,7 +72,9 @@ def test_import_costs_less_than_150_ms_of_processor_time(tmp_path: Path) -> None
     assert min(float(python(code, tmp_path)) for _ in range(5)) < 0.150
 
 
-@pytest.mark.parametrize("name", ["aiohttp", "click", "httptools", "openai", "uvicorn", "uvloop", "xllamacpp", "yaml"])
+@pytest.mark.parametrize(
+    "name", ["aiohttp", "click", "httptools", "openai", "uvicorn", "uvloop", "websockets", "xllamacpp", "yaml"]
+)
 def test_import_leaves_until_needed(name: str, tmp_path: Path) -> None:
     assert name not in json.loads(
         python("import aigateway, json, sys; print(json.dumps(sorted(sys.modules)))", tmp_path)

@@ -5,13 +5,17 @@ import contextlib
 import http.client
 import json
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
-from aigateway import Answer, Call, Gateway, ProviderReply, ProviderRequest, serving
+from aigateway import Answer, Call, Gateway, Limits, Provider, ProviderReply, ProviderRequest, serving
 from aigateway.serving import Address, Signals, Stop
+from aigateway.testing import ScriptedWebSocket
 
 
 class Waiting:
@@ -151,3 +155,68 @@ def test_the_second_signal_means_more_than_the_first(
             handler(signum, None)
     assert told == called
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+# sessions over WebSocket
+
+
+async def test_websocket_is_loaded_by_the_first_who_asks_for_one() -> None:
+    code = """if True:
+        import asyncio, sys, urllib.error, urllib.request
+        from aigateway import Gateway
+        from aigateway.serving import Address, Stop, serve
+
+        async def main():
+            address, stop, ready = Address("127.0.0.1", 0), Stop(), asyncio.Event()
+            sock = address.bind()
+            serving = asyncio.create_task(serve(Gateway(), address, sock, stop, ready.set))
+            await ready.wait()
+            await asyncio.to_thread(urllib.request.urlopen, address.url(sock) + "/health")
+            print("websockets" in sys.modules)
+            key = {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-version": "13"}
+            upgrade = {"connection": "upgrade", "upgrade": "websocket", **key}
+            reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
+            head = "".join(f"{name}: {value}\\r\\n" for name, value in upgrade.items())
+            writer.write(f"GET /v1/responses HTTP/1.1\\r\\nhost: x\\r\\n{head}\\r\\n".encode())
+            print((await reader.readline()).decode().strip(), "websockets" in sys.modules)
+            stop.finish()
+            await serving
+            writer.close()
+
+        asyncio.run(main())
+    """
+    program = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    output, _ = await program.communicate()
+    assert output.decode().splitlines() == ["False", "HTTP/1.1 426 Upgrade Required True"]
+
+
+async def test_stop_closes_sessions_at_once_and_waits_for_no_answer() -> None:
+    outcomes, stop = Outcomes(), Stop()
+    async with ScriptedWebSocket() as upstream:
+        gateway = Gateway(models={"gpt": Provider("up", upstream.base_url, apis={"realtime"})}, hooks=[outcomes])
+        async with serving_process(gateway, stop) as (url, task):
+            client = await connect(f"ws{url.removeprefix('http')}/v1/realtime?model=gpt", proxy=None)
+            assert "session.created" in str(await client.recv())
+            stop.finish()
+            await asyncio.wait_for(task, 10)
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.recv()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, upstream.sessions[0].close_code) == (1012, 1001)
+    assert outcomes.seen == ["abandoned"]
+
+
+async def test_message_limit_of_sessions_is_that_of_bodies() -> None:
+    async with ScriptedWebSocket() as upstream:
+        provider = Provider("up", upstream.base_url, apis={"realtime"})
+        gateway = Gateway(models={"gpt": provider}, limits=Limits(max_body=2000))
+        async with (
+            serving_process(gateway, Stop()) as (url, _),
+            connect(f"ws{url.removeprefix('http')}/v1/realtime?model=gpt", proxy=None) as client,
+        ):
+            await client.recv()
+            await client.send("x" * 2001)
+            with pytest.raises(ConnectionClosed) as closed:
+                await client.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1009

@@ -28,11 +28,11 @@ from aigateway.hooks import APIKeyAuthenticator, Hook, LoggingHook
 from aigateway.intake import Limits
 from aigateway.models import Models
 from aigateway.providers.function import FunctionProvider
-from aigateway.providers.protocol import Answer, ProviderLike, ProviderReply, ProviderRequest
+from aigateway.providers.protocol import Answer, ConnectRequest, ProviderLike, ProviderReply, ProviderRequest
 from aigateway.providers.provider import Provider
 from aigateway.providers.secret import Secret
 from aigateway.raw_reply import RawReply
-from aigateway.transport.protocol import Pool, Timeout, Transport
+from aigateway.transport.protocol import Pool, Timeout, Transport, WebSocket, WebSocketClosedError
 
 __all__ = [
     "APIKeyAuthenticator",
@@ -41,6 +41,7 @@ __all__ = [
     "AuthenticationError",
     "CORS",
     "Call",
+    "ConnectRequest",
     "EventLens",
     "EventStream",
     "FunctionProvider",
@@ -78,4 +79,6 @@ __all__ = [
     "UpstreamProtocolError",
     "UpstreamTimeoutError",
     "Usage",
+    "WebSocket",
+    "WebSocketClosedError",
 ]

@@ -59,6 +59,8 @@ def _section(api: str, rows: list[Operation]) -> str:
 def _way(row: Operation) -> str:
     if row.kind == "served":
         return "served here"
+    if row.kind == "session":
+        return "piped over WebSocket"
     if row.kind == "generate":
         return "translated" if row.api in CALLER_CODECS else "understood"
     notes = ["on request" if row.api == ADMINISTRATION else "passed on"]

@@ -10,9 +10,9 @@ import os
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from urllib.parse import urlencode
 
 from aigateway import _json, _sse
@@ -31,6 +31,9 @@ from aigateway.passthrough import PassThrough
 from aigateway.providers.protocol import ProviderLike
 from aigateway.raw_reply import RawReply
 from aigateway.surface import OPERATIONS
+
+if TYPE_CHECKING:
+    from aigateway.session import Session
 
 _random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
 if hasattr(os, "register_at_fork"):
@@ -223,6 +226,22 @@ class Journey:
             return PassThrough(*settings, default=self._default, on_unsupported=self.on_unsupported)
         return Exchange(*settings, on_unsupported=self.on_unsupported)
 
+    def session(
+        self,
+        operation: str,
+        headers: Mapping[str, str],
+        *,
+        query: str = "",
+        subprotocols: Sequence[str] = (),
+        api_key: str | None = None,
+        client: str = "",
+    ) -> Session:
+        """A new session over a WebSocket, ready to be opened. Names in `headers` are lower-case."""
+        from aigateway.session import Session  # noqa: PLC0415 - only who opens sessions pays for the import
+
+        call = self._call(operation, headers, api_key, client)
+        return Session(call, self._chain, self.models, self.limits, new_id, query=query, subprotocols=subprotocols)
+
     def listed(self, call: Call) -> dict[str, Any]:
         """The models that the caller may use, as `GET /v1/models` shows them."""
         return {"object": "list", "data": [_model_object(model) for model in self.models.listed(call.principal)]}
@@ -365,7 +384,7 @@ class Journey:
         Raises KeyError for an operation that is none or needs no provider, and what HTTP would have answered with.
         """
         row = OPERATIONS[operation]
-        if row.kind == "served":
+        if row.kind in ("served", "session"):
             raise KeyError(operation)
         lowered = {name.lower(): value for name, value in (headers or {}).items()}
         raw = body if isinstance(body, bytes) else _json.encode(body)

@@ -24,7 +24,7 @@ DEFAULT_IMAGE_FORM_MODEL = "dall-e-2"
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller may ask of the gateway itself.
 
-    max_body   bytes of a request body; more is a 413.
+    max_body   bytes of a request body; more is a 413. In a session, of one message; more ends it.
     max_upload  bytes of one that goes on while it arrives, as files do; more is a 413.
     max_depth  how deep its JSON may nest; deeper is a 400.
     keepalive  seconds of silence on a stream after which a comment is sent, so that no proxy on the way gives up.

@@ -34,6 +34,8 @@ _CLOSE: Final = 10.0  # seconds that closing the gateway may take
 _SAME: Final = 0.5  # seconds in which a second SIGTERM is the first, sent to the process and to its group
 _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 75  # seconds; longer than HTTP clients keep an idle connection, so that they close it, not we
+_PING_EVERY: Final = 20.0
+_PING_TIMEOUT: Final = 60.0  # seconds; a caller is not read from while its upstream is slow, its pongs neither
 
 logger = logging.getLogger("aigateway.serving")
 
@@ -155,7 +157,10 @@ class _Server(uvicorn.Server):
                 gateway,
                 interface="asgi3",
                 http=HeadFirstProtocol,
-                ws="none",
+                ws="none",  # HeadFirstProtocol loads it at the first upgrade
+                ws_max_size=gateway.limits.max_body,
+                ws_ping_interval=_PING_EVERY,
+                ws_ping_timeout=_PING_TIMEOUT,
                 lifespan="on",
                 log_config=None,
                 log_level="warning",
@@ -194,6 +199,7 @@ class _Server(uvicorn.Server):
         await _open(gateway)
         old, self._gateway = self._gateway, gateway
         self.config.loaded_app = gateway
+        self.config.ws_max_size = gateway.limits.max_body
         for connection in self.server_state.connections:
             connection.app = gateway  # type: ignore[union-attr]  # every protocol of uvicorn has it
         retiring = asyncio.create_task(_retire(old, gateway, list(self.server_state.tasks)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
@@ -12,11 +10,13 @@ from urllib.parse import unquote
 from aigateway import _json
 from aigateway.app.cors import CORS
 from aigateway.app.delivery import LEAVING, ClientGoneError, Delivery
+from aigateway.app.websocket import WEBSOCKETS, ClientSocket, Offer, is_foreign, serve_session
 from aigateway.call import Call, OnUnsupported
 from aigateway.errors import (
     GatewayError,
     MethodNotAllowedError,
     NotFoundError,
+    PermissionDeniedError,
     UpgradeRequiredError,
 )
 from aigateway.exchange import JSON_TYPE, Answer, CutShortError
@@ -35,6 +35,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 logger = logging.getLogger("aigateway")
 
 _NO_WEBSOCKET = UpgradeRequiredError("This path is served over HTTP only; no WebSocket is spoken here.")
+
+
+_NO_HANDSHAKE = UpgradeRequiredError(
+    "This path speaks WebSocket only: open it with a WebSocket handshake of version 13 (`ws://`, `wss://`), at a server "
+    "that can do it.",
+    headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+)
 
 
 class Gateway(Journey):
@@ -87,7 +94,7 @@ class Gateway(Journey):
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await _refuse_websocket(scope, receive, send)
+            await self._websocket(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -103,6 +110,35 @@ class Gateway(Journey):
                     return
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, extensions = _headers(scope), scope.get("extensions") or {}
+        offer = Offer(scope.get("subprotocols") or ())
+        if "sec-websocket-protocol" in headers:
+            headers["sec-websocket-protocol"] = ", ".join(offer.kept)
+        socket = ClientSocket(receive, send, extensions, extensions.get(LEAVING))
+        if not await socket.arrived():
+            return
+        operation, origin = WEBSOCKETS.get(route_path(scope)), headers.get("origin", "")
+        error: GatewayError | None = _NO_WEBSOCKET if operation is None else None
+        if is_foreign(headers) and not self.authenticates and not (self.cors is not None and self.cors.allows(origin)):
+            # nothing but CORS keeps pages from a gateway that asks nobody for a key, and it knows no WebSockets
+            error = error or PermissionDeniedError("Pages of this origin may not open a WebSocket here (see `cors`).")
+        if error is not None or operation is None:
+            body = _json.encode(render_error("unknown", error or _NO_WEBSOCKET))
+            shown = [JSON_TYPE, ("x-request-id", request_id(headers))]
+            await socket.refuse(Answer((error or _NO_WEBSOCKET).status, shown, body))
+            return
+        client = scope.get("client")
+        session = self.session(
+            operation,
+            headers,
+            query=scope.get("query_string", b"").decode("latin-1"),
+            subprotocols=offer.kept,
+            api_key=_api_key(headers) or offer.key,
+            client=client[0] if client else "",
+        )
+        await serve_session(socket, session)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
@@ -120,7 +156,7 @@ class Gateway(Journey):
             await delivery.send(Answer(200, shown, b'{"status":"ok"}'))
             return
         if headers.get("upgrade", "").lower() == "websocket":
-            body = _json.encode(render_error("unknown", _NO_WEBSOCKET))
+            body = _json.encode(render_error("unknown", _NO_HANDSHAKE if path in WEBSOCKETS else _NO_WEBSOCKET))
             shown = [JSON_TYPE, ("x-request-id", request_id(headers)), ("upgrade", "HTTP/1.1"), *cors]
             await delivery.send(Answer(426, shown, body))
             return
@@ -164,6 +200,8 @@ class Gateway(Journey):
             parameters = parameters_of(operation, segments) if operation is not None else {}
         if operation is None:
             return _refusal(methods, method)
+        if operation.kind == "session":
+            return operation.name, parameters, _raising(_NO_HANDSHAKE)
         if operation.kind != "served":
             return operation.name, parameters, None
         if operation.name == "models":
@@ -229,16 +267,3 @@ def _api_key(headers: Mapping[str, str]) -> str | None:
     """The caller's key: `Authorization: Bearer KEY`."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
-
-
-async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """426, so that clients which try a WebSocket first go on over HTTP at once."""
-    with contextlib.suppress(asyncio.CancelledError):
-        await receive()
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1002})
-        return
-    headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id(_headers(scope)).encode())]
-    await send({"type": "websocket.http.response.start", "status": 426, "headers": headers})
-    body = _json.encode(render_error("unknown", _NO_WEBSOCKET))
-    await send({"type": "websocket.http.response.body", "body": body})

@@ -135,7 +135,7 @@ class Delivery:
     async def send(self, answer: Answer) -> None:
         """The whole answer."""
         headers = [
-            _ENCODED[pair] if pair in _ENCODED else (pair[0].encode("latin-1"), _header_value(pair[1]))
+            _ENCODED[pair] if pair in _ENCODED else (pair[0].encode("latin-1"), header_value(pair[1]))
             for pair in answer.headers
         ]
         if answer.frames is None:
@@ -233,7 +233,8 @@ def _too_large(limit: int) -> PayloadTooLargeError:
     )
 
 
-def _header_value(value: str) -> bytes:
+def header_value(value: str) -> bytes:
+    """A header's value on the wire."""
     return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
 
 

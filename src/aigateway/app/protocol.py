@@ -1,11 +1,14 @@
 """uvicorn's HTTP protocol, cheaper: a head waits for the body that follows it, and a lost connection is told at once.
 
-The one saves a system call per answer, the other a task per request.
+The one saves a system call per answer, the other a task per request. What it takes to speak WebSocket is loaded at the
+first upgrade; a handshake that is none goes to the application as the HTTP request that it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+from collections.abc import Sequence
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -42,6 +45,10 @@ class HeadFirstTransport:
             self._head = b""
         self._transport.close()
 
+    def unwrapped(self) -> asyncio.Transport:
+        """The transport itself: what is not HTTP has no heads."""
+        return self._transport
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
@@ -59,7 +66,28 @@ class HeadFirstProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {LEAVING: cast("dict[object, object]", self._leaving)}
 
+    def _should_upgrade_to_ws(self) -> bool:
+        return self.scope["method"] == "GET" and is_handshake(self.headers)
+
+    def handle_websocket_upgrade(self) -> None:
+        """A WebSocket from here on."""
+        from aigateway.app.upgrade import WebSocketProtocol  # noqa: PLC0415 - half of the clients never ask for it
+
+        self.ws_protocol_class = WebSocketProtocol
+        self.transport = cast("HeadFirstTransport", self.transport).unwrapped()
+        super().handle_websocket_upgrade()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has left."""
         super().connection_lost(exc)
         self._leaving.tell()
+
+
+def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a request to upgrade is a WebSocket handshake (RFC 6455, section 4.2.1). Names are lower-case."""
+    given = dict(headers)
+    try:
+        key = base64.b64decode(given.get(b"sec-websocket-key", b""), validate=True)
+    except ValueError:
+        return False
+    return len(key) == 16 and given.get(b"sec-websocket-version") == b"13"

@@ -20,9 +20,9 @@ def _count(value: Any) -> int:
     return int(value) if isinstance(value, float) and value > 0 else 0
 
 
-def _reader(kind_in: str, kind_out: str) -> Callable[[Any], Usage | None]:
+def _reader(kind_in: str, kind_out: str, details: str = "tokens_details") -> Callable[[Any], Usage | None]:
     spent_key, made_key = f"{kind_in}_tokens", f"{kind_out}_tokens"
-    spent_details, made_details = f"{spent_key}_details", f"{made_key}_details"
+    spent_details, made_details = f"{kind_in}_{details}", f"{kind_out}_{details}"
 
     def read(raw: Any) -> Usage | None:
         if not isinstance(raw, dict) or (spent_key not in raw and "total_tokens" not in raw):
@@ -59,6 +59,9 @@ chat_usage = _reader("prompt", "completion")
 
 responses_usage = _reader("input", "output")
 """A usage object of responses or images as `Usage`; None where it is none."""
+
+realtime_usage = _reader("input", "output", "token_details")
+"""A usage object of a realtime event as `Usage`; None where it is none (transcriptions may be counted in seconds)."""
 
 
 def encode_chat_usage(usage: Usage) -> dict[str, Any]:

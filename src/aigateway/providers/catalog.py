@@ -24,7 +24,8 @@ class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
                   None = it holds an account or a workspace, so the user gives it.
     api_key_env   the vendor's usual environment variable; None = a local server, which needs no key.
     base_url_env  the environment variable that the vendor's own clients read for another base URL.
-    apis          the OpenAI-shaped APIs it really speaks: chat, responses, embeddings, images, audio, files, batches, ...
+    apis          the OpenAI-shaped APIs it really speaks: chat, responses, embeddings, images, audio, files, batches,
+                  realtime, ...
     quirks        where its dialect differs from OpenAI's.
     docs          the page that the row was checked against.
     notes         one sentence on what else to know.

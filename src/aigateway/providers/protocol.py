@@ -14,6 +14,7 @@ import msgspec
 
 from aigateway import _json
 from aigateway.errors import GatewayError, UpstreamError
+from aigateway.transport.protocol import WebSocket
 
 logger = logging.getLogger("aigateway")
 
@@ -52,6 +53,29 @@ class ProviderRequest(msgspec.Struct, kw_only=True):
         return _json.decode_object(self.body)
 
 
+class ConnectRequest(msgspec.Struct, kw_only=True):
+    """A WebSocket to open at a provider, for a session in its own API.
+
+    api           the API's name: `realtime`.
+    path          the operation below the base URL: `/realtime`.
+    model         the name that the upstream knows, "" where none was asked for.
+    query         (name, value) pairs behind the path, `model` among them.
+    subprotocols  offered to the upstream, best first.
+    max_message   bytes of one message that may come.
+    headers, api_key, request_id   as in ProviderRequest.
+    """
+
+    api: str
+    path: str
+    model: str
+    query: Sequence[tuple[str, str]] = ()
+    subprotocols: Sequence[str] = ()
+    max_message: int = 64 * 1024 * 1024
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    api_key: str | None = None
+    request_id: str = ""
+
+
 class ProviderReply(Protocol):
     """An answer whose body is still to come: `transport.HTTPResponse` is one, `Answer` is one made in process."""
 
@@ -72,8 +96,9 @@ class ProviderReply(Protocol):
 class ProviderLike(Protocol):
     """Anything that can answer requests. Raise a GatewayError (UpstreamError and its kin) when it cannot.
 
-    Optional attributes are read when they are there: `quirks` (a `Quirks`), `aclose()` (async), and `relays`: True
-    where it takes every operation of its APIs, and not only those that generate (`/chat/completions/{id}`, ...).
+    Optional attributes are read when they are there: `quirks` (a `Quirks`), `aclose()` (async), for sessions
+    `connect(request: ConnectRequest)` (async), which gives a `WebSocket`, and `relays`: True where it takes every
+    operation of its APIs, and not only those that generate (`/chat/completions/{id}`, ...).
     """
 
     @property
@@ -83,6 +108,13 @@ class ProviderLike(Protocol):
     def apis(self) -> Collection[str]: ...
 
     async def send(self, request: ProviderRequest) -> ProviderReply: ...
+
+
+@runtime_checkable
+class Connects(Protocol):
+    """A provider that opens WebSockets. Raises as `send` does; a refusal is an UpstreamError of its status."""
+
+    async def connect(self, request: ConnectRequest) -> WebSocket: ...
 
 
 class Answer:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from aigateway.canonical.quirks import Quirks
 from aigateway.errors import UpstreamError
 from aigateway.providers.catalog import CATALOG, CatalogRow
-from aigateway.providers.protocol import ProviderReply, ProviderRequest
+from aigateway.providers.protocol import ConnectRequest, ProviderReply, ProviderRequest
 from aigateway.providers.secret import KeySource, Secret, reveal
 from aigateway.surface import APIS
-from aigateway.transport.protocol import HTTPRequest, Pool, Timeout, Transport
+from aigateway.transport.protocol import (
+    HandshakeRefusedError,
+    HTTPRequest,
+    Pool,
+    Timeout,
+    Transport,
+    WebSocket,
+    WebSocketOpener,
+    WebSocketRequest,
+)
 
 DEFAULT_APIS = APIS
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
 
 USER_AGENT = "aigateway/0.1.0"
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
-_OPERATIONS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations")
+_OPERATIONS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations", "/realtime")
 
 
 class Provider:
@@ -67,6 +76,7 @@ class Provider:
         self._pool = pool
         self._transport = transport
         self._owns_transport = transport is None
+        self._sockets: WebSocketOpener | None = None
         self._peer = f"Provider '{name}'"
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
@@ -111,6 +121,41 @@ class Provider:
             raise
         return reply if reply.status < 400 or key is None else _Refusal(reply, key)
 
+    async def connect(self, request: ConnectRequest) -> WebSocket:
+        """Open a WebSocket. Of the timeouts `connect` and `first_byte` count.
+
+        Raises UpstreamConnectionError, -ProtocolError or -TimeoutError, and HandshakeRefusedError with what the upstream
+        answered in its place.
+        """
+        key = request.api_key or await reveal(self._api_key)
+        headers = {"user-agent": USER_AGENT}
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        headers |= self._headers
+        if request.api_key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        headers |= {name.lower(): value for name, value in request.headers.items()}
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        try:
+            return await self._open_sockets().connect(
+                WebSocketRequest(
+                    url=self.base_url + request.path + query,
+                    headers=list(headers.items()),
+                    subprotocols=request.subprotocols,
+                    timeout=self.timeout,
+                    max_message=request.max_message,
+                    peer=self._peer,
+                )
+            )
+        except HandshakeRefusedError as error:
+            error.provider = self.name
+            if key is not None:
+                error.reply = _Refusal(error.reply, key)
+            raise
+        except UpstreamError as error:
+            error.provider = self.name
+            raise
+
     async def aclose(self) -> None:
         """Close the connections of its own pool."""
         if self._transport is not None and self._owns_transport:
@@ -123,6 +168,14 @@ class Provider:
 
             self._transport = PooledTransport(self._pool)
         return self._transport
+
+    def _open_sockets(self) -> WebSocketOpener:
+        if self._sockets is None:
+            # only who opens a session pays for the import
+            from aigateway.transport.websocket import WebSocketClient  # noqa: PLC0415
+
+            self._sockets = WebSocketClient()
+        return self._sockets
 
 
 class _Refusal:

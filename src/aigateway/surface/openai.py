@@ -204,6 +204,7 @@ ROWS: tuple[Operation, ...] = (
     get("models.retrieve", "/models/{model}", kind="served", model="{model}"),
     delete("models.delete", "/models/{model}", model="{model}"),
     post("moderations", "/moderations", model="model"),
+    get("realtime", "/realtime", kind="session", model="?model"),
     form("realtime.calls.create", "/realtime/calls", model="session.model", answer="binary"),
     post("realtime.calls.accept", "/realtime/calls/{call_id}/accept", model="model"),
     act("realtime.calls.hangup", "/realtime/calls/{call_id}/hangup"),

@@ -15,7 +15,8 @@ class Operation(msgspec.Struct, frozen=True):
     path      below `/v1`, here and upstream; `{name}` stands for one segment.
     method    the HTTP method.
     form      of the request's body: `json`, `multipart` (a few of these take JSON too), or `none`.
-    kind      `generate`: understood, and translated where needed; `relay`: passed through; `served`: the gateway's own.
+    kind      `generate`: understood, and translated where needed; `relay`: passed through; `served`: the gateway's own;
+              `session`: a WebSocket, piped both ways.
     model     where a model is named: `model` or `session.model` (a field of the body), `?model` (the query), `{model}`
               (the path); "" where none is. The query counts too where the body is neither JSON nor a form.
     answer    `json`, or `binary`: bytes of any type that go on as they come.
@@ -28,7 +29,7 @@ class Operation(msgspec.Struct, frozen=True):
     path: str
     method: str = "POST"
     form: Literal["json", "multipart", "none"] = "json"
-    kind: Literal["generate", "relay", "served"] = "relay"
+    kind: Literal["generate", "relay", "served", "session"] = "relay"
     model: str = ""
     answer: Literal["json", "binary"] = "json"
     streams: bool = False

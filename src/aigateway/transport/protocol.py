@@ -1,4 +1,4 @@
-"""What the gateway asks of an HTTP client: one seam, so that the wire can be changed without touching a provider."""
+"""What the gateway asks of a client of HTTP and WebSockets: one seam, so that the wire can be changed without touching a provider."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 import msgspec
+
+from aigateway.errors import UpstreamError
 
 
 class Timeout(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,4 +86,80 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close every connection."""
+        ...
+
+
+class WebSocketRequest(msgspec.Struct, kw_only=True):
+    """A WebSocket to open at an upstream. `url` is `http(s)://` or `ws(s)://`; `timeout.connect` and `.first_byte` count.
+
+    subprotocols  offered, best first.
+    max_message   bytes of one message that is taken; a larger one ends the connection.
+    """
+
+    url: str
+    headers: Sequence[tuple[str, str]]
+    subprotocols: Sequence[str] = ()
+    timeout: Timeout = Timeout()
+    max_message: int = 64 * 1024 * 1024
+    peer: str = "The upstream"
+
+
+class HandshakeRefusedError(UpstreamError):
+    """The upstream answered the handshake as plain HTTP: `reply` is that answer."""
+
+    def __init__(self, reply: HTTPResponse, peer: str) -> None:
+        status = reply.status if 400 <= reply.status < 500 else None
+        super().__init__(f"{peer} refused the WebSocket with HTTP {reply.status}.", status=status)
+        self.reply = reply
+
+
+class WebSocketClosedError(Exception):
+    """The other side has closed the WebSocket, or is gone.
+
+    code, reason  of its close frame; 1006 where it sent none.
+    clean         whether it sent one.
+    """
+
+    def __init__(self, code: int, reason: str = "", *, clean: bool = True) -> None:
+        super().__init__(f"closed with code {code}")
+        self.code = code
+        self.reason = reason
+        self.clean = clean
+
+
+def closing(code: int, reason: str) -> tuple[int, str]:
+    """A code and a reason as a close frame may carry them: 1005 and its kin are told apart, but never sent."""
+    may_be_sent = code in (1000, 1001, 1002, 1003) or 1007 <= code <= 1014 or 3000 <= code <= 4999
+    return code if may_be_sent else 1000, reason.encode()[:123].decode(errors="ignore")
+
+
+class WebSocket(Protocol):
+    """One end of an open WebSocket, client or server side. Whoever opened it closes it.
+
+    Messages are str (text) or bytes (binary). One `receive` at a time; `send` waits while the other side is slow.
+    """
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The one agreed on."""
+        ...
+
+    async def receive(self) -> str | bytes:
+        """The next message. Raises WebSocketClosedError once all that came before the close was received."""
+        ...
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message. Raises WebSocketClosedError."""
+        ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye and close, in a few seconds whatever the other side does; nothing where it is closed already."""
+        ...
+
+
+class WebSocketOpener(Protocol):
+    """A client that opens WebSockets."""
+
+    async def connect(self, request: WebSocketRequest) -> WebSocket:
+        """Open one. Raises UpstreamConnectionError, -ProtocolError, -TimeoutError or HandshakeRefusedError."""
         ...

@@ -1,0 +1,1 @@
+"""The `realtime` API: a session over a WebSocket, relayed."""
