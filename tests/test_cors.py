@@ -101,7 +101,7 @@ async def test_options_that_is_no_preflight_is_an_ordinary_request(upstream: Scr
     async with asking(upstream, OPEN) as ask:
         async with ask("OPTIONS", PATHS["chat"], origin=PAGE, authorization="Bearer key") as reply:
             assert reply.status == 405
-            assert reply.headers["allow"] == "POST"
+            assert reply.headers["allow"] == "GET, HEAD, POST"
             assert granted(reply)["access-control-allow-origin"] == "*"
         async with ask("OPTIONS", PATHS["chat"], access_control_request_method="POST") as reply:
             assert reply.status == 401, "without an Origin no browser has asked"
@@ -116,7 +116,7 @@ ANSWERS: Mapping[str, tuple[str, str, Any, int, str]] = {
     "bad body": ("POST", PATHS["chat"], {}, 400, "key"),
     "unknown model": ("POST", PATHS["chat"], {**CHAT_REQUEST, "model": "none"}, 404, "key"),
     "unsupported API": ("POST", PATHS["embeddings"], {"model": "gpt", "input": "x"}, 400, "key"),
-    "wrong method": ("GET", PATHS["chat"], None, 405, "key"),
+    "wrong method": ("GET", PATHS["embeddings"], None, 405, "key"),
     "unknown path": ("GET", "/nowhere", None, 404, "key"),
 }
 

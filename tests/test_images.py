@@ -272,10 +272,19 @@ BROKEN = {
     "another boundary": (FILE + END, "multipart/form-data; boundary=other", "invalid_multipart"),
     "empty": (b"", CONTENT_TYPE, "invalid_multipart"),
     "garbage": (b"\x00\xff" * 100, CONTENT_TYPE, "invalid_multipart"),
-    "JSON": (b'{"model":"painter"}', "application/json", "invalid_content_type"),
+    "text": (b'{"model":"painter"}', "text/plain", "invalid_content_type"),
     "no boundary": (FILE + END, "multipart/form-data", "invalid_content_type"),
     "another multipart": (FILE + END, f"multipart/mixed; boundary={BOUNDARY}", "invalid_content_type"),
 }
+
+
+@pytest.mark.parametrize(
+    ("path", "code"), [("edits", "missing_required_parameter"), ("variations", "invalid_content_type")]
+)
+async def test_only_an_edit_may_be_json(upstream: ScriptedUpstream, path: str, code: str) -> None:
+    status, shown = await posted(gateway_to(upstream), path, b'{"model":"painter"}', "application/json")
+    assert (status, f'"code":"{code}"'.encode() in shown) == (400, True)
+    assert upstream.requests == []
 
 
 @pytest.mark.parametrize(("body", "content_type", "code"), BROKEN.values(), ids=BROKEN.keys())

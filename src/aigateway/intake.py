@@ -78,7 +78,7 @@ def _word(call: Call, header: str, words: tuple[str, ...]) -> str:
 def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | None = None) -> None:
     """Set `call.request`, `model` and `stream` from a body. Raises InvalidRequestError naming the field at fault."""
     is_form = call.operation.form == "multipart"
-    if is_form and "json" not in call.headers.get("content-type", ""):
+    if is_form and not (call.operation.name == "images.edits" and "json" in call.headers.get("content-type", "")):
         fields = lens or FormRequest(Form(body, boundary_of(call.headers.get("content-type", ""))))
         fields.body.setdefault("model", DEFAULT_IMAGE_FORM_MODEL)
         call.request, call.model, call.stream = fields, fields.model, fields.stream
