@@ -199,7 +199,7 @@ async def test_path_that_is_not_served_is_a_not_found_error() -> None:
     async with rigged("chat") as rig:
         with pytest.raises(openai.NotFoundError) as caught:
             await rig.client.moderations.create(model=MODEL, input="a")
-        assert caught.value.code == "not_found"
+        assert caught.value.code == "unsupported_api"
 
 
 # a stream that breaks
