@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
+from collections.abc import Callable, Mapping
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ["AIGATEWAY_DEBUG"] = "1"  # before aigateway is imported: every translated stream is held to the laws
@@ -18,3 +22,20 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("gate")
+
+_BOTH_LOOPS = (
+    "test_transport.py",
+    "test_transport_faults.py",
+    "test_transport_tls.py",
+    "test_transport_upload.py",
+    "test_wire.py",
+)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loops that a test runs on: what touches sockets itself runs on uvloop too, which servers have."""
+    if item.path.name not in _BOTH_LOOPS or sys.platform == "win32":
+        return {"asyncio": asyncio.new_event_loop}
+    import uvloop  # noqa: PLC0415 - not on Windows
+
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

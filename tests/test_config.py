@@ -17,7 +17,7 @@ from aigateway.intake import Limits
 from aigateway.local.llama import LocalModel
 from aigateway.providers.catalog import CATALOG
 from aigateway.surface import OPERATIONS
-from aigateway.transport.protocol import Pool, Timeout
+from aigateway.transport.protocol import TLS, Pool, Timeout
 
 CONTRACT = """
 server: {host: 127.0.0.1, port: 8080, workers: 1}
@@ -125,6 +125,23 @@ def test_quirks_that_are_not_given_stay_those_of_the_catalog_row() -> None:
     row = CATALOG["groq"].quirks
     assert row.strict_fields
     assert (provider.quirks.strict_fields, provider.quirks.reasoning_field) == (False, row.reasoning_field)
+
+
+def test_tls_files_and_a_socket_stand_beside_the_configuration(tmp_path: Path) -> None:
+    for name in ("ca.pem", "client.pem"):
+        (tmp_path / name).write_text("")
+    text = """
+        providers:
+          p: {base_url: "https://a", tls: {ca: ca.pem, cert: client.pem, verify: false}, proxy: none}
+          q: {base_url: "http://b", socket: up.sock}
+    """
+    config = parse(Source(str(tmp_path / "gateway.yaml"), text), {})
+    gateway = build(config, {})
+    p, q = gateway.providers()
+    assert isinstance(p, Provider)
+    assert isinstance(q, Provider)
+    assert p._tls == TLS(ca=str(tmp_path / "ca.pem"), cert=str(tmp_path / "client.pem"), verify=False)
+    assert (p._proxy, q._proxy, q._socket) == ("none", None, str(tmp_path / "up.sock"))
 
 
 def test_a_provider_s_name_is_its_type_where_it_is_one() -> None:

@@ -58,6 +58,30 @@ BAD: dict[str, tuple[str, list[str]]] = {
         "server: !!python/object:os.system {}",
         ["gateway.yaml:1: server: expected a mapping, got a value tagged python/object:os.system"],
     ),
+    "a proxy that is none": (
+        "providers: {a: {base_url: http://a, proxy: 'socks5://me:secret@h'}}",
+        ["gateway.yaml:1: providers.a.proxy: must be the http:// or https:// URL of a proxy, or none"],
+    ),
+    "a proxy and a socket": (
+        "providers: {a: {base_url: http://a, proxy: http://h, socket: a.sock}}",
+        ["gateway.yaml:1: providers.a.proxy: a provider with a socket is reached through no proxy"],
+    ),
+    "a socket without a path": (
+        "providers: {a: {base_url: http://a, socket: ''}}",
+        ["gateway.yaml:1: providers.a.socket: must not be empty"],
+    ),
+    "files for TLS that are not there": (
+        "providers: {a: {base_url: https://a, tls: {ca: no-ca.pem, key: no-key.pem}}}",
+        [
+            "gateway.yaml:1: providers.a.tls.ca: there is no such file",
+            "gateway.yaml:1: providers.a.tls.key: there is no such file",
+            "gateway.yaml:1: providers.a.tls.key: needs a `cert` beside it",
+        ],
+    ),
+    "a word for verify": (
+        "providers: {a: {base_url: https://a, tls: {verify: never}}}",
+        ["gateway.yaml:1: providers.a.tls.verify: expected true or false, got a string"],
+    ),
     "port out of range": ("server: {port: 65536}", ["gateway.yaml:1: server.port: must be from 0 to 65535"]),
     "no workers": ("server: {workers: 0}", ["gateway.yaml:1: server.workers: must be at least 1"]),
     "empty host": (

@@ -379,7 +379,9 @@ async def test_https_goes_through_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> N
     async with upstream_of(Script(status=403, body=b"no")) as proxy:
         proxied(monkeypatch, HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}")
         async with provider_for("https://upstream.example/v1") as provider:
-            with pytest.raises(UpstreamConnectionError, match="proxy on the way to provider 'up' failed"):
+            with pytest.raises(
+                UpstreamConnectionError, match="proxy on the way to provider 'up' refused the connection"
+            ):
                 await provider.send(REQUEST)
         (request,) = proxy.requests
         assert (request.method, request.path) == ("CONNECT", "upstream.example:443")
@@ -416,7 +418,9 @@ async def test_a_proxy_that_is_not_there_is_a_connection_error(monkeypatch: pyte
         port = listener.getsockname()[1]
     proxied(monkeypatch, HTTP_PROXY=f"http://me:secret@127.0.0.1:{port}")
     async with provider_for("http://upstream.example") as provider:
-        with pytest.raises(UpstreamConnectionError, match="proxy on the way to provider 'up' failed") as caught:
+        with pytest.raises(
+            UpstreamConnectionError, match="proxy on the way to provider 'up' could not be reached"
+        ) as caught:
             await provider.send(REQUEST)
         assert "secret" not in str(caught.value)
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aigateway.errors import UpstreamConnectionError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from aigateway.errors import UpstreamConnectionError, UpstreamProtocolError, UpstreamTimeoutError
 from aigateway.transport.pool import PooledTransport
 from aigateway.transport.protocol import HTTPRequest, Timeout
 from aigateway.transport.wire import HIGH_WATER, MAX_HEAD
@@ -151,6 +151,39 @@ UNLAWFUL = {
     "a chunk size that is none": HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
     "a chunk longer than it says": HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n",
     "a head without end": HEAD + b"x-long: " + b"a" * (MAX_HEAD + 10),
+    "a head of a megabyte that has an end": HEAD + b"x: y\r\n" * 170_000 + b"content-length: 0\r\n\r\n",
+    "a line of a megabyte": HEAD + b"x: " + b"y" * 1_000_000 + b"\r\ncontent-length: 0\r\n\r\n",
+    "a line of 100 KB": HEAD + b"x: " + b"y" * 100_000 + b"\r\ncontent-length: 0\r\n\r\n",
+    "too many headers": HEAD + (b"x: " + b"y" * 64 + b"\r\n") * 1_100 + b"content-length: 0\r\n\r\n",
+    "interim responses without end": b"HTTP/1.1 102 Processing\r\n\r\n" * 20_000,
+    "a status line without end": b"HTTP/1.1 200 " + b"O" * 300_000,
+    "a status below 100": b"HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n",
+    "a status of four digits": b"HTTP/1.1 2000 Odd\r\ncontent-length: 0\r\n\r\n",
+    "a line folded": HEAD + b"a: b\r\n c\r\ncontent-length: 0\r\n\r\n",
+    "a bare CR": HEAD + b"a: b\rc\r\ncontent-length: 0\r\n\r\n",
+    "a bare LF": b"HTTP/1.1 200 OK\ncontent-length: 0\n\n",
+    "a NUL": HEAD + b"a: b\0c\r\ncontent-length: 0\r\n\r\n",
+    "a space before the colon": HEAD + b"content-length : 0\r\n\r\n",
+    "a line without a colon": HEAD + b"abc\r\ncontent-length: 0\r\n\r\n",
+    "a length with a sign": HEAD + b"content-length: +1\r\n\r\nx",
+    "a negative length": HEAD + b"content-length: -1\r\n\r\nx",
+    "a length beyond measure": HEAD + b"content-length: 99999999999999999999\r\n\r\nx",
+    "a list of lengths": HEAD + b"content-length: 1, 1\r\n\r\nx",
+    "the same length twice": HEAD + b"content-length: 1\r\ncontent-length: 1\r\n\r\nx",
+    "chunked and a length": HEAD + b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n" + chunked(b"hello"),
+    "chunked twice": HEAD + b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n" + chunked(b"hello"),
+    "a coding before chunked": HEAD + b"transfer-encoding: gzip, chunked\r\n\r\n" + chunked(b"hello"),
+    "chunked not last": HEAD + b"transfer-encoding: chunked, gzip\r\n\r\nhello",
+    "a coding that is none": HEAD + b"transfer-encoding: xchunked\r\n\r\nhello",
+    "a chunk size in C": HEAD + b"transfer-encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+    "a chunk size with a sign": HEAD + b"transfer-encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n",
+    "a chunk size beyond measure": HEAD + b"transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello",
+    "no chunk size": HEAD + b"transfer-encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n",
+    "a chunk line without CR": HEAD + b"transfer-encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n",
+    "a chunk shorter than it says": HEAD + b"transfer-encoding: chunked\r\n\r\n7\r\nhello\r\n0\r\n\r\n",
+    "a chunk extension without end": HEAD + b"transfer-encoding: chunked\r\n\r\n5;" + b"a" * 600_000,
+    "trailers without end": HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 100_000,
+    "a length among the trailers": HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\ncontent-length: 5\r\n\r\n",
     "an upgrade": b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
 }
 
@@ -160,8 +193,8 @@ async def test_an_unlawful_answer_is_an_error_and_ends_the_connection(answer: by
     transport = PooledTransport()
     async with raw_server(saying(answer)) as (url, connections):
         for _ in range(2):
-            with pytest.raises(UpstreamError):
-                await fetch(transport, url, Timeout(first_byte=1, idle=1))
+            with pytest.raises(UpstreamProtocolError):
+                await fetch(transport, url, Timeout(first_byte=5, idle=5))
         assert len(connections) == 2
     await transport.aclose()
 

@@ -32,7 +32,7 @@ from aigateway.providers.protocol import Answer, ConnectRequest, ProviderLike, P
 from aigateway.providers.provider import Provider
 from aigateway.providers.secret import Secret
 from aigateway.raw_reply import RawReply
-from aigateway.transport.protocol import Pool, Timeout, Transport, WebSocket, WebSocketClosedError
+from aigateway.transport.protocol import TLS, Pool, Timeout, Transport, WebSocket, WebSocketClosedError
 
 __all__ = [
     "APIKeyAuthenticator",
@@ -70,6 +70,7 @@ __all__ = [
     "RequestLens",
     "Secret",
     "ServerError",
+    "TLS",
     "Target",
     "Timeout",
     "Transport",

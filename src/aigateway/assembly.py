@@ -127,6 +127,9 @@ def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> 
             headers=config.headers,
             base_path=config.base_path,
             pool=config.pool,
+            tls=config.tls,
+            proxy=config.proxy,
+            socket=config.socket,
         )
     except ValueError as error:
         place = row.base_url_env if row is not None and config.base_url is None else f"providers.{name}"

@@ -27,7 +27,8 @@ from aigateway.models import CREATED
 from aigateway.providers.catalog import CATALOG
 from aigateway.providers.provider import DEFAULT_APIS, join_base
 from aigateway.surface import ADMINISTRATION, APIS
-from aigateway.transport.protocol import Pool, Timeout
+from aigateway.transport.protocol import TLS, Pool, Timeout
+from aigateway.transport.proxy import NONE, parse_proxy
 
 DEFAULT_FILE: Final = "gateway.yaml"
 LOCAL: Final = "local"
@@ -74,6 +75,9 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     base_path: str | None = None
     pool: Pool = Pool()
+    tls: TLS = TLS()
+    proxy: str | None = None
+    socket: str | None = None
     quirks: dict[str, str | bool | tuple[str, ...]] = {}
     path: str | None = None
 
@@ -232,7 +236,13 @@ def _provider(document: Document, name: str, provider: ProviderConfig, folder: P
     _check_quirks(document, (*place, "quirks"), provider.quirks)
     _check_amounts(document, (*place, "timeout"), provider.timeout)
     _check_amounts(document, (*place, "pool"), provider.pool)
-    return msgspec.structs.replace(provider, type=kind)
+    _check_proxy(document, place, provider)
+    return msgspec.structs.replace(
+        provider,
+        type=kind,
+        tls=_tls(document, (*place, "tls"), provider.tls, folder),
+        socket=None if provider.socket is None else str(folder / Path(provider.socket).expanduser()),
+    )
 
 
 def _local(document: Document, place: tuple[str, ...], provider: ProviderConfig, folder: Path) -> ProviderConfig:
@@ -259,6 +269,32 @@ def _check_url(document: Document, place: tuple[str, ...], kind: str | None, pro
     except ValueError as error:
         words = str(error).partition(", not ")[0]  # the URL itself may hold a secret
         document.error((*place, "base_url"), words.removeprefix("base_url "))
+
+
+def _check_proxy(document: Document, place: tuple[str, ...], provider: ProviderConfig) -> None:
+    if provider.proxy not in (None, NONE):
+        try:
+            parse_proxy(provider.proxy)
+        except ValueError as error:
+            document.error((*place, "proxy"), f"{error}, or {NONE}")
+        if provider.socket is not None:
+            document.error((*place, "proxy"), "a provider with a socket is reached through no proxy")
+    if provider.socket == "":
+        document.error((*place, "socket"), "must not be empty")
+
+
+def _tls(document: Document, place: tuple[str, ...], tls: TLS, folder: Path) -> TLS:
+    """The settings with the paths of their files as seen from here; mistakes are reported."""
+    paths: dict[str, str] = {}
+    for key in ("ca", "cert", "key"):
+        path: str | None = getattr(tls, key)
+        if path is not None:
+            paths[key] = str(folder / Path(path).expanduser())
+            if not Path(paths[key]).is_file():
+                document.error((*place, key), "there is no such file")
+    if tls.key is not None and tls.cert is None:
+        document.error((*place, "key"), "needs a `cert` beside it")
+    return msgspec.structs.replace(tls, **paths)
 
 
 def _check_apis(document: Document, place: tuple[str, ...], apis: tuple[str, ...] | None) -> None:

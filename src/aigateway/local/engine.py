@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from aigateway.local.model_file import LocalModelError
+from aigateway.transport.pool import PooledTransport
+from aigateway.transport.protocol import Pool, Transport
 
 SLOTS = 4  # sequences that llama.cpp works on at once
 _CONTEXT = 16_384  # tokens that all slots share; one sequence has at most what the model was trained on
@@ -40,27 +40,25 @@ class Engine:
             self._folder.cleanup()
             raise
 
-    def connect(self, timeout: float) -> aiohttp.ClientSession:
-        """A session for one request, with `timeout` seconds for each wait. The caller closes it.
+    @property
+    def url(self) -> str:
+        """Where llama.cpp answers."""
+        return str(self._server.listening_address) if sys.platform == "win32" else "http://localhost"
 
-        One connection for each request, closed after it: an idle one would hold a thread of llama.cpp.
-        """
-        windows = sys.platform == "win32"
-        return aiohttp.ClientSession(
-            self._server.listening_address if windows else "http://localhost",
-            connector=aiohttp.TCPConnector(force_close=True) if windows else self._unix(),
-            headers={"Authorization": f"Bearer {self._key}"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """What a request needs to be let in."""
+        return [("authorization", f"Bearer {self._key}"), ("content-type", "application/json")]
+
+    def transport(self) -> Transport:
+        """What reaches it. One connection for each request, closed after it: an idle one would hold a thread of llama.cpp."""
+        socket = None if sys.platform == "win32" else self._socket
+        return PooledTransport(Pool(keepalive=0), proxy="none", socket=socket)
 
     def close(self) -> None:
-        """Stop llama.cpp and give its memory back. Close all sessions first: llama.cpp waits for their threads."""
+        """Stop llama.cpp and give its memory back. Close its transport first: llama.cpp waits for their threads."""
         self._server = None
         self._folder.cleanup()
-
-    def _unix(self) -> aiohttp.UnixConnector:
-        return aiohttp.UnixConnector(self._socket, force_close=True)
 
     def _start(self, path: Path, name: str) -> Any:
         try:

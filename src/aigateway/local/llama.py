@@ -5,29 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from aigateway import _json
 from aigateway.canonical.quirks import Quirks
-from aigateway.errors import (
-    UnsupportedError,
-    UpstreamConnectionError,
-    UpstreamError,
-    UpstreamTimeoutError,
-)
+from aigateway.errors import UnsupportedError, UpstreamConnectionError, UpstreamError
 from aigateway.local import model_file
 from aigateway.local.engine import SLOTS, Engine
 from aigateway.local.model_file import SMOLLM2, LocalModelError, say
 from aigateway.providers.protocol import Answer, ProviderReply, ProviderRequest
+from aigateway.transport.protocol import HTTPRequest, HTTPResponse, Timeout, Transport
 
 _PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings"}
-
-# RuntimeError is what aiohttp raises when the session is closed under a reader.
-_BROKEN = (aiohttp.ClientError, OSError, RuntimeError)
 
 # llama.cpp answers 500 to these, though it is the request that is at fault.
 _FAULTS_OF_THE_REQUEST = (b"is too large to process", b"input is not supported", b"Failed to parse tools")
@@ -55,7 +47,7 @@ class LocalModel:
         self._timeout = timeout
         self._engine: Engine | None = None
         self._closed = False
-        self._sessions: set[aiohttp.ClientSession] = set()
+        self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
         self._slots = asyncio.Semaphore(SLOTS)
@@ -80,9 +72,10 @@ class LocalModel:
         if self._path is None:
             _refuse_forced_tools(request.body)
         await self.open()
-        exchange = await self._begin()
+        await self._slots.acquire()
+        exchange = _Exchange(self._slots, self.name)
         try:
-            await exchange.post(path, request.body)
+            await exchange.post(*self._entrance(), path, request.body, self._timeout)
             if exchange.streams:
                 return exchange
             status, body = _blame(exchange.status, await exchange.read())
@@ -94,8 +87,9 @@ class LocalModel:
     async def aclose(self) -> None:
         """Break off what still runs, and give the memory back. After it `send` raises UpstreamConnectionError."""
         self._closed = True
-        for session in tuple(self._sessions):
-            await session.close()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
@@ -120,15 +114,14 @@ class LocalModel:
         say(f"loaded {title} in {time.monotonic() - started:.1f} s")
         return engine
 
-    async def _begin(self) -> _Exchange:
-        slots = self._slots
-        await slots.acquire()
-        if self._engine is None:
-            slots.release()
+    def _entrance(self) -> tuple[Transport, Engine]:
+        """What reaches the model, and what knows its address and key."""
+        engine = self._engine
+        if engine is None:
             raise UpstreamConnectionError("The local model has been closed.", provider=self.name, retryable=False)
-        session = self._engine.connect(self._timeout)
-        self._sessions.add(session)
-        return _Exchange(session, slots, self._sessions, self.name)
+        if self._transport is None:
+            self._transport = engine.transport()
+        return self._transport, engine
 
     def _bind(self) -> None:
         """Locks belong to one event loop; a model outlives loops."""
@@ -142,32 +135,30 @@ class LocalModel:
 class _Exchange:
     """One request and its reply; holds a slot and a connection until it is closed."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        slots: asyncio.Semaphore,
-        sessions: set[aiohttp.ClientSession],
-        provider: str,
-    ) -> None:
+    def __init__(self, slots: asyncio.Semaphore, provider: str) -> None:
         self.status = 0
         self.headers: Sequence[tuple[str, str]] = ()
         self.streams = False
-        self._session = session
-        self._slots = slots
-        self._sessions = sessions
+        self._slots: asyncio.Semaphore | None = slots
         self._provider = provider
-        self._response: aiohttp.ClientResponse | None = None
+        self._response: HTTPResponse | None = None
 
-    async def post(self, path: str, body: bytes) -> None:
+    async def post(self, transport: Transport, engine: Engine, path: str, body: bytes, limit: float) -> None:
         """Send, and wait for the head of the answer."""
-        try:
-            response = await self._session.post(path, data=body, headers={"Content-Type": "application/json"})
-        except _BROKEN as error:
-            raise self._error(error) from error
-        self._response = response
+        request = HTTPRequest(
+            method="POST",
+            url=engine.url + path,
+            headers=engine.headers,
+            body=body,
+            timeout=Timeout(connect=limit, first_byte=limit, idle=limit),
+            peer="The local model",
+        )
+        with self._named():
+            self._response = response = await transport.send(request)
         self.status = response.status
-        self.headers = [("content-type", response.headers.get("Content-Type", "application/json"))]
-        self.streams = response.content_type == "text/event-stream"
+        kind = next((value for name, value in response.headers if name == "content-type"), "application/json")
+        self.headers = [("content-type", kind)]
+        self.streams = kind.startswith("text/event-stream")
 
     async def read(self) -> bytes:
         """The whole body."""
@@ -177,27 +168,28 @@ class _Exchange:
         """The body in pieces as llama.cpp writes them. Leaving it early ends the generation."""
         try:
             if self._response is not None:
-                async for piece in self._response.content.iter_any():
-                    yield piece
-        except _BROKEN as error:
-            raise self._error(error) from error
+                with self._named():
+                    async for piece in self._response.stream():
+                        yield piece
         finally:
             await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connection, which ends the generation, and let the next request have the slot."""
-        if self._session not in self._sessions:
+        slots, self._slots = self._slots, None
+        if slots is None:
             return
-        self._sessions.discard(self._session)
-        self._slots.release()
+        slots.release()
         if self._response is not None:
-            self._response.close()
-        await self._session.close()
+            await self._response.aclose()
 
-    def _error(self, error: Exception) -> UpstreamError:
-        if isinstance(error, TimeoutError):
-            return UpstreamTimeoutError("The local model did not answer in time.", provider=self._provider)
-        return UpstreamConnectionError("The local model broke off its answer.", provider=self._provider)
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except UpstreamError as error:
+            error.provider = self._provider
+            raise
 
 
 def _refuse_forced_tools(body: bytes) -> None:

@@ -12,6 +12,7 @@ from aigateway.providers.protocol import ConnectRequest, ProviderReply, Provider
 from aigateway.providers.secret import KeySource, Secret, reveal
 from aigateway.surface import APIS
 from aigateway.transport.protocol import (
+    TLS,
     HandshakeRefusedError,
     HTTPRequest,
     Pool,
@@ -43,9 +44,12 @@ class Provider:
     base_path  the path that operations stand under at this host (`/v1`, `/openai/v1`, ""), where base_url leaves it out.
     pool       connection reuse.
     quirks     where the host's dialect differs from OpenAI's own.
+    tls        the CA, client certificate and trust of an https base_url.
+    proxy      the URL of a proxy for every request, or "none"; None = HTTP(S)_PROXY, ALL_PROXY and NO_PROXY count.
+    socket     the path of a Unix socket that the host is reached at; base_url then names it in headers only.
     transport  another HTTP client; several providers may share one. The default is a pool of its own.
 
-    Raises ValueError for a base URL that cannot be one.
+    Raises ValueError for a base URL or a proxy that cannot be one.
     """
 
     relays = True
@@ -63,6 +67,9 @@ class Provider:
         base_path: str | None = None,
         pool: Pool | None = None,
         quirks: Quirks | None = None,
+        tls: TLS | None = None,
+        proxy: str | None = None,
+        socket: str | None = None,
         transport: Transport | None = None,
     ) -> None:
         row = _catalog_row(name, type, base_url)
@@ -73,7 +80,17 @@ class Provider:
         self.quirks = quirks or _quirks(row, self.base_url)
         self._api_key = Secret(api_key) if isinstance(api_key, str) else api_key
         self._headers = {key.lower(): value for key, value in (headers or {}).items()}
+        if proxy is not None and proxy != "none":
+            # only who names a proxy pays for the import of what reads its URL
+            from aigateway.transport.proxy import parse_proxy  # noqa: PLC0415
+
+            parse_proxy(proxy)
+            if socket is not None:
+                raise ValueError("a provider with a socket is reached through no proxy")
         self._pool = pool
+        self._tls = tls
+        self._proxy = proxy
+        self._socket = socket
         self._transport = transport
         self._owns_transport = transport is None
         self._sockets: WebSocketOpener | None = None
@@ -101,17 +118,13 @@ class Provider:
             headers["authorization"] = f"Bearer {key}"
         if request.headers:
             headers.update({name.lower(): value for name, value in request.headers.items()})
-        body = request.body
-        if request.upload is not None:
-            body = b"".join([piece async for piece in request.upload])  # UNTIL THE TRANSPORT STREAMS
-            headers.pop("content-length", None)  # UNTIL THE TRANSPORT STREAMS
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
                     method=request.method,
                     url=self.base_url + request.path,
                     headers=list(headers.items()),
-                    body=body,
+                    body=request.body if request.upload is None else request.upload,
                     timeout=self.timeout,
                     peer=self._peer,
                 )
@@ -166,7 +179,7 @@ class Provider:
             # only who sends pays for the import of the wire
             from aigateway.transport.pool import PooledTransport  # noqa: PLC0415
 
-            self._transport = PooledTransport(self._pool)
+            self._transport = PooledTransport(self._pool, tls=self._tls, proxy=self._proxy, socket=self._socket)
         return self._transport
 
     def _open_sockets(self) -> WebSocketOpener:
@@ -174,7 +187,7 @@ class Provider:
             # only who opens a session pays for the import
             from aigateway.transport.websocket import WebSocketClient  # noqa: PLC0415
 
-            self._sockets = WebSocketClient()
+            self._sockets = WebSocketClient(tls=self._tls, proxy=self._proxy)
         return self._sockets
 
 

@@ -1,1 +1,1 @@
-"""The way to the upstreams: a `Transport` protocol, our own wire and pool, and aiohttp where a proxy stands between."""
+"""The way to the upstreams: a `Transport` protocol, and HTTP/1.1 over connections, proxies and TLS of our own making."""

@@ -36,16 +36,36 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     keepalive: float = 60.0
 
 
-class HTTPRequest(msgspec.Struct, kw_only=True):
-    """One request to an upstream. `headers` are (name, value) pairs; the transport adds Host and Content-Length.
+class TLS(msgspec.Struct, frozen=True, kw_only=True):
+    """How an https upstream is trusted and entered. Files are in PEM.
 
-    peer  what error messages call the other side: they never show its address.
+    ca      a file of issuers that are trusted in place of the system's.
+    cert    a file with our own certificate and its chain, for an upstream that asks for one.
+    key     a file with its key, unencrypted, where `cert` does not hold it.
+    verify  False = whoever answers is believed; a warning tells of it.
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    verify: bool = True
+
+
+class HTTPRequest(msgspec.Struct, kw_only=True):
+    """One request to an upstream. `headers` are (name, value) pairs; the transport adds Host and the body's framing.
+
+    body      bytes, or an iterator whose pieces are sent as they come, no faster than the upstream takes them. The
+              iterator is closed in every case. A `content-length` among the headers says how many bytes it will give
+              (another number is an error, and the connection is cut); without one the body is chunked.
+    trailers  sent after a chunked body.
+    peer      what error messages call the other side: they never show its address.
     """
 
     method: str
     url: str
     headers: Sequence[tuple[str, str]]
-    body: bytes = b""
+    body: bytes | AsyncIterator[bytes] = b""
+    trailers: Sequence[tuple[str, str]] = ()
     timeout: Timeout = Timeout()
     peer: str = "The upstream"
 
@@ -81,7 +101,11 @@ class Transport(Protocol):
     """An HTTP client with a pool."""
 
     async def send(self, request: HTTPRequest) -> HTTPResponse:
-        """Send, and wait for the response head. Raises UpstreamConnectionError or UpstreamTimeoutError."""
+        """Send, and wait for the response head. Raises UpstreamConnectionError, -ProtocolError or -TimeoutError.
+
+        What an iterator for the body raises is raised again as it is. An answer that comes before the whole body is
+        sent is given back at once; one that refuses (status 300 and up) ends the sending, any other when it is closed.
+        """
         ...
 
     async def aclose(self) -> None:

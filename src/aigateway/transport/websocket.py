@@ -29,7 +29,9 @@ from aigateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeoutError,
 )
-from aigateway.transport.protocol import HandshakeRefusedError, WebSocketClosedError, WebSocketRequest, closing
+from aigateway.transport.protocol import TLS, HandshakeRefusedError, WebSocketClosedError, WebSocketRequest, closing
+from aigateway.transport.proxy import NONE
+from aigateway.transport.tls import context_of
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that an upstream has to answer a close; then the connection is cut."""
@@ -69,9 +71,15 @@ class RefusedReply:
 
 
 class WebSocketClient:
-    """Opens WebSockets. Proxies are those of the environment, certificates those that the system trusts."""
+    """Opens WebSockets.
 
-    def __init__(self) -> None:
+    tls    for https and wss URLs.
+    proxy  the URL of one, or "none"; None = as the environment says.
+    """
+
+    def __init__(self, *, tls: TLS | None = None, proxy: str | None = None) -> None:
+        self._settings = tls or TLS()
+        self._proxy = True if proxy is None else None if proxy == NONE else proxy
         self._tls: ssl.SSLContext | None = None
 
     async def connect(self, request: WebSocketRequest) -> OpenWebSocket:
@@ -108,6 +116,7 @@ class WebSocketClient:
             max_queue=_BACKLOG,
             logger=_quiet,
             create_connection=Connection,
+            proxy=self._proxy,
             ssl=self._context() if url.startswith("wss:") else None,
         )
         try:
@@ -122,7 +131,7 @@ class WebSocketClient:
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context()
+            self._tls = context_of(self._settings)
         return self._tls
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import select
+from collections.abc import Sequence
 from typing import cast
 
 import httptools
@@ -11,19 +13,34 @@ HIGH_WATER = 64 * 1024
 """Bytes of a body held for a reader who does not come; then the socket is not read any further."""
 
 MAX_HEAD = 256 * 1024
-"""Bytes of a response head; a longer one is refused."""
+"""Bytes of a response head, interim responses included, and of the framing between two pieces of a body."""
+
+MAX_LINE = 64 * 1024
+"""Bytes of one header."""
+
+MAX_HEADERS = 1000
+"""Headers of one response, and trailers."""
+
+_JOINED = 32 * 1024  # bytes of a body that are sent in one write with the head
 
 
 class GarbledError(Exception):
-    """The upstream wrote something that is no HTTP."""
+    """The upstream wrote something that is no HTTP. The text goes on after `answered with`."""
+
+    def __init__(self, what: str = "something that is not HTTP") -> None:
+        super().__init__(what)
 
 
 class LateError(Exception):
-    """The upstream let a limit pass."""
+    """The upstream let a limit pass. The text goes on after its name, where the wait itself does not say it all."""
 
 
 class Wire(asyncio.Protocol):
     """begin() a request, await head(), then read() pieces until b"".
+
+    uses       requests that it has carried.
+    is_silent  no byte has come since begin().
+    keepalive  seconds that the upstream keeps it while it is idle, where that was said.
 
     Once `is_done`, the connection can carry another request if `is_reusable`. A limit in seconds guards each wait;
     `deadline` (on the loop's clock) guards all of them.
@@ -32,16 +49,23 @@ class Wire(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
+        self.trailers: Sequence[tuple[str, str]] = ()
         self.is_done = True
         self.is_closed = False
+        self.is_silent = True
+        self.uses = 0
+        self.keepalive: float | None = None
+        self._idle_since = 0.0
         self.deadline: float | None = None
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._head_seen = False
+        self._trailers: list[tuple[str, str]] = []
         self._keep_alive = False
         self._interim = False
-        self._head_size = 0
+        self._bodiless = False
+        self._overhead = 0
         self._pieces: list[bytes] = []
         self._held = 0
         self._paused = False
@@ -49,6 +73,9 @@ class Wire(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._limit_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._sending = False
+        self._full = False
+        self._room: asyncio.Future[None] | None = None
 
     # one exchange
 
@@ -58,32 +85,75 @@ class Wire(asyncio.Protocol):
         transport = self._transport
         return self.is_done and self._keep_alive and transport is not None and not transport.is_closing()
 
-    def begin(self, request: bytes, deadline: float | None) -> None:
-        """Send a request."""
+    def begin(self, head: bytes, body: bytes | None, deadline: float | None, *, bodiless: bool = False) -> None:
+        """Send a request. Raises ConnectionResetError.
+
+        body      None = it follows by write(), until sent().
+        bodiless  its answer has none, whatever its headers say: the answer to HEAD.
+        """
         self.status = 0
         self.headers = []
-        self.is_done = self._head_seen = self._keep_alive = False
-        self._head_size = 0
+        if self.trailers:
+            self.trailers, self._trailers = (), []
+        self.is_silent = True
+        self.uses += 1
+        self.is_done = self._head_seen = self._keep_alive = self._interim = False
+        self._bodiless = bodiless
+        self._overhead = 0
         self._pieces = []
         self._held = 0
         self._error = None
+        self._limit_at = None  # that of its rest
+        self._sending = body is None
         self.deadline = deadline
-        if self._transport is None:
+        transport = self._transport
+        if transport is None:
             raise ConnectionResetError("the connection is gone")
         if self._paused:
             self._paused = False
-            self._transport.resume_reading()
-        self._transport.write(request)
+            transport.resume_reading()
+        if not body:
+            transport.write(head)
+        elif len(body) <= _JOINED:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
+
+    async def write(self, piece: bytes, limit: float | None) -> None:
+        """Send a piece of the body, and wait until there is room for another. Raises ConnectionError or LateError."""
+        if self._transport is None:
+            raise ConnectionResetError("the connection is gone")
+        self._transport.write(piece)
+        if not self._full:
+            return
+        self._room = self._loop.create_future()
+        try:
+            async with asyncio.timeout(limit):
+                await self._room
+        except TimeoutError as error:
+            raise LateError("stopped reading the request") from error
+        finally:
+            self._room = None
+
+    def sent(self, error: BaseException | None = None) -> None:
+        """The body that followed is over; with an error it was never whole, and the connection is cut."""
+        if error is None:
+            self._sending = False
+        elif isinstance(error, Exception):
+            self._fail(error)
+            self.close()
+        self._wake()
 
     async def head(self, limit: float | None) -> None:
-        """Wait for the response head. Raises ConnectionError, GarbledError or LateError."""
+        """Wait for the response head, `limit` seconds from the end of the request. Raises as read() does."""
         while not self._head_seen:
             if self._error is not None:
                 raise self._error
-            await self._wait(limit)
+            await self._wait(None if self._sending else limit)
 
     async def read(self, limit: float | None) -> bytes:
-        """What has come of the body; b"" at its end. Raises ConnectionError, GarbledError or LateError."""
+        """What has come of the body; b"" at its end. Raises ConnectionError, GarbledError, LateError, or sent()'s."""
         while not self._pieces:
             if self._error is not None:
                 raise self._error
@@ -103,14 +173,38 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def expire_in(self, seconds: float) -> None:
-        """Close by itself if nobody uses it for so long."""
+    def rest(self, seconds: float) -> bool:
+        """Wait for another request, and close by itself if none comes for so long; False if none may come.
+
+        None may where a part of the last one is still to be sent: its answer came early.
+        """
+        if seconds <= 0 or self._sending or not self.is_reusable or self._transport is None:
+            return False
+        if self._transport.get_write_buffer_size():
+            return False
         self.deadline = None
-        self._arm(seconds)
+        self._idle_since = self._arm(seconds) - seconds
+        return True
+
+    def is_ready(self, doubtful: float) -> bool:
+        """Whether it still can be used after a rest.
+
+        After `doubtful` seconds the system is asked whether the upstream has closed it, or sent what nobody asked for,
+        and the event loop does not know yet.
+        """
+        transport = self._transport
+        if transport is None or not self._keep_alive or transport.is_closing():
+            return False
+        if self._loop.time() - self._idle_since < doubtful or not hasattr(select, "poll"):
+            return True
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     async def _wait(self, limit: float | None) -> None:
         self._waiter = waiter = self._loop.create_future()
-        self._arm(limit)
+        if limit is not None or self.deadline is not None:
+            self._arm(limit)
         try:
             await waiter
         finally:
@@ -128,17 +222,23 @@ class Wire(asyncio.Protocol):
         self._keep_alive = False
         self._wake()
 
+    def _garbled(self, *what: str) -> None:
+        self._fail(GarbledError(*what))
+        self.close()
+
     # limits: one timer, moved only where it would come too late
 
-    def _arm(self, limit: float | None) -> None:
+    def _arm(self, limit: float | None) -> float:
         at = None if limit is None else self._loop.time() + limit
         self._limit_at = at
         if self.deadline is not None:
             at = self.deadline if at is None else min(at, self.deadline)
-        if at is None or (self._timer is not None and self._timer.when() <= at):
-            return
-        self._disarm()
-        self._timer = self._loop.call_at(at, self._check)
+        if at is None:
+            return 0.0
+        if self._timer is None or self._timer.when() > at:
+            self._disarm()
+            self._timer = self._loop.call_at(at, self._check)
+        return at
 
     def _disarm(self) -> None:
         timer, self._timer = self._timer, None
@@ -168,19 +268,29 @@ class Wire(asyncio.Protocol):
             self._keep_alive = False
             self.close()
             return
-        if not self._head_seen:
-            self._head_size += len(data)
+        self.is_silent = False
+        self._overhead += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(GarbledError())
-            self.close()
+            self._garbled()
             return
-        if not self._head_seen and self._head_size > MAX_HEAD:
-            self._fail(GarbledError())
-            self.close()
+        if self._overhead > MAX_HEAD and not self.is_done:
+            self._garbled("too much framing around its body" if self._head_seen else "too large a head")
             return
+        if self._bodiless and self._head_seen:  # the parser would wait for the body that the headers tell of
+            self._parser = httptools.HttpResponseParser(self)
         self._wake()
+
+    def pause_writing(self) -> None:
+        """The upstream takes less than it is sent."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._full = False
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
@@ -189,7 +299,9 @@ class Wire(asyncio.Protocol):
         self._transport = None
         if not self.is_done and self._head_seen and exc is None and self._error is None and self._ends_with_close():
             self.is_done = True
-        self._fail(ConnectionResetError("the connection was closed"))
+        self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("the connection was closed"))
+        if self._room is not None and not self._room.done():
+            self._room.set_exception(ConnectionResetError("the connection was closed"))
 
     def _ends_with_close(self) -> bool:
         return not any(name in ("content-length", "transfer-encoding") for name, _ in self.headers)
@@ -203,26 +315,43 @@ class Wire(asyncio.Protocol):
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer, which is passed over."""
-        if not self._head_seen:
-            self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+        """A header or a trailer."""
+        pair = name.decode("latin-1").lower(), value.decode("latin-1")
+        if self._head_seen:
+            self.trailers = self._trailers
+            self._trailers.append(pair)
+        else:
+            self.headers.append(pair)
 
     def on_headers_complete(self) -> None:
         """The head is whole; that of an interim response is passed over."""
         if self.is_done:
             return
         status = self._parser.get_status_code()
-        if 100 <= status < 200:
-            self._interim = True
+        if status < 200:
+            self._interim = status >= 100
             self.headers = []
+            if not self._interim:
+                self._garbled("a status that is none")
             return
+        if self._overhead > MAX_LINE or len(self.headers) > MAX_HEADERS:
+            sizes = [len(name) + len(value) for name, value in self.headers]
+            if max(sizes, default=0) > MAX_LINE or sum(sizes) > MAX_HEAD or len(sizes) > MAX_HEADERS:
+                self._garbled("too large a head")
+                return
         self.status = status
         self._head_seen = True
+        self._overhead = 0
+        if self._bodiless:
+            self._keep_alive = self._parser.should_keep_alive()
+            self.is_done = True
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         if self.is_done:
+            self._keep_alive = False  # more than there may be
             return
+        self._overhead = 0
         self._pieces.append(body)
         self._held += len(body)
         if self._held > HIGH_WATER and not self._paused and self._transport is not None:

@@ -1,0 +1,156 @@
+"""An answer: its head, and the body still to come, decoded of its Content-Encoding."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from aigateway.errors import UpstreamConnectionError, UpstreamProtocolError, UpstreamTimeoutError
+from aigateway.transport import tls
+from aigateway.transport.body import BodyError, Upload
+from aigateway.transport.encodings import Decoder, EncodingError, decoder_for
+from aigateway.transport.protocol import HTTPRequest
+from aigateway.transport.wire import GarbledError, LateError, Wire
+
+MAX_WHOLE = 256 * 1024 * 1024
+"""Bytes of a body that is read as a whole, decoded; a stream may be longer."""
+
+_HIDDEN = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
+_NO_ANSWER = "did not answer in time"
+_STOPPED = "stopped sending in the middle of its answer"
+_FAULTS = (OSError, GarbledError, LateError, EncodingError, BodyError)
+
+
+class Lender(Protocol):
+    """Whose connection it is."""
+
+    def give_back(self, wire: Wire) -> None:
+        """The exchange is over."""
+        ...
+
+
+class Response:
+    """A response of the pool: an HTTPResponse."""
+
+    def __init__(self, lender: Lender, wire: Wire, request: HTTPRequest) -> None:
+        self.status = 0
+        self.headers: Sequence[tuple[str, str]] = ()
+        self.upload: Upload | None = None
+        self._lender = lender
+        self._wire: Wire | None = wire
+        self._idle = request.timeout.idle
+        self._peer = request.peer
+        self._decoder: Decoder | None = None
+
+    @property
+    def trailers(self) -> Sequence[tuple[str, str]]:
+        """What came after a chunked body that was read to its end, before the response is closed."""
+        return () if self._wire is None else self._wire.trailers
+
+    def learn(self) -> None:
+        """Take over what the head says. Raises GarbledError or EncodingError."""
+        wire = self._wire
+        if wire is None:
+            return
+        self.status = wire.status
+        self.headers = shown = []
+        encoding = ""
+        length = None
+        codings = 0
+        for pair in wire.headers:
+            name, value = pair
+            if name not in _HIDDEN:
+                shown.append(pair)
+            elif name == "transfer-encoding":
+                codings += 1
+                if codings > 1 or value.lower() != "chunked":
+                    wire.close()
+                    raise GarbledError("a Transfer-Encoding that is not `chunked`")
+            elif name == "content-encoding":
+                encoding = f"{encoding},{value}"
+            elif name == "content-length":
+                length = pair
+            elif name == "keep-alive":
+                wire.keepalive = _timeout_in(value)
+        if encoding:
+            self._decoder = decoder_for(encoding)
+        if length is not None and self._decoder is None:
+            shown.append(length)
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        wire = self._wire
+        if wire is None:
+            return b""
+        first = b""
+        if self._decoder is None:
+            try:
+                first = await wire.read(self._idle)
+            except _FAULTS as error:
+                raise failure(error, self._peer, begun=True) from error
+            if wire.is_done:
+                return first
+        pieces = [first]
+        size = len(first)
+        async for piece in self.stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_WHOLE:
+                raise UpstreamProtocolError(f"{self._peer} answered with more than {MAX_WHOLE >> 20} MiB.")
+        return b"".join(pieces)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body in pieces as they arrive."""
+        decoder = self._decoder
+        try:
+            while self._wire is not None:
+                piece = await self._wire.read(self._idle)
+                if not piece:
+                    if decoder is not None:
+                        decoder.finish()
+                    return
+                if decoder is None:
+                    yield piece
+                else:
+                    for plain in decoder.feed(piece):
+                        yield plain
+        except _FAULTS as error:
+            raise failure(error, self._peer, begun=True) from error
+
+    async def aclose(self) -> None:
+        """Give the connection back, or cut it where the body was not read to its end."""
+        upload, self.upload = self.upload, None
+        if upload is not None:
+            await upload.aclose()
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            self._lender.give_back(wire)
+
+
+def failure(error: BaseException, peer: str, *, begun: bool) -> BaseException:
+    """What went wrong on the wire, in words that show no address. What is no fault of the wire stays as it is."""
+    if isinstance(error, BodyError):
+        return error.cause
+    if isinstance(error, LateError):
+        return UpstreamTimeoutError(f"{peer} {error.args[0] if error.args else _STOPPED if begun else _NO_ANSWER}.")
+    if isinstance(error, GarbledError):
+        return UpstreamProtocolError(f"{peer} answered with {error}.")
+    if isinstance(error, EncodingError):
+        return UpstreamProtocolError(f"{peer} answered {error}.")
+    if isinstance(error, ssl.SSLError) and not begun:
+        return UpstreamConnectionError(f"{peer} failed the TLS handshake: {tls.fault(error)}.")
+    if not isinstance(error, OSError):
+        return error
+    if begun:
+        return UpstreamConnectionError(f"{peer} broke off its answer.")
+    return UpstreamConnectionError(f"{peer} closed the connection without a valid answer.")
+
+
+def _timeout_in(value: str) -> float | None:
+    """Seconds that the upstream keeps an idle connection, of a Keep-Alive header."""
+    for part in value.split(","):
+        name, _, number = part.strip().partition("=")
+        if name.lower() == "timeout" and number.isascii() and number.isdigit():
+            return float(number)
+    return None

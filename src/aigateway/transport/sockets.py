@@ -1,0 +1,97 @@
+"""A TCP connection to a name: looked up off the loop, its addresses tried side by side (RFC 8305)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+ATTEMPT_DELAY = 0.25
+"""Seconds that an address is tried alone, before the next one is tried beside it."""
+
+Address = tuple[int, int, int, Any]
+"""Family, kind, protocol, and what connect() wants."""
+
+
+async def connected(host: str, port: int) -> socket.socket:
+    """A connected socket. Raises socket.gaierror where the name stands for no host, else OSError."""
+    addresses = _literal(host, port) or await _look_up(host, port)
+    if len(addresses) == 1:
+        return await _connect(addresses[0])
+    return await _race(_interleaved(addresses))
+
+
+def _literal(host: str, port: int) -> list[Address]:
+    """The address that a host is already; none for a name."""
+    try:
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError):
+        return []
+    return [(family, kind, protocol, address) for family, kind, protocol, _, address in found]
+
+
+async def _look_up(host: str, port: int) -> list[Address]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
+    if not found:
+        raise socket.gaierror(socket.EAI_NONAME, "no address")
+    return [(family, kind, protocol, address) for family, kind, protocol, _, address in found]
+
+
+def _interleaved(addresses: Sequence[Address]) -> list[Address]:
+    """In the system's order, but the families by turns, so that a broken one holds nobody up."""
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    others = [address for address in addresses if address[0] != addresses[0][0]]
+    pairs: Iterable[Address | None] = chain.from_iterable(zip_longest(first, others))
+    return [address for address in pairs if address is not None]
+
+
+async def _connect(address: Address) -> socket.socket:
+    family, kind, protocol, where = address
+    connection = socket.socket(family, kind, protocol)
+    try:
+        connection.settimeout(0)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        await asyncio.get_running_loop().sock_connect(connection, where)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _race(addresses: Sequence[Address]) -> socket.socket:
+    """The first that connects; the next address is tried after a while, or as soon as one has failed."""
+    left = list(addresses)
+    running: set[asyncio.Task[socket.socket]] = set()
+    failed: OSError | None = None
+    try:
+        while left or running:
+            if left:
+                running.add(asyncio.ensure_future(_connect(left.pop(0))))
+            delay = ATTEMPT_DELAY if left else None
+            done, running = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                error = task.exception()
+                if error is None:
+                    running |= done - {task}
+                    return task.result()
+                if not isinstance(error, OSError):
+                    raise error
+                failed = failed or error
+    finally:
+        await _give_up(running)
+    raise failed or OSError("no address")
+
+
+async def _give_up(running: Iterable[asyncio.Task[socket.socket]]) -> None:
+    for task in running:
+        task.cancel()
+    for outcome in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(outcome, socket.socket):
+            outcome.close()
