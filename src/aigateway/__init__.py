@@ -17,16 +17,19 @@ from aigateway.errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+    UnreachableError,
     UnsupportedError,
     UpstreamConnectionError,
     UpstreamError,
     UpstreamProtocolError,
     UpstreamTimeoutError,
+    UpstreamUnavailableError,
 )
 from aigateway.gateway import EventStream
 from aigateway.hooks import APIKeyAuthenticator, Hook, LoggingHook
 from aigateway.intake import Limits
 from aigateway.models import Models
+from aigateway.policies import Breaker, Fallback, Hedge, Queue, Retry
 from aigateway.providers.function import FunctionProvider
 from aigateway.providers.protocol import Answer, ConnectRequest, ProviderLike, ProviderReply, ProviderRequest
 from aigateway.providers.provider import Provider
@@ -39,14 +42,17 @@ __all__ = [
     "Answer",
     "Attempt",
     "AuthenticationError",
+    "Breaker",
     "CORS",
     "Call",
     "ConnectRequest",
     "EventLens",
     "EventStream",
+    "Fallback",
     "FunctionProvider",
     "Gateway",
     "GatewayError",
+    "Hedge",
     "Hook",
     "InvalidRequestError",
     "Limits",
@@ -63,21 +69,25 @@ __all__ = [
     "ProviderLike",
     "ProviderReply",
     "ProviderRequest",
+    "Queue",
     "Quirks",
     "RateLimitError",
     "RawReply",
     "ReplyLens",
     "RequestLens",
+    "Retry",
     "Secret",
     "ServerError",
     "Target",
     "Timeout",
     "Transport",
+    "UnreachableError",
     "UnsupportedError",
     "UpstreamConnectionError",
     "UpstreamError",
     "UpstreamProtocolError",
     "UpstreamTimeoutError",
+    "UpstreamUnavailableError",
     "Usage",
     "WebSocket",
     "WebSocketClosedError",

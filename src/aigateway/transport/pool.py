@@ -17,6 +17,7 @@ import msgspec
 
 from aigateway.errors import (
     ServerError,
+    UnreachableError,
     UpstreamConnectionError,
     UpstreamError,
     UpstreamProtocolError,
@@ -166,12 +167,12 @@ class PooledTransport:
         except TimeoutError as error:
             raise UpstreamTimeoutError(f"{request.peer} did not accept a connection in time.") from error
         except socket.gaierror as error:
-            raise UpstreamConnectionError(f"The host name of {_lower(request.peer)} could not be resolved.") from error
+            raise UnreachableError(f"The host name of {_lower(request.peer)} could not be resolved.") from error
         except ssl.SSLError as error:
-            raise UpstreamConnectionError(f"{request.peer} failed the TLS handshake.") from error
+            raise UnreachableError(f"{request.peer} failed the TLS handshake.") from error
         except (OSError, ValueError) as error:
             what = "failed the TLS handshake" if place.secure and isinstance(error, ConnectionResetError) else ""
-            raise UpstreamConnectionError(f"{request.peer} {what or 'could not be reached'}.") from error
+            raise UnreachableError(f"{request.peer} {what or 'could not be reached'}.") from error
         return wire
 
     def _context(self) -> ssl.SSLContext:
