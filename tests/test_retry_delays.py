@@ -183,7 +183,7 @@ def test_a_delay_is_never_under_the_floor_nor_over_the_budget(
     policy = Retry(attempts=3000, budget=budget)
     found = delay(refusal(503), policy, tries=tries, spent=spent, floor=floor, draw=lambda: drawn)
     if found is None:
-        assert spent + (floor or 0) > budget
+        assert spent + (floor or 0) >= budget  # an equal sum may be a rounded one
     else:
         assert (floor or 0) <= found <= (floor or 0) + policy.max_delay
         assert spent + found <= budget + 1e-9
