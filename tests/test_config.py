@@ -9,7 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from aigateway import Call, Gateway, Hook, LoggingHook, NotFoundError, Provider, Quirks
+from aigateway import (
+    Breaker,
+    Call,
+    Fallback,
+    Gateway,
+    Hedge,
+    Hook,
+    LoggingHook,
+    NotFoundError,
+    Provider,
+    Queue,
+    Quirks,
+    Retry,
+)
 from aigateway.app.cors import CORS
 from aigateway.assembly import build
 from aigateway.config import Config, ConfigError, ModelConfig, ProviderConfig, ServerConfig, Source, find, parse
@@ -87,6 +100,40 @@ async def test_the_contract_s_example_becomes_a_gateway() -> None:
     assert isinstance(target.provider, Provider)
     assert key_of(target.provider) == "sk-openai-secret"
     assert isinstance(config.hooks[0], LoggingHook)
+
+
+async def test_every_setting_of_the_traffic_arrives() -> None:
+    text = """
+        providers:
+          p:
+            base_url: http://host:9000
+            api_keys: ["${KEY_A}", b]
+            retry: {attempts: 5, on: [rate_limit]}
+            breaker: {min_requests: 3}
+            max_concurrent: 7
+            queue: {size: 0}
+          q: {base_url: http://host:9001, breaker: {}, retry: }
+        models:
+          m:
+            targets: [{provider: p, weight: 3}, {provider: q, weight: 0.5}]
+            balance: weighted
+            retry: {budget: 2.5}
+            fallback: {on: [content_filter]}
+            hedge: {quantile: 0.5}
+    """
+    provider = provider_of(text, {"KEY_A": "a"})
+    assert provider.keys is not None
+    assert [provider.keys.pick().reveal() for _ in range(3)] == ["a", "b", "a"]
+    assert (provider.retry, provider.breaker) == (Retry(attempts=5, on=("rate_limit",)), Breaker(min_requests=3))
+    assert (provider.max_concurrent, provider.queue) == (7, Queue(size=0))
+    gateway = build(parsed(text, {"KEY_A": "a"}), {})
+    targets, entry = await gateway.models.route(call_for("m"))
+    assert [target.weight for target in targets] == [3, 0.5]
+    assert isinstance(targets[1].provider, Provider)
+    assert (targets[1].provider.breaker, targets[1].provider.keys) == (Breaker(), None)
+    assert entry is not None
+    assert (entry.balance, entry.retry, entry.hedge) == ("weighted", Retry(budget=2.5), Hedge(quantile=0.5))
+    assert entry.fallback == Fallback(on=("content_filter",))
 
 
 def test_an_empty_file_is_the_default_configuration() -> None:
@@ -434,6 +481,14 @@ def test_the_reference_s_example_is_right() -> None:
     [example] = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
     config = parsed(example, {"OPENAI_API_KEY": "k", "TEAM_A_KEY": "sk-a"})
     assert build(config, {}).authenticates
+
+
+def test_the_example_of_routing_is_right() -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / "routing.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    gateway = build(parsed(example, {"KEY_A": "a", "KEY_B": "b", "KEY_C": "c"}), {})
+    [entry] = gateway.models.listed()
+    assert (entry.balance, entry.hedge is not None) == ("weighted", True)
 
 
 # no configuration

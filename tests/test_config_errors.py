@@ -92,6 +92,60 @@ BAD: dict[str, tuple[str, list[str]]] = {
         "limits: {keepalive: .inf}",
         ["gateway.yaml:1: limits.keepalive: expected a finite number"],
     ),
+    "routing amounts": (
+        "providers: {a: {base_url: http://a, retry: {attempts: 0}, breaker: {failure_rate: 2}, max_concurrent: 0}}",
+        [
+            "gateway.yaml:1: providers.a.retry: attempts must be at least 1",
+            "gateway.yaml:1: providers.a.breaker: failure_rate must be more than 0 and at most 1",
+            "gateway.yaml:1: providers.a.max_concurrent: must be at least 1",
+        ],
+    ),
+    "a failure that nobody knows": (
+        "providers: {a: {base_url: http://a, retry: {on: [sent]}}}\nmodels: {m: {provider: a, fallback: {on: [401]}}}",
+        [
+            (
+                "gateway.yaml:1: providers.a.retry.on[0]: expected one of connection, rate_limit, server_error, "
+                "timeout, unsent, got 'sent'"
+            ),
+            "gateway.yaml:2: models.m.fallback.on[0]: expected a string, got a number; put it in quotes",
+        ],
+    ),
+    "on is a key, off is none": (
+        "providers: {a: {base_url: http://a, retry: {off: [timeout], True: x}}}",
+        ["gateway.yaml:1: providers.a.retry: a key must be a string, not true or false; put it in quotes"] * 2,
+    ),
+    "a queue without a limit": (
+        "providers: {a: {base_url: http://a, queue: {size: 3}}}",
+        ["gateway.yaml:1: providers.a.queue: nobody waits without max_concurrent"],
+    ),
+    "keys": (
+        'providers: {a: {base_url: http://a, api_key: k, api_keys: [x, "", x, "y "]}, b: {base_url: http://b, api_keys: []}}',
+        [
+            "gateway.yaml:1: providers.a.api_keys: give api_key or api_keys, not both",
+            "gateway.yaml:1: providers.a.api_keys[1]: a key must not be empty",
+            "gateway.yaml:1: providers.a.api_keys[2]: this key stands in the list twice",
+            (
+                "gateway.yaml:1: providers.a.api_keys[3]: must not begin or end with a space, "
+                "nor have a line break or control character in it"
+            ),
+            "gateway.yaml:1: providers.b.api_keys: name at least one key, or leave it out",
+        ],
+    ),
+    "balance": (
+        (
+            "providers: {a: {base_url: http://a}}\nmodels:\n  m: {provider: a, balance: weighted}\n"
+            "  n: {targets: [{provider: a, weight: 2}]}\n  o: {balance: fair, targets: [{provider: a, weight: -1}]}"
+        ),
+        [
+            "gateway.yaml:3: models.m.balance: needs a list of targets to choose from",
+            "gateway.yaml:4: models.n.targets[0].weight: counts only where the model's balance is weighted",
+            (
+                "gateway.yaml:5: models.o.balance: expected one of least_busy, lowest_latency, ordered, round_robin, "
+                "weighted, got 'fair'"
+            ),
+            "gateway.yaml:5: models.o.targets[0].weight: must be at least 0",
+        ],
+    ),
     "no time at all": (
         "providers: {a: {base_url: http://a, timeout: {connect: 0}, pool: {max_connections: -1}}}",
         [

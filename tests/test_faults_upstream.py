@@ -83,7 +83,7 @@ async def stage() -> AsyncIterator[Stage]:
         yield stage
 
 
-def told_as_failed(stage: Stage, status: int, code: str) -> None:
+def told_as_failed(stage: Stage, status: int, code: str, *, attempts: int = 1) -> None:
     call = stage.call
     assert call.outcome == "failed"
     assert call.status == status
@@ -91,7 +91,8 @@ def told_as_failed(stage: Stage, status: int, code: str) -> None:
     assert (call.error.status, call.error.code) == (status, code)
     assert isinstance(call.error, UpstreamError)
     assert call.error.provider == "acme"
-    assert [attempt.error for attempt in call.attempts] == [call.error]
+    assert call.attempts[-1].error is call.error
+    assert [attempt.why for attempt in call.attempts] == ["", "retry after connection"][:attempts]
 
 
 @each_surface
@@ -124,7 +125,7 @@ async def test_connection_refused_is_a_502(stage: Stage, surface: Surface, strea
         "param": None,
         "code": "upstream_connection_error",
     }
-    told_as_failed(stage, 502, "upstream_connection_error")
+    told_as_failed(stage, 502, "upstream_connection_error", attempts=2)
 
 
 REFUSALS: Mapping[str, tuple[int, dict[str, Any]]] = {

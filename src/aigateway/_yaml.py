@@ -255,7 +255,7 @@ class Document:
                         merged += self._pairs(source, path)
                     else:
                         self._report((*path, "<<"), line, "expected a mapping, or a list of mappings")
-            elif _kind(key) != "str":
+            elif _kind(key) != "str" and not _is_word(key):
                 advice = "; put it in quotes" if _kind(key) in _UNQUOTED | {"null"} else ""
                 self._report(path, line, f"a key must be a string, not {_described(key)}{advice}")
             elif key.value in own:
@@ -349,6 +349,11 @@ def dotted(path: Path) -> str:
             name = part if re.fullmatch(r"[^\s.\[\]\"']+", part) else f'"{part}"'
             text += f".{name}" if text else name
     return text
+
+
+def _is_word(key: yaml.Node) -> bool:
+    """Whether a key is a word of ours that YAML 1.1 takes for a truth: `on`, written so and without quotes."""
+    return isinstance(key, yaml.ScalarNode) and _kind(key) == "bool" and key.value == "on"
 
 
 def _kind(node: yaml.Node) -> str:

@@ -113,7 +113,7 @@ def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> 
         return LocalModel(name, path=None if config.path is None else Path(config.path))
     base_url, api_key = config.base_url, config.api_key
     row = CATALOG.get(config.type or "")
-    if row is not None and base_url is None and api_key is None:
+    if row is not None and base_url is None and api_key is None and config.api_keys is None:
         base_url = environ.get(row.base_url_env or "") or None
         api_key = environ.get(row.api_key_env or "") or None
     try:
@@ -130,6 +130,11 @@ def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> 
             tls=config.tls,
             proxy=config.proxy,
             socket=config.socket,
+            api_keys=config.api_keys,
+            retry=config.retry,
+            breaker=config.breaker,
+            max_concurrent=config.max_concurrent,
+            queue=config.queue,
         )
     except ValueError as error:
         place = row.base_url_env if row is not None and config.base_url is None else f"providers.{name}"
@@ -144,7 +149,10 @@ def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> 
 def _models(configs: Mapping[str, ModelConfig], providers: Mapping[str, ProviderLike]) -> Models:
     models = Models()
     for name, config in configs.items():
-        targets = [Target(providers[one.provider], one.model, one.prefer, one.on_unsupported) for one in config.targets]
+        targets = [
+            Target(providers[one.provider], one.model, one.prefer, one.on_unsupported, one.weight)
+            for one in config.targets
+        ]
         models.register(
             name,
             targets or [Target(providers[config.provider or ""])],
@@ -154,5 +162,9 @@ def _models(configs: Mapping[str, ModelConfig], providers: Mapping[str, Provider
             owned_by=config.owned_by,
             created=config.created,
             tenants=config.tenants,
+            balance=config.balance,
+            retry=config.retry,
+            fallback=config.fallback,
+            hedge=config.hedge,
         )
     return models

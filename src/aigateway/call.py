@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -47,16 +48,20 @@ class Target(msgspec.Struct, frozen=True):
     model           the name that the upstream knows; None = as asked.
     prefer          the API used there.
     on_unsupported  what becomes of a call that it cannot be told in full; None = what the gateway says.
+    weight          its share where the model's balance is `weighted`.
 
-    Raises ValueError for a word that `on_unsupported` does not know.
+    Raises ValueError for a word that `on_unsupported` does not know, or a weight below 0.
     """
 
     provider: ProviderLike
     model: str | None = None
     prefer: str | None = None
     on_unsupported: OnUnsupported | None = None
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.weight < math.inf:
+            raise ValueError("weight must not be less than 0")
         if self.on_unsupported is not None:
             require_one_of(ON_UNSUPPORTED, "on_unsupported", self.on_unsupported)
 
@@ -79,8 +84,10 @@ class Attempt(msgspec.Struct):
     """One try at one target. `before_attempt` hooks may set `headers`, `api_key` and `body`.
 
     number    from 1.
+    why       what made it: "" for the first, else `retry after rate_limit`, `fallback after timeout`,
+              `another key after auth`, `hedge`.
     headers   set on the upstream request, over the provider's own.
-    api_key   used in place of the provider's own key.
+    api_key   used in place of the provider's own key; of a provider with many it is the one whose turn it is.
     body      the bytes to send, in the upstream's form; empty where they go on while they arrive.
     status    the upstream's HTTP status, once it answered.
     error     why the attempt failed.
@@ -97,6 +104,7 @@ class Attempt(msgspec.Struct):
     started_at: float = 0.0
     first_byte_at: float | None = None
     ended_at: float | None = None
+    why: str = ""
 
     @property
     def provider(self) -> str:

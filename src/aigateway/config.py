@@ -24,6 +24,7 @@ from aigateway.formats.protocol import Profile
 from aigateway.hooks.import_path import HookImportError, load_hook
 from aigateway.intake import Limits
 from aigateway.models import CREATED
+from aigateway.policies import Balance, Breaker, Fallback, Hedge, Queue, Retry
 from aigateway.providers.catalog import CATALOG
 from aigateway.providers.provider import DEFAULT_APIS, join_base
 from aigateway.surface import ADMINISTRATION, APIS
@@ -80,6 +81,11 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     socket: str | None = None
     quirks: dict[str, str | bool | tuple[str, ...]] = {}
     path: str | None = None
+    api_keys: tuple[str, ...] | None = None
+    retry: Retry | None = None
+    breaker: Breaker | None = None
+    max_concurrent: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    queue: Queue | None = None
 
     def __repr__(self) -> str:
         return f"ProviderConfig(type={self.type!r}, base_url={self.base_url!r})"  # no key, no headers
@@ -101,6 +107,7 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     prefer: str | None = None
     on_unsupported: OnUnsupported | None = None
+    weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +124,10 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     owned_by: str = "aigateway"
     tenants: tuple[str, ...] | None = None
     created: Annotated[int, msgspec.Meta(ge=0)] = CREATED
+    balance: Balance = "ordered"
+    retry: Retry | None = None
+    fallback: Fallback | None = None
+    hedge: Hedge | None = None
 
 
 class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +240,9 @@ def _provider(document: Document, name: str, provider: ProviderConfig, folder: P
     _check_url(document, place, kind, provider)
     _check_apis(document, (*place, "apis"), provider.apis)
     _check_key(document, (*place, "api_key"), provider.api_key or "")
+    _check_keys(document, place, provider)
+    if provider.queue is not None and provider.max_concurrent is None and document.sound(*place, "max_concurrent"):
+        document.error((*place, "queue"), "nobody waits without max_concurrent")
     for header, value in provider.headers.items():
         if not _TOKEN.fullmatch(header):
             document.error((*place, "headers", header), "not the name of an HTTP header")
@@ -315,6 +329,22 @@ def _check_key(document: Document, place: tuple[str | int, ...], value: str) -> 
         document.error(place, "must be ASCII, as HTTP headers are")
 
 
+def _check_keys(document: Document, place: tuple[str, ...], provider: ProviderConfig) -> None:
+    keys = provider.api_keys
+    if keys is None:
+        return
+    if provider.api_key is not None:
+        document.error((*place, "api_keys"), "give api_key or api_keys, not both")
+    if not keys and document.sound(*place, "api_keys"):
+        document.error((*place, "api_keys"), "name at least one key, or leave it out")
+    for number, (path, key) in enumerate(zip(document.places(*place, "api_keys"), keys, strict=True)):
+        _check_key(document, path, key)
+        if not key:
+            document.error(path, "a key must not be empty")
+        elif key in keys[:number]:
+            document.error(path, "this key stands in the list twice")
+
+
 def _check_quirks(
     document: Document, place: tuple[str, ...], quirks: Mapping[str, str | bool | tuple[str, ...]]
 ) -> None:
@@ -357,8 +387,12 @@ def _check_model(document: Document, name: str, model: ModelConfig, providers: M
         document.error((*place, "provider"), "give one provider or a list of targets, not both")
     if model.model == "":
         document.error((*place, "model"), "must not be empty; leave it out to send the name that was asked for")
+    if model.provider is not None and model.balance != "ordered":
+        document.error((*place, "balance"), "needs a list of targets to choose from")
     targets = zip(document.places(*place, "targets"), model.targets, strict=True) if model.targets else ()
     for path, target in targets:
+        if document.given(*path, "weight") and model.balance != "weighted" and document.sound(*place, "balance"):
+            document.error((*path, "weight"), "counts only where the model's balance is weighted")
         _check_target(document, path, target.provider, target.prefer or model.prefer, providers)
     if model.provider is not None and not model.targets:
         _check_target(document, place, model.provider, model.prefer, providers)

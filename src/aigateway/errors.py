@@ -14,8 +14,10 @@
     ├── ServerError                   500 server_error
     └── UpstreamError                 502 upstream_error       (4xx of an upstream keep their own status)
         ├── UpstreamConnectionError   502 upstream_connection_error
+        │   └── UnreachableError      502 upstream_connection_error
         ├── UpstreamProtocolError     502 upstream_protocol_error
-        └── UpstreamTimeoutError      504 upstream_timeout
+        ├── UpstreamTimeoutError      504 upstream_timeout
+        └── UpstreamUnavailableError  503 upstream_unavailable / upstream_overloaded
 
 An error is raised where the fault is seen, `from` its cause, and rendered once, in the caller's own format
 (`formats/*/wire`). `message` is shown to the caller: it never holds a secret or a prompt.
@@ -183,6 +185,10 @@ class UpstreamConnectionError(UpstreamError):
     code = "upstream_connection_error"
 
 
+class UnreachableError(UpstreamConnectionError):
+    """No connection to the provider could be made: nothing of the request was sent."""
+
+
 class UpstreamProtocolError(UpstreamError):
     """The provider answered with something that is not its API: HTML, an empty body, a stream that was cut."""
 
@@ -194,3 +200,10 @@ class UpstreamTimeoutError(UpstreamError):
 
     status = 504
     code = "upstream_timeout"
+
+
+class UpstreamUnavailableError(UpstreamError):
+    """The gateway did not ask the provider: its circuit is open, or it has no place; `Retry-After` says when to come."""
+
+    status = 503
+    code = "upstream_unavailable"

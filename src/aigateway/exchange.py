@@ -29,12 +29,17 @@ from aigateway.errors import (
 )
 from aigateway.formats import CALLER_CODECS, FORMATS, Format, render_error
 from aigateway.formats.numbering import Numbering, without_content
+from aigateway.formats.opening import Opening, held_back
 from aigateway.formats.protocol import WireEvent
+from aigateway.hedged import Runner, hedged
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits, read_wishes, understand
-from aigateway.models import Models
+from aigateway.models import Model, Models
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
 from aigateway.providers.secret import reveal
+from aigateway.routing.course import Course
+from aigateway.routing.failures import was_not_sent
+from aigateway.routing.traffic import Lane, Traffic
 from aigateway.surface.routes import query_for
 from aigateway.translation import Translation
 from aigateway.upstream import (
@@ -79,6 +84,8 @@ class CutShortError(Exception):
 class Exchange:
     """Runs one call. Use: `answer()` once, deliver it, note `delivered()`, and always `aclose()`."""
 
+    _may_hedge = True
+
     def __init__(
         self,
         call: Call,
@@ -87,6 +94,7 @@ class Exchange:
         limits: Limits,
         new_id: Callable[[str], str],
         *,
+        traffic: Traffic,
         on_unsupported: OnUnsupported = "warn",
     ) -> None:
         self.call = call
@@ -94,6 +102,9 @@ class Exchange:
         self._models = models
         self._limits = limits
         self._new_id = new_id
+        self._traffic = traffic
+        self._lane: Lane | None = None
+        self._since = 0.0
         self._on_unsupported = on_unsupported
         self._warned = False
         self._format: Format = FORMATS.get(call.api, FORMATS["chat"])
@@ -102,6 +113,7 @@ class Exchange:
         self._frames: AsyncIterator[bytes] | None = None
         self._first: asyncio.Future[bytes | None] | None = None
         self._opened = False
+        self._opening: Opening | None = None
         self._refused = False
         self._error_told = False
         self._delivered = False
@@ -162,8 +174,14 @@ class Exchange:
             if closer is not None:
                 await closer()
         finally:
+            self._leave_lane()
             if reply is not None:
                 await reply.aclose()
+
+    def _leave_lane(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.leave(self._since)
 
     async def _generate(self, body: bytes) -> Answer:
         call = self.call
@@ -175,52 +193,92 @@ class Exchange:
             understand(call, call.request.raw, self._limits, lens=call.request)
         if made is not None:
             return await self._answer_made(made)
-        targets = await self._models.resolve(call)
+        targets, entry = await self._routed()
         targets = await self._chain.on_route(call, targets)
-        return await self._try_targets(targets)
+        return await self._try_targets(targets, entry)
 
-    async def _try_targets(self, targets: list[Target]) -> Answer:
+    async def _routed(self) -> tuple[list[Target], Model | None]:
+        targets, entry = await self._models.route(self.call)
+        if entry is not None and entry.balance != "ordered" and len(targets) > 1:
+            targets = self._traffic.balanced(entry, targets)
+        return targets, entry
+
+    async def _try_targets(self, targets: list[Target], entry: Model | None) -> Answer:
         if not targets:
             raise ServerError("No target is left for this request.", code="no_target")
-        for number, target in enumerate(targets, 1):
+        course = Course(self._traffic, targets, entry)
+        while True:
             try:
-                return await self._attempt(target, number)
+                return await self._attempt(course)
             except UpstreamError as error:
                 await self._release()
-                if not error.retryable or number == len(targets):
+                delay = course.after(error)
+                if delay is None or not (was_not_sent(error) or self._may_repeat(self.call.attempts[-1])):
                     raise
-                logger.info("call %s: provider %s failed, trying the next target", self.call.id, error.provider)
-        raise AssertionError("unreachable")
+                self.call.usage = None
+                logger.info("call %s: provider %s failed; %s", self.call.id, error.provider, course.why)
+                if delay:
+                    await asyncio.sleep(delay)
 
     # one attempt
 
-    async def _attempt(self, target: Target, number: int) -> Answer:
-        attempt, translation = self._prepared(target, number)
+    async def _attempt(self, course: Course) -> Answer:
+        call, lane = self.call, course.lane
+        attempt, translation, self._asked_usage = self._prepared(course.target, course.why)
+        attempt.api_key = course.key
         try:
-            await self._chain.before_attempt(self.call, attempt)
-            self._reply = reply = await self._send(attempt)
+            await self._chain.before_attempt(call, attempt)
+            if attempt.api_key is not course.key:
+                course.key = None  # what becomes of a hook's own key says nothing of the provider's
+            if lane.is_guarded:
+                self._since = await lane.enter(call.tenant)
+            else:
+                lane.count()
+            self._lane = lane
+            delay = course.hedge_delay() if course.hedges and self._may_hedge else None
+            if delay is None:
+                self._reply = reply = await self._send(attempt)
+            else:
+                self._lane = None
+                first = Runner(attempt, translation, self._asked_usage, lane, self._since, list(call.changes))
+                won = await hedged(
+                    call, course, first, delay, chain=self._chain, prepare=self._prepared, send=self._send
+                )
+                attempt, translation, self._asked_usage = won.attempt, won.translation, won.asked_usage
+                lane, self._lane, self._since = won.lane, won.lane, won.since
+                self._reply = reply = won.answered
             attempt.status = reply.status
             attempt.first_byte_at = time.monotonic()
-            return await self._answer_of(attempt, translation, reply)
+            self._opening = Opening(call.api) if call.stream and course.may_go_on else None
+            answer = await self._answer_of(attempt, translation, reply)
+            if answer.frames is None:
+                self._leave_lane()
         except GatewayError as error:
             self._failed(attempt, error)
+            if self._lane is not None:
+                self._lane.note_failure(error)
             raise
+        lane.note_answer(attempt, time.monotonic() - attempt.started_at)
+        return answer
 
-    def _prepared(self, target: Target, number: int) -> tuple[Attempt, Translation | None]:
-        """A new attempt with the body that this target gets."""
-        call = self.call
+    def _may_repeat(self, attempt: Attempt) -> bool:
+        """Whether the same may be asked again, for all that the call itself says."""
+        return True
+
+    def _prepared(self, target: Target, why: str) -> tuple[Attempt, Translation | None, bool]:
+        """A new attempt with the body that this target gets; whether usage was asked for on the gateway's account."""
+        call, asked_usage = self.call, False
         plan = plan_for(call, target)
         call.changes.clear()
         translation = Translation(call, plan, self._asked, self._new_id) if plan.translates else None
         if translation is not None:
             body = translation.request_body()
             self._weigh_changes(target)
-            self._asked_usage = False
         else:
-            body, self._asked_usage = upstream_request(call, plan, wants_usage=self._chain.has("on_complete"))
-        attempt = Attempt(number, plan, body, started_at=time.monotonic())
+            body, asked_usage = upstream_request(call, plan, wants_usage=self._chain.has("on_complete"))
+        attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=why)
         call.attempts.append(attempt)
-        return attempt, translation
+        return attempt, translation, asked_usage
 
     async def _answer_of(self, attempt: Attempt, translation: Translation | None, reply: ProviderReply) -> Answer:
         """What the caller gets for an upstream's answer. Raises UpstreamError where that is a refusal."""
@@ -325,7 +383,8 @@ class Exchange:
         else:
             translation = translation or Translation(self.call, attempt.plan, self._asked, self._new_id)
             source = translation.stream(reply, whole=is_whole)
-            frames, fail = self._encoded(source), translation.encoder.fail
+            held = source if self._opening is None else held_back(source, self._opening)
+            frames, fail = self._encoded(held), translation.encoder.fail
         return await self._answer_stream(frames, fail, headers)
 
     async def _answer_stream(
@@ -342,6 +401,8 @@ class Exchange:
         if first.done():
             first.result()
         self._opened = True
+        if self._opening is not None:
+            self._opening.is_over = True
         return Answer(200, headers, frames=self._from(first, guarded), ready=first.done())
 
     async def _from(self, first: asyncio.Future[bytes | None], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -395,25 +456,34 @@ class Exchange:
         return [_sse.encode(_json.encode(wire.data), wire.name) for wire in events]
 
     async def _relayed(self, reply: ProviderReply, relay: Any) -> AsyncIterator[bytes]:
-        """Same format in and out."""
+        """Same format in and out. What comes before the first output is held back while another attempt may follow."""
         held = b""
+        begun = False
+        opening = self._opening
         source = reply.stream()
         try:
             async for chunk in source:
                 out = relay.feed(chunk)
-                if held:
-                    out, held = held + out, b""
-                if not relay.saw_event:
-                    held = out
-                elif out:
+                if not begun:
+                    held += out
+                    begun = relay.saw_event and (opening is None or opening.ends_in(out))
+                    out, held = (held, b"") if begun else (b"", held)
+                if out:
                     yield out
                 if relay.failure is not None:
                     raise relay.failure
             out = held + relay.flush()
+            held = b""
+            if relay.failure is not None and opening is not None and not opening.is_over:
+                raise relay.failure
             if out:
                 yield out
             if relay.failure is not None:
                 raise relay.failure
+        except UpstreamError:
+            if held and self._opened:
+                yield held
+            raise
         finally:
             self.call.usage = relay.usage or self.call.usage
             await source.aclose()  # type: ignore[attr-defined]  # the stream of a reply is a generator
@@ -498,6 +568,8 @@ class Exchange:
         if self.call.attempts:
             _name(error, self.call.attempts[-1])
             self.call.attempts[-1].error = error
+        if self._lane is not None:
+            self._lane.note_failure(error, was_answered=True)
         result = await self._chain.on_error(self.call, error) if not self._error_told else error
         self._error_told = True
         final = result if isinstance(result, GatewayError) else error

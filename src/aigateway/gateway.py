@@ -30,6 +30,7 @@ from aigateway.models import Model, Models, Resolver, Where
 from aigateway.passthrough import PassThrough
 from aigateway.providers.protocol import ProviderLike
 from aigateway.raw_reply import RawReply
+from aigateway.routing.traffic import Traffic
 from aigateway.surface import OPERATIONS
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class Journey:
         self.limits = limits or Limits()
         self.on_unsupported: OnUnsupported = on_unsupported
         self.profile: Profile = profile
+        self.traffic = Traffic()
         self.running: set[Exchange] = set()
 
     def add_hook(self, hook: object) -> None:
@@ -220,11 +222,12 @@ class Journey:
         self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
-        call = self._call(operation, headers, api_key, client)
-        settings = (call, self._chain, self.models, self.limits, new_id)
-        if call.operation.kind == "relay":
-            return PassThrough(*settings, default=self._default, on_unsupported=self.on_unsupported)
-        return Exchange(*settings, on_unsupported=self.on_unsupported)
+        settings = (self._call(operation, headers, api_key, client), self._chain, self.models, self.limits, new_id)
+        if settings[0].operation.kind == "relay":
+            return PassThrough(
+                *settings, default=self._default, traffic=self.traffic, on_unsupported=self.on_unsupported
+            )
+        return Exchange(*settings, traffic=self.traffic, on_unsupported=self.on_unsupported)
 
     def session(
         self,
@@ -245,6 +248,10 @@ class Journey:
     def listed(self, call: Call) -> dict[str, Any]:
         """The models that the caller may use, as `GET /v1/models` shows them."""
         return {"object": "list", "data": [_model_object(model) for model in self.models.listed(call.principal)]}
+
+    def health(self, call: Call) -> dict[str, Any]:
+        """How the gateway and its providers do, as `GET /health?full` shows it. No address and no key is in it."""
+        return {"status": "ok", "providers": self.traffic.state(self.providers())}
 
     def retrieved(self, call: Call, name: str) -> dict[str, Any]:
         """One model, as `GET /v1/models/{id}` shows it. Raises ModelNotFoundError."""

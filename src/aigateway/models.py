@@ -11,8 +11,9 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from aigateway.call import Call, OnUnsupported, Principal, Target
+from aigateway.call import Call, OnUnsupported, Principal, Target, require_one_of
 from aigateway.errors import ModelNotFoundError
+from aigateway.policies import BALANCES, Balance, Fallback, Hedge, Retry
 from aigateway.providers.protocol import ProviderLike
 
 CREATED = 1_767_225_600
@@ -24,13 +25,22 @@ Resolver = Callable[[Call], "Where | str | Awaitable[Where | str | None] | None"
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry. tenants: who may use it (None = everybody)."""
+    """One entry. tenants: who may use it (None = everybody).
+
+    balance   in which order its targets are tried.
+    retry     when a target is asked again; None = as its provider says. fallback: when the next one is.
+    hedge     sends a second request where the first is late; None = never.
+    """
 
     name: str
     targets: tuple[Target, ...]
     owned_by: str = "aigateway"
     created: int = CREATED
     tenants: frozenset[str] | None = None
+    balance: Balance = "ordered"
+    retry: Retry | None = None
+    fallback: Fallback | None = None
+    hedge: Hedge | None = None
 
     @property
     def is_pattern(self) -> bool:
@@ -63,6 +73,10 @@ class Models:
         owned_by: str = "aigateway",
         created: int = CREATED,
         tenants: Iterable[str] | None = None,
+        balance: Balance = "ordered",
+        retry: Retry | None = None,
+        fallback: Fallback | None = None,
+        hedge: Hedge | None = None,
         replace: bool = False,
     ) -> Model:
         """Add a model.
@@ -71,12 +85,14 @@ class Models:
         model    the name that the upstream knows; prefer: the API used there; on_unsupported: what becomes of a call
                  that cannot be told in full there (each for targets that say none).
         tenants  who may use it and see it in the list.
+        balance  in which order the targets are tried; retry, fallback, hedge: see `Model`.
         replace  allow a name that is there already.
 
         Raises ValueError for a name that is empty or taken, for no target, or for a word that nobody knows.
         """
         if not name:
             raise ValueError("a model needs a name")
+        require_one_of(BALANCES, "balance", balance)
         targets = tuple(
             msgspec.structs.replace(
                 target,
@@ -94,6 +110,10 @@ class Models:
             owned_by=owned_by,
             created=created,
             tenants=None if tenants is None else frozenset(tenants),
+            balance=balance,
+            retry=retry,
+            fallback=fallback,
+            hedge=hedge,
         )
         if name in self and not replace:
             raise ValueError(f"model {name!r} is registered already; pass replace=True to change it")
@@ -142,7 +162,11 @@ class Models:
         return None
 
     async def resolve(self, call: Call) -> list[Target]:
-        """Where a call goes, best first. Raises ModelNotFoundError."""
+        """Where a call goes, as its entry lists it. Raises ModelNotFoundError."""
+        return (await self.route(call))[0]
+
+    async def route(self, call: Call) -> tuple[list[Target], Model | None]:
+        """The same with the entry itself; None where a resolver named the targets."""
         name = call.model
         if self.resolver is not None:
             where = self.resolver(call)
@@ -151,15 +175,18 @@ class Models:
             if isinstance(where, str):
                 name = where
             elif where is not None:
-                return list(_targets(where))
+                return _targets(where), None
         entry = self.find(name, call.principal)
         if entry is None:
             raise ModelNotFoundError(
                 f"model not found: {name!r}. GET /v1/models lists the models that this key may use.", param="model"
             )
         if name != call.model:
-            return [target if target.model else msgspec.structs.replace(target, model=name) for target in entry.targets]
-        return list(entry.targets)
+            named = (
+                target if target.model else msgspec.structs.replace(target, model=name) for target in entry.targets
+            )
+            return list(named), entry
+        return list(entry.targets), entry
 
 
 def _targets(where: Where) -> list[Target]:

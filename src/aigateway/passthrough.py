@@ -64,6 +64,8 @@ _REPLY_HEAD: msgspec.json.Decoder[_ReplyHead] = msgspec.json.Decoder(_ReplyHead)
 class PassThrough(Exchange):
     """Runs one call of a relayed operation: see `Exchange`. default: where it goes if it names no model."""
 
+    _may_hedge = False
+
     def __init__(
         self,
         call: Call,
@@ -95,18 +97,19 @@ class PassThrough(Exchange):
             understand_passing(call, raw, self._limits, lens=call.request)
         if made is not None:
             return await self._answer_made(made)
-        targets = await self._models.resolve(call) if call.model else self._default.targets(call.operation)
+        targets, entry = await self._routed() if call.model else (self._default.targets(call.operation), None)
         targets = await self._chain.on_route(call, targets)
-        return await self._try_targets(offering(call.operation, targets))
+        return await self._try_targets(offering(call.operation, targets), entry)
 
     # one attempt
 
-    def _prepared(self, target: Target, number: int) -> tuple[Attempt, None]:
+    def _prepared(self, target: Target, why: str) -> tuple[Attempt, None, bool]:
         call = self.call
         plan = Plan(target, target.model or call.model, call.api, call.api)
-        attempt = Attempt(number, plan, body_for(call, plan.model), started_at=time.monotonic())
+        body = body_for(call, plan.model)
+        attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=why)
         call.attempts.append(attempt)
-        return attempt, None
+        return attempt, None, False
 
     async def _answer_of(self, attempt: Attempt, translation: Translation | None, reply: ProviderReply) -> Answer:
         if reply.status >= 300 and reply.status != _NOT_MODIFIED:

@@ -151,7 +151,7 @@ class Gateway(Journey):
             await delivery.send(Answer(204, [("x-request-id", request_id(headers)), *granted]))
             return
         path, method = route_path(scope), "GET" if scope["method"] == "HEAD" else scope["method"]
-        if path == "/health" and method == "GET":
+        if path == "/health" and method == "GET" and not _asks_for_all(scope):
             shown = [JSON_TYPE, ("x-request-id", request_id(headers)), *cors]
             await delivery.send(Answer(200, shown, b'{"status":"ok"}'))
             return
@@ -206,6 +206,8 @@ class Gateway(Journey):
             return operation.name, parameters, None
         if operation.name == "models":
             return operation.name, parameters, self.listed
+        if operation.name == "health":
+            return operation.name, parameters, self.health
         return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
 
 
@@ -257,6 +259,11 @@ def _headers(scope: Scope) -> dict[str, str]:
     if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"authorization") > 1:
         del headers["authorization"]
     return headers
+
+
+def _asks_for_all(scope: Scope) -> bool:
+    query: bytes = scope.get("query_string", b"")
+    return bool(query) and any(part.partition(b"=")[0] == b"full" for part in query.split(b"&"))
 
 
 def _is_preflight(scope: Scope, headers: Mapping[str, str]) -> bool:

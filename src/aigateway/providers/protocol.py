@@ -97,8 +97,9 @@ class ProviderLike(Protocol):
     """Anything that can answer requests. Raise a GatewayError (UpstreamError and its kin) when it cannot.
 
     Optional attributes are read when they are there: `quirks` (a `Quirks`), `aclose()` (async), for sessions
-    `connect(request: ConnectRequest)` (async), which gives a `WebSocket`, and `relays`: True where it takes every
-    operation of its APIs, and not only those that generate (`/chat/completions/{id}`, ...).
+    `connect(request: ConnectRequest)` (async), which gives a `WebSocket`, `relays`: True where it takes every operation of
+    its APIs, and not only those that generate (`/chat/completions/{id}`, ...); and for its traffic `retry`, `breaker`,
+    `max_concurrent`, `queue` and `keys` (as `Provider` has them).
     """
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from urllib.parse import urlencode, urlsplit
 
 from aigateway.canonical.quirks import Quirks
 from aigateway.errors import UpstreamError
+from aigateway.policies import Breaker, Queue, Retry
 from aigateway.providers.catalog import CATALOG, CatalogRow
+from aigateway.providers.keys import KeyRing
 from aigateway.providers.protocol import ConnectRequest, ProviderReply, ProviderRequest
 from aigateway.providers.secret import KeySource, Secret, reveal
 from aigateway.surface import APIS
@@ -48,8 +50,14 @@ class Provider:
     proxy      the URL of a proxy for every request, or "none"; None = HTTP(S)_PROXY, ALL_PROXY and NO_PROXY count.
     socket     the path of a Unix socket that the host is reached at; base_url then names it in headers only.
     transport  another HTTP client; several providers may share one. The default is a pool of its own.
+    api_keys   several keys in place of one: each in turn; one that is refused or at its limit is left alone for a while.
+    retry      when it is asked again for one call, for models that say nothing of it.
+    breaker    when one of its models is left alone for a while; None = never.
+    max_concurrent  how many requests may run there at once, streams until they end; None = any number.
+    queue      who waits for a place where there is a `max_concurrent`.
 
-    Raises ValueError for a base URL or a proxy that cannot be one.
+    Raises ValueError for a base URL or a proxy that cannot be one, for `api_keys` beside `api_key`, or a `max_concurrent`
+    below 1.
     """
 
     relays = True
@@ -71,14 +79,30 @@ class Provider:
         proxy: str | None = None,
         socket: str | None = None,
         transport: Transport | None = None,
+        api_keys: Sequence[str | Secret] | None = None,
+        retry: Retry | None = None,
+        breaker: Breaker | None = None,
+        max_concurrent: int | None = None,
+        queue: Queue | None = None,
     ) -> None:
+        if api_keys is not None and api_key is not None:
+            raise ValueError(f"provider {name!r}: give api_key or api_keys, not both")
+        if max_concurrent is not None and max_concurrent < 1:
+            raise ValueError("max_concurrent must be at least 1")
         row = _catalog_row(name, type, base_url)
         self.name = name
         self.base_url = join_base(base_url or (row.base_url if row else None) or "", base_path)
         self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
         self.timeout = timeout or Timeout()
         self.quirks = quirks or _quirks(row, self.base_url)
+        self.keys = KeyRing(api_keys) if api_keys is not None else None
+        self.retry = retry
+        self.breaker = breaker
+        self.max_concurrent = max_concurrent
+        self.queue = queue
         self._api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+        if self.keys is not None:
+            self._api_key = self.keys.pick
         self._headers = {key.lower(): value for key, value in (headers or {}).items()}
         if proxy is not None and proxy != "none":
             # only who names a proxy pays for the import of what reads its URL

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from aigateway.errors import UpstreamConnectionError, UpstreamTimeoutError
+from aigateway.errors import UnreachableError, UpstreamTimeoutError
 from aigateway.transport import sockets, tls
 from aigateway.transport.place import Place
 from aigateway.transport.protocol import TLS
@@ -32,7 +32,7 @@ class Connector:
         self._contexts: dict[bool, ssl.SSLContext] = {}
 
     async def open(self, place: Place, peer: str, limit: float | None) -> Wire:
-        """A new connection. Raises UpstreamConnectionError, or UpstreamTimeoutError after `limit` seconds."""
+        """A new connection. Raises UnreachableError, or UpstreamTimeoutError after `limit` seconds."""
         try:
             async with asyncio.timeout(limit):
                 if place.proxy is None:
@@ -78,7 +78,7 @@ class Connector:
             except (OSError, ValueError) as error:
                 raise _fault(error, peer, secure=True) from error
             if through is None:
-                raise UpstreamConnectionError(f"{peer} failed the TLS handshake: the connection was closed.")
+                raise UnreachableError(f"{peer} failed the TLS handshake: the connection was closed.")
         except BaseException:
             tunnel.transport.abort()
             raise
@@ -137,29 +137,29 @@ async def _ask(tunnel: _Tunnel, place: Place, proxy: Proxy, who: str) -> None:
     code = rest[:3]
     if not version.startswith(b"HTTP/1.") or not code.isdigit():
         what = "closed the connection without an answer" if not answer else "answered with something that is not HTTP"
-        raise UpstreamConnectionError(f"{who} {what}.")
+        raise UnreachableError(f"{who} {what}.")
     if not code.startswith(b"2"):
         raise refusal(int(code), who, known=bool(proxy.authorization))
     if not answer.endswith(b"\r\n\r\n") or answer.count(b"\r\n\r\n") > 1:
-        raise UpstreamConnectionError(f"{who} sent more than its answer.")
+        raise UnreachableError(f"{who} sent more than its answer.")
 
 
-def refusal(status: int, who: str, *, known: bool) -> UpstreamConnectionError:
+def refusal(status: int, who: str, *, known: bool) -> UnreachableError:
     """What a proxy's own answer means. known: whether credentials were sent."""
     if status == 407:
         what = "refused the credentials that it was sent" if known else "asks for credentials"
-        return UpstreamConnectionError(f"{who} {what} (407).")
-    return UpstreamConnectionError(f"{who} refused the connection ({status}).")
+        return UnreachableError(f"{who} {what} (407).")
+    return UnreachableError(f"{who} refused the connection ({status}).")
 
 
-def _fault(error: OSError | ValueError, who: str, *, secure: bool) -> UpstreamConnectionError:
+def _fault(error: OSError | ValueError, who: str, *, secure: bool) -> UnreachableError:
     if isinstance(error, socket.gaierror):
-        return UpstreamConnectionError(f"The host name of {_lower(who)} could not be resolved.")
+        return UnreachableError(f"The host name of {_lower(who)} could not be resolved.")
     if isinstance(error, ssl.SSLError):
-        return UpstreamConnectionError(f"{who} failed the TLS handshake: {tls.fault(error)}.")
+        return UnreachableError(f"{who} failed the TLS handshake: {tls.fault(error)}.")
     if secure and isinstance(error, ConnectionResetError | BrokenPipeError):
-        return UpstreamConnectionError(f"{who} failed the TLS handshake: the connection was closed.")
-    return UpstreamConnectionError(f"{who} could not be reached.")
+        return UnreachableError(f"{who} failed the TLS handshake: the connection was closed.")
+    return UnreachableError(f"{who} could not be reached.")
 
 
 def _lower(peer: str) -> str:
