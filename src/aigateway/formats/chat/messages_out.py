@@ -67,6 +67,7 @@ class _Turn:
         self.parts: list[Part] = []
         self.refusals: list[str] = []
         self.calls: list[ToolCall] = []
+        self.places: list[int] = []
         self.fields: dict[str, Any] = {}
         self.spoke = False
 
@@ -82,19 +83,17 @@ class _Writer:
         self._changes = changes
         self._noted: set[str] = set()
         self._media: list[dict[str, Any]] = []
-        self._results: dict[str, deque[int]] = {}
+        self._answers: dict[int, int] = {}
 
     def write(self, items: Sequence[Item]) -> None:
         """Write all items, each result behind its call."""
-        for position, item in enumerate(items):
-            if isinstance(item, ToolResult):
-                self._results.setdefault(item.call_id, deque()).append(position)
+        self._answers = _answers(items)
         turn = _Turn()
         written: set[int] = set()
         for position, item in enumerate(items):
             if position in written:
                 continue
-            if self._add(turn, item):
+            if self._add(turn, item, position):
                 continue
             written |= self._end_turn(turn, items, position)
             turn = _Turn()
@@ -109,10 +108,11 @@ class _Writer:
         self._end_turn(turn, items, len(items))
         self._flush_media()
 
-    def _add(self, turn: _Turn, item: Item) -> bool:
+    def _add(self, turn: _Turn, item: Item, position: int) -> bool:
         """Whether the item belongs to the assistant's turn, and now stands there."""
         if isinstance(item, ToolCall):
             turn.calls.append(item)
+            turn.places.append(position)
         elif isinstance(item, Reasoning):
             self._reasoning(turn, item)
         elif isinstance(item, Message) and item.role == "assistant":
@@ -128,12 +128,14 @@ class _Writer:
             turn.reasoning.append(text)
         elif text:
             self._note("reasoning", "dropped", "The target's chat API takes no reasoning back.")
-        elif item.encrypted is not UNSET and not details:
+        if item.encrypted is not UNSET and not details:
             self._note("reasoning.encrypted_content", "dropped", "Only its maker can read it, and chat has no place.")
         turn.details += details
 
     def _said(self, turn: _Turn, item: Message) -> None:
         turn.spoke = True
+        if item.phase is not UNSET:
+            self._note("phase", "dropped", "Chat has no phases of what the assistant says.")
         if item.name is not UNSET:
             turn.fields["name"] = item.name
         turn.fields.update(self._extra(item.extra))
@@ -160,7 +162,7 @@ class _Writer:
             return set()
         self._flush_media()
         self.messages.append(self._assistant(turn))
-        found = sorted(self._results_of(turn, position))
+        found = sorted(self._answers[place] for place in turn.places if place in self._answers)
         if found and found[-1] >= position + len(found):
             self._note("input", "changed", "Chat wants tool results right behind their calls: they were moved there.")
         for place in found:
@@ -168,16 +170,6 @@ class _Writer:
             if isinstance(result, ToolResult):
                 self._result(result)
         return set(found)
-
-    def _results_of(self, turn: _Turn, position: int) -> list[int]:
-        found = []
-        for call in turn.calls:
-            places = self._results.get(call.call_id)
-            while places and places[0] < position:
-                places.popleft()
-            if places:
-                found.append(places.popleft())
-        return found
 
     def _assistant(self, turn: _Turn) -> dict[str, Any]:
         parts: list[Part] = turn.parts
@@ -234,7 +226,7 @@ class _Writer:
             self._media.append({"type": "text", "text": f"From the result of tool call {item.call_id}:"})
             self._media += [self._part(part) for part in media]
             self._note("input", "changed", "Images and files of tool results are sent in a user message behind them.")
-        if any(isinstance(part, Opaque) for part in kept):
+        if any(isinstance(part, Opaque) or self._breakpoint(part) for part in kept):
             return [self._part(part) for part in kept]
         text = "\n".join(part.text for part in kept if isinstance(part, Text | Refusal))
         return text if text or not media else "The result stands in the next user message."
@@ -248,25 +240,45 @@ class _Writer:
         """A string for one plain text, parts where there is more to keep."""
         if not parts:
             return ""
-        plain = [part.text for part in parts if isinstance(part, Text) and not self._extra(part.extra)]
+        plain = [part.text for part in parts if isinstance(part, Text) and not self._beside(part)]
         if len(plain) == len(parts) and (len(plain) == 1 or not self._quirks.text_parts):
             return "\n".join(plain)
         return [self._part(part) for part in parts]
 
     def _part(self, part: Part) -> dict[str, Any]:
         if isinstance(part, Text):
-            return {"type": "text", "text": part.text, **self._extra(part.extra)}
+            return {"type": "text", "text": part.text, **self._beside(part)}
         if isinstance(part, Refusal):
             return {"type": "text", "text": part.text}
         if isinstance(part, Image):
-            return {"type": "image_url", "image_url": _image(part), **self._extra(part.extra)}
+            return {"type": "image_url", "image_url": self._image(part), **self._beside(part)}
         if isinstance(part, File):
-            return {"type": "file", "file": _file(part), **self._extra(part.extra)}
+            return {"type": "file", "file": _file(part), **self._beside(part)}
         if isinstance(part, Audio):
             return {"type": "input_audio", "input_audio": _audio(part)}
         if part.format != FORMAT:
             raise _unsupported(f"content of type {part.raw.get('type')}", part)
         return part.raw
+
+    def _image(self, part: Image) -> dict[str, Any]:
+        if part.url is UNSET:
+            raise _unsupported("an image by file id" if part.file_id is not UNSET else "an image without a URL", part)
+        if part.detail == "original":
+            self._note("detail", "changed", "Chat has no detail `original`: sent as `high`.")
+            return {"url": part.url, "detail": "high"}
+        return {"url": part.url} if part.detail is UNSET else {"url": part.url, "detail": part.detail}
+
+    def _beside(self, part: Text | Image | File) -> dict[str, Any]:
+        """The keys of a part beside what it is."""
+        return {**self._breakpoint(part), **self._extra(part.extra)}
+
+    def _breakpoint(self, part: Part) -> dict[str, Any]:
+        if not isinstance(part, Text | Image | File) or part.prompt_cache_breakpoint is UNSET:
+            return {}
+        if self._quirks.strict_fields:
+            self._note("prompt_cache_breakpoint", "dropped", "The target does not know prompt_cache_breakpoint.")
+            return {}
+        return {"prompt_cache_breakpoint": part.prompt_cache_breakpoint}
 
     def _extra(self, extra: Extra | UnsetType) -> dict[str, Any]:
         if extra is UNSET or extra.format != FORMAT or self._quirks.strict_fields:
@@ -279,10 +291,25 @@ class _Writer:
             self._changes.append(Change(field=field, action=action, reason=reason))
 
 
-def _image(part: Image) -> dict[str, Any]:
-    if part.url is UNSET:
-        raise _unsupported("an image by file id", part)
-    return {"url": part.url} if part.detail is UNSET else {"url": part.url, "detail": part.detail}
+def _answers(items: Sequence[Item]) -> dict[int, int]:
+    """Where the result of a call stands: {the call's position: the result's}.
+
+    Ids are used again in later turns: a result is of the latest turn that called by its id, there of the first call.
+    """
+    found: dict[int, int] = {}
+    waiting: dict[str, tuple[int, deque[int]]] = {}
+    turn = 0
+    for position, item in enumerate(items):
+        if isinstance(item, ToolCall):
+            known = waiting.get(item.call_id)
+            if known is None or known[0] != turn:
+                known = waiting[item.call_id] = turn, deque()
+            known[1].append(position)
+        elif not isinstance(item, Reasoning) and not (isinstance(item, Message) and item.role == "assistant"):
+            turn += 1
+        if isinstance(item, ToolResult) and item.call_id in waiting and waiting[item.call_id][1]:
+            found[waiting[item.call_id][1].popleft()] = position
+    return found
 
 
 def _file(part: File) -> dict[str, Any]:

@@ -7,8 +7,22 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from aigateway.canonical.types import Audio, Change, Item, Message, Part, Reasoning, Request, ToolResult
+from aigateway.canonical.types import (
+    Audio,
+    Change,
+    Item,
+    Message,
+    Opaque,
+    Part,
+    Reasoning,
+    Request,
+    Text,
+    ToolResult,
+    WebSearch,
+)
+from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
+from aigateway.formats.responses.fields import FORMAT, given
 
 LOGPROBS = "message.output_text.logprobs"
 MIN_OUTPUT_TOKENS = 16
@@ -26,10 +40,10 @@ def fitted(request: Request, changes: list[Change]) -> Request:
     lacking = [field for field in _LACKING if getattr(request, field) is not UNSET]
     without |= dict.fromkeys(lacking, UNSET)
     unknown = () if request.extra is UNSET else request.extra.fields
-    changes += [
-        Change(field=field, action="dropped", reason=f"The Responses API has no {field}.")
-        for field in (*lacking, *unknown)
-    ]
+    for field in (*lacking, *unknown, *foreign_keys(request, FORMAT)):
+        _note(changes, Change(field=field, action="dropped", reason=f"The Responses API has no {field}."))
+    if request.web_search is not UNSET:
+        without["tools"] = (*(() if request.tools is UNSET else request.tools), _search_tool(request.web_search))
     if request.logprobs is True:
         include = () if request.include is UNSET else request.include
         without["include"] = include if LOGPROBS in include else (*include, LOGPROBS)
@@ -41,6 +55,13 @@ def fitted(request: Request, changes: list[Change]) -> Request:
         max_output_tokens=_fitted_limit(request, changes),
         **without,
     )
+
+
+def _search_tool(search: WebSearch) -> Opaque:
+    """The tool that searches the web, as the Responses API has it."""
+    where = UNSET if search.location is UNSET else {"type": "approximate", **search.location}
+    facts = given(search_context_size=search.context_size, user_location=where)
+    return Opaque(format=FORMAT, raw={"type": "web_search", **facts})
 
 
 def _refuse(request: Request) -> None:
@@ -79,7 +100,7 @@ def _fitted_item(item: Item, changes: list[Change]) -> Item | None:
                 changes,
                 Change(field="name", action="dropped", reason="The Responses API has no names of participants."),
             )
-        return item if item.content else None
+        return _without_breakpoints(item, changes) if item.content else None
     if isinstance(item, ToolResult) and not isinstance(item.output, str):
         _refuse_audio(item.output)
     if isinstance(item, Reasoning) and item.id is UNSET and item.encrypted is UNSET:
@@ -87,6 +108,23 @@ def _fitted_item(item: Item, changes: list[Change]) -> Item | None:
         _note(changes, Change(field="reasoning", action="dropped", reason=reason))
         return None
     return item
+
+
+def _without_breakpoints(message: Message, changes: list[Change]) -> Message:
+    """What the assistant said has no cache breakpoints in this API."""
+    if message.role != "assistant" or not any(_is_breakpoint(part) for part in message.content):
+        return message
+    reason = "The Responses API has no cache breakpoints in what the assistant said."
+    _note(changes, Change(field="prompt_cache_breakpoint", action="dropped", reason=reason))
+    parts = (
+        msgspec.structs.replace(part, prompt_cache_breakpoint=UNSET) if isinstance(part, Text) else part
+        for part in message.content
+    )
+    return msgspec.structs.replace(message, content=tuple(parts))
+
+
+def _is_breakpoint(part: Part) -> bool:
+    return isinstance(part, Text) and part.prompt_cache_breakpoint is not UNSET
 
 
 def _refuse_audio(parts: tuple[Part, ...]) -> None:

@@ -1,0 +1,277 @@
+"""Chat requests for an upstream that speaks the Responses API."""
+
+from __future__ import annotations
+
+from aigateway.fidelity.row import Row, carried, changed, dropped, refused
+
+_NO_AUDIO = "The Responses API takes no audio."
+_NO_NAMES = "The Responses API has no names of participants."
+
+KNOBS: tuple[Row, ...] = (
+    dropped(
+        "audio",
+        "The Responses API does not speak; to ask for it in `modalities` is refused.",
+        "dropped:audio",
+        example={"voice": "alloy", "format": "wav"},
+        whole=True,
+    ),
+    dropped("frequency_penalty", "The Responses API of OpenAI has none.", "dropped:frequency_penalty", example=0.5),
+    changed(
+        "function_call",
+        "tool_choice",
+        "The older name of `tool_choice`.",
+        example={"name": "f"},
+        result={"type": "function", "name": "f"},
+        whole=True,
+    ),
+    changed("functions[].description", "tools[function].description", "The older name of `tools`.", result="does f"),
+    changed("functions[].name", "tools[function].name", "The older name of `tools`.", result="f"),
+    changed(
+        "functions[].parameters",
+        "tools[function].parameters",
+        "The older name of `tools`.",
+        result={"type": "object", "properties": {}},
+    ),
+    dropped("logit_bias", "The Responses API has none.", "dropped:logit_bias", example={"50256": -100}),
+    changed(
+        "logprobs",
+        "include",
+        "Asked for as an entry of `include`.",
+        example=True,
+        result=["message.output_text.logprobs"],
+    ),
+    carried("max_completion_tokens", "max_output_tokens", "Below 16 it is raised to 16.", example=256),
+    carried("max_tokens", "max_output_tokens", "Below 16 it is raised to 16.", example=256),
+    carried("metadata", example={"team": "blue"}),
+    refused(
+        "modalities",
+        "The Responses API answers in text only; `[text]` alone passes.",
+        "modalities",
+        "unsupported_parameter",
+        example=["text", "audio"],
+    ),
+    changed("model", "model", "The name that the upstream knows.", result="upstream-model"),
+    dropped(
+        "moderation",
+        "The two APIs answer in different forms.",
+        "dropped:moderation",
+        example={"model": "omni-moderation-latest"},
+        whole=True,
+    ),
+    refused("n", "A response is one choice; `n: 1` passes.", "n", "unsupported_parameter", example=2),
+    carried("parallel_tool_calls", example=False),
+    dropped(
+        "prediction",
+        "The Responses API has none.",
+        "dropped:prediction",
+        example={"type": "content", "content": [{"type": "text", "text": "x = 1"}]},
+        whole=True,
+    ),
+    dropped("presence_penalty", "The Responses API of OpenAI has none.", "dropped:presence_penalty", example=0.5),
+    carried("prompt_cache_key", example="tenant-7"),
+    carried("prompt_cache_options.mode", example="explicit"),
+    carried("prompt_cache_options.ttl", example="30m"),
+    carried("prompt_cache_retention", example="24h"),
+    carried("reasoning_effort", "reasoning.effort", "none, minimal, low, medium, high, xhigh, max.", example="xhigh"),
+    carried("response_format(json_object)", "text.format(json_object)", example={"type": "json_object"}),
+    carried("response_format(json_schema).json_schema.description", "text.format(json_schema).description"),
+    carried("response_format(json_schema).json_schema.name", "text.format(json_schema).name"),
+    carried("response_format(json_schema).json_schema.schema", "text.format(json_schema).schema"),
+    carried("response_format(json_schema).json_schema.strict", "text.format(json_schema).strict"),
+    carried("response_format(text)", "text.format(text)", example={"type": "text"}),
+    carried("safety_identifier", example="user-hash"),
+    dropped("seed", "The Responses API has none.", "dropped:seed", example=7),
+    carried("service_tier", example="flex"),
+    dropped("stop", "The Responses API has none.", "dropped:stop", example=["END"]),
+    carried("store", why="Where it is not given `store: false` is sent: chat keeps nothing by default.", example=True),
+    carried("stream", example=True),
+    carried("stream_options.include_obfuscation"),
+    dropped("stream_options.include_usage", "A response always tells its usage; the gateway writes the chunk."),
+    carried("temperature", example=0.5),
+    carried("top_logprobs"),
+    carried("top_p", example=0.9),
+    carried("user", example="user-7"),
+    carried("verbosity", "text.verbosity", example="low"),
+    carried("web_search_options.search_context_size", "tools[web_search].search_context_size", "A tool of its own."),
+    carried(
+        "web_search_options.user_location(approximate).approximate.city",
+        "tools[web_search].user_location(approximate).city",
+    ),
+    carried(
+        "web_search_options.user_location(approximate).approximate.country",
+        "tools[web_search].user_location(approximate).country",
+    ),
+    carried(
+        "web_search_options.user_location(approximate).approximate.region",
+        "tools[web_search].user_location(approximate).region",
+    ),
+    carried(
+        "web_search_options.user_location(approximate).approximate.timezone",
+        "tools[web_search].user_location(approximate).timezone",
+    ),
+)
+
+MESSAGES: tuple[Row, ...] = (
+    refused("messages[assistant].audio", _NO_AUDIO, "messages", whole=True),
+    changed(
+        "messages[assistant].content",
+        "input[message].content[output_text].text",
+        "A string becomes one part.",
+        example="Said.",
+        result="Said.",
+    ),
+    carried("messages[assistant].content[refusal].refusal", "input[message].content[refusal].refusal"),
+    dropped(
+        "messages[assistant].content[text].prompt_cache_breakpoint",
+        "The Responses API has none in what the assistant said.",
+        "dropped:prompt_cache_breakpoint",
+        whole=True,
+    ),
+    *(
+        carried(
+            f"messages[{role}].content[text].prompt_cache_breakpoint",
+            "input[message].content[input_text].prompt_cache_breakpoint",
+            whole=True,
+        )
+        for role in ("developer", "system", "user")
+    ),
+    carried("messages[assistant].content[text].text", "input[message].content[output_text].text"),
+    carried("messages[assistant].function_call.arguments", "input[function_call].arguments"),
+    carried("messages[assistant].function_call.name", "input[function_call].name", "Its `call_id` is made up."),
+    dropped("messages[assistant].name", _NO_NAMES, "dropped:name"),
+    dropped(
+        "messages[assistant].reasoning_content",
+        "The Responses API takes back only reasoning of its own, with its id or encrypted content.",
+        "dropped:reasoning",
+        extension="DeepSeek and others",
+    ),
+    dropped(
+        "messages[assistant].reasoning",
+        "The Responses API takes back only reasoning of its own, with its id or encrypted content.",
+        "dropped:reasoning",
+        extension="OpenRouter and others",
+    ),
+    carried(
+        "messages[assistant].reasoning_details[reasoning.encrypted].data",
+        "input[reasoning].encrypted_content",
+        extension="OpenRouter",
+    ),
+    carried(
+        "messages[assistant].reasoning_details[reasoning.encrypted].id", "input[reasoning].id", extension="OpenRouter"
+    ),
+    dropped(
+        "messages[assistant].reasoning_details[reasoning.text]",
+        "The Responses API takes back only reasoning of its own, with its id or encrypted content.",
+        "dropped:reasoning",
+        whole=True,
+        extension="OpenRouter",
+    ),
+    carried("messages[assistant].refusal", "input[message].content[refusal].refusal"),
+    carried("messages[assistant].tool_calls[custom].custom.input", "input[custom_tool_call].input"),
+    carried("messages[assistant].tool_calls[custom].custom.name", "input[custom_tool_call].name"),
+    carried("messages[assistant].tool_calls[custom].id", "input[custom_tool_call].call_id"),
+    carried("messages[assistant].tool_calls[function].function.arguments", "input[function_call].arguments"),
+    carried("messages[assistant].tool_calls[function].function.name", "input[function_call].name"),
+    carried("messages[assistant].tool_calls[function].id", "input[function_call].call_id"),
+    changed(
+        "messages[developer].content",
+        "input[message].content[input_text].text",
+        "A string becomes one part.",
+        example="Be brief.",
+        result="Be brief.",
+    ),
+    carried("messages[developer].content[text].text", "input[message].content[input_text].text"),
+    dropped("messages[developer].name", _NO_NAMES, "dropped:name"),
+    carried("messages[function].content", "input[function_call_output].output"),
+    changed(
+        "messages[function].name",
+        "input[function_call_output].call_id",
+        "The id that was made up for the call of that name.",
+        result="call_function_0",
+    ),
+    changed(
+        "messages[system].content",
+        "input[message].content[input_text].text",
+        "A string becomes one part.",
+        example="Be brief.",
+        result="Be brief.",
+    ),
+    carried("messages[system].content[text].text", "input[message].content[input_text].text"),
+    dropped("messages[system].name", _NO_NAMES, "dropped:name"),
+    carried(
+        "messages[tool].content",
+        "input[function_call_output].output",
+        "A list becomes `input_text` parts.",
+        example="42",
+    ),
+    carried(
+        "messages[tool].content[text].prompt_cache_breakpoint",
+        "input[function_call_output].output[input_text].prompt_cache_breakpoint",
+        whole=True,
+    ),
+    carried("messages[tool].content[text].text", "input[function_call_output].output[input_text].text"),
+    carried("messages[tool].tool_call_id", "input[function_call_output].call_id"),
+    changed(
+        "messages[user].content",
+        "input[message].content[input_text].text",
+        "A string becomes one part.",
+        example="Hello.",
+        result="Hello.",
+    ),
+    carried("messages[user].content[file].file.file_data", "input[message].content[input_file].file_data"),
+    carried("messages[user].content[file].file.file_id", "input[message].content[input_file].file_id"),
+    carried("messages[user].content[file].file.filename", "input[message].content[input_file].filename"),
+    carried(
+        "messages[user].content[file].prompt_cache_breakpoint",
+        "input[message].content[input_file].prompt_cache_breakpoint",
+        whole=True,
+    ),
+    carried("messages[user].content[image_url].image_url.detail", "input[message].content[input_image].detail"),
+    carried(
+        "messages[user].content[image_url].image_url.url",
+        "input[message].content[input_image].image_url",
+        "Also a data URL.",
+    ),
+    carried(
+        "messages[user].content[image_url].prompt_cache_breakpoint",
+        "input[message].content[input_image].prompt_cache_breakpoint",
+        whole=True,
+    ),
+    refused("messages[user].content[input_audio]", _NO_AUDIO, "messages", whole=True),
+    carried("messages[user].content[text].text", "input[message].content[input_text].text"),
+    dropped("messages[user].name", _NO_NAMES, "dropped:name"),
+)
+
+TOOLS: tuple[Row, ...] = (
+    changed(
+        "tool_choice",
+        "tool_choice",
+        "A word stays as it is; Mistral's `any` is `required`.",
+        example="required",
+        result="required",
+    ),
+    carried("tool_choice(allowed_tools).allowed_tools.mode", "tool_choice(allowed_tools).mode"),
+    changed(
+        "tool_choice(allowed_tools).allowed_tools.tools",
+        "tool_choice(allowed_tools).tools",
+        "The names of the tools stand in them directly.",
+        result=[{"type": "function", "name": "f"}],
+    ),
+    carried("tool_choice(custom).custom.name", "tool_choice(custom).name"),
+    carried("tool_choice(function).function.name", "tool_choice(function).name"),
+    carried("tools[custom].custom.description", "tools[custom].description"),
+    carried("tools[custom].custom.format(grammar).grammar.definition", "tools[custom].format(grammar).definition"),
+    carried("tools[custom].custom.format(grammar).grammar.syntax", "tools[custom].format(grammar).syntax"),
+    carried("tools[custom].custom.format(text)", "tools[custom].format(text)"),
+    carried("tools[custom].custom.name", "tools[custom].name"),
+    carried("tools[function].function.description", "tools[function].description"),
+    carried("tools[function].function.name", "tools[function].name"),
+    carried("tools[function].function.parameters", "tools[function].parameters"),
+    carried(
+        "tools[function].function.strict",
+        "tools[function].strict",
+        "Where it is not given `strict: false` is sent: the Responses API is strict by default.",
+    ),
+)
+
+ROWS: tuple[Row, ...] = (*MESSAGES, *KNOBS, *TOOLS)
