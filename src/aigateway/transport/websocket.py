@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -79,7 +79,7 @@ class WebSocketClient:
 
     def __init__(self, *, tls: TLS | None = None, proxy: str | None = None) -> None:
         self._settings = tls or TLS()
-        self._proxy = True if proxy is None else None if proxy == NONE else proxy
+        self._proxy: str | Literal[True] | None = True if proxy is None else None if proxy == NONE else proxy
         self._tls: ssl.SSLContext | None = None
 
     async def connect(self, request: WebSocketRequest) -> OpenWebSocket:
