@@ -1,0 +1,85 @@
+"""The table knows every field that is published, and none that is not."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import pytest
+
+from aigateway.fidelity import DOCUMENTS, TABLE, row_for
+from aigateway.fidelity.row import Document, Row, below
+from tests.fidelity import fields
+from tests.schemas import REFERENCE, Object
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS)
+
+
+@cache
+def _schemas(name: str) -> Object:
+    found: Object = json.loads((REFERENCE / name / "openapi.json").read_text("utf-8"))["components"]["schemas"]
+    return found
+
+
+@cache
+def published(document: Document) -> frozenset[str]:
+    """The fields of a document in all sources that are here: the descriptions lie beside the project, or do not."""
+    found = fields.of_package(document)
+    if REFERENCE.exists():
+        found |= fields.of_description(document, _schemas("openai"), fields.OPENAI_SCHEMAS[document])
+        theirs = _schemas("openresponses")
+        events = [name for name in theirs if name.endswith("StreamingEvent")] if document == "responses.stream" else []
+        roots = [*fields.OPEN_RESPONSES_SCHEMAS.get(document, ()), *events]
+        found |= fields.of_description(document, theirs, roots)
+    return frozenset(found)
+
+
+def _is_covered(rows: tuple[Row, ...], path: str) -> bool:
+    return row_for(rows, path) is not None or any(True for _ in below(rows, path))
+
+
+@each_document
+def test_every_published_field_has_a_row(document: Document) -> None:
+    assert [path for path in sorted(published(document)) if not _is_covered(TABLE[document], path)] == []
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="some fields stand only in the API descriptions")
+@each_document
+def test_every_row_is_of_a_published_field_or_a_named_extension(document: Document) -> None:
+    known = published(document)
+    rows = [row for row in TABLE[document] if not row.extension]
+    assert [row.path for row in rows if not any(row.covers(path) for path in known)] == []
+
+
+@each_document
+def test_an_extension_is_no_published_field(document: Document) -> None:
+    known = published(document)
+    assert [row.path for row in TABLE[document] if row.extension and any(map(row.covers, known))] == []
+
+
+@each_document
+def test_each_field_has_one_row_for_each_host(document: Document) -> None:
+    places = [(row.path, row.host) for row in TABLE[document]]
+    assert len(places) == len(set(places))
+
+
+@each_document
+def test_a_row_says_what_its_verdict_needs(document: Document) -> None:
+    for row in TABLE[document]:
+        if row.verdict in ("carried", "changed"):
+            assert row.to, row
+        else:
+            assert not row.to, row
+        if row.verdict != "carried":
+            assert row.why, row
+        if row.verdict == "refused":
+            assert row.param, row
+            assert row.code, row
+        elif row.code:
+            assert row.code.startswith(f"{row.verdict}:"), row
+
+
+def test_a_new_field_would_be_missed() -> None:
+    assert not _is_covered(TABLE["chat.request"], "telepathy")
+    assert not _is_covered(TABLE["chat.request"], "messages[user].content[smell]")
+    assert not _is_covered(TABLE["responses.request"], "input[dream]")
