@@ -47,6 +47,7 @@ class Translation:
             now=_now,
             profile=call.profile,
             translated=plan.translates,
+            changes=call.changes,
         )
         self._encoder: StreamEncoder | None = None
         self._checks = _checks(plan.caller_api, call.profile) if DEBUG else None

@@ -7,7 +7,9 @@ stand in the path itself, and are no fields.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import openai.types.chat as chat_types
@@ -17,7 +19,8 @@ import typing_extensions
 from openai.types.chat import completion_create_params as chat_params
 from openai.types.responses import response_create_params as responses_params
 
-from tests.schemas import Object
+from aigateway.fidelity.row import Document
+from tests.schemas import REFERENCE, Object
 
 OPENAI_SCHEMAS = {
     "chat.request": ["CreateChatCompletionRequest"],
@@ -50,6 +53,25 @@ _EVENTS = {"responses.stream"}
 """Documents that are a list of events of several types, not one object."""
 
 _SAYS_WHAT = {"type", "object"}
+
+
+@cache
+def _schemas(name: str) -> Object:
+    found: Object = json.loads((REFERENCE / name / "openapi.json").read_text("utf-8"))["components"]["schemas"]
+    return found
+
+
+@cache
+def published(document: Document) -> frozenset[str]:
+    """The fields of a document in all sources that are here: the descriptions lie beside the project, or do not."""
+    found = of_package(document)
+    if REFERENCE.exists():
+        found |= of_description(document, _schemas("openai"), OPENAI_SCHEMAS[document])
+        theirs = _schemas("openresponses")
+        events = [name for name in theirs if name.endswith("StreamingEvent")] if document == "responses.stream" else []
+        roots = [*OPEN_RESPONSES_SCHEMAS.get(document, ()), *events]
+        found |= of_description(document, theirs, roots)
+    return frozenset(found)
 
 
 def of_description(document: str, schemas: Object, roots: Iterable[str]) -> set[str]:

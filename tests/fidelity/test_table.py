@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-
 import pytest
 
 from aigateway.fidelity import DOCUMENTS, TABLE, row_for
 from aigateway.fidelity.row import Document, Row, below
-from tests.fidelity import fields
-from tests.schemas import REFERENCE, Object
+from tests.fidelity.fields import published
+from tests.schemas import REFERENCE
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS)
-
-
-@cache
-def _schemas(name: str) -> Object:
-    found: Object = json.loads((REFERENCE / name / "openapi.json").read_text("utf-8"))["components"]["schemas"]
-    return found
-
-
-@cache
-def published(document: Document) -> frozenset[str]:
-    """The fields of a document in all sources that are here: the descriptions lie beside the project, or do not."""
-    found = fields.of_package(document)
-    if REFERENCE.exists():
-        found |= fields.of_description(document, _schemas("openai"), fields.OPENAI_SCHEMAS[document])
-        theirs = _schemas("openresponses")
-        events = [name for name in theirs if name.endswith("StreamingEvent")] if document == "responses.stream" else []
-        roots = [*fields.OPEN_RESPONSES_SCHEMAS.get(document, ()), *events]
-        found |= fields.of_description(document, theirs, roots)
-    return frozenset(found)
 
 
 def _is_covered(rows: tuple[Row, ...], path: str) -> bool:

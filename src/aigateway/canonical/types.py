@@ -48,11 +48,15 @@ Annotation = UrlCitation | Opaque
 
 
 class Text(_Value, frozen=True, kw_only=True):
-    """Plain text. `logprobs` are token objects as OpenAI has them: {token, logprob, bytes, top_logprobs}."""
+    """Plain text. `logprobs` are token objects as OpenAI has them: {token, logprob, bytes, top_logprobs}.
+
+    prompt_cache_breakpoint (of every part that a user may send): a prompt is cached up to here; raw.
+    """
 
     text: str
     annotations: tuple[Annotation, ...] = ()
     logprobs: tuple[dict[str, Any], ...] = ()
+    prompt_cache_breakpoint: dict[str, Any] | UnsetType = UNSET
     extra: Extra | UnsetType = UNSET
 
 
@@ -68,6 +72,7 @@ class Image(_Value, frozen=True, kw_only=True):
     url: str | UnsetType = UNSET
     file_id: str | UnsetType = UNSET
     detail: str | UnsetType = UNSET
+    prompt_cache_breakpoint: dict[str, Any] | UnsetType = UNSET
     extra: Extra | UnsetType = UNSET
 
 
@@ -78,6 +83,7 @@ class File(_Value, frozen=True, kw_only=True):
     url: str | UnsetType = UNSET
     file_id: str | UnsetType = UNSET
     filename: str | UnsetType = UNSET
+    prompt_cache_breakpoint: dict[str, Any] | UnsetType = UNSET
     extra: Extra | UnsetType = UNSET
 
 
@@ -228,6 +234,13 @@ OutputFormat = str | JSONSchemaFormat | Opaque
 """A string is `text` or `json_object`."""
 
 
+class WebSearch(_Value, frozen=True, kw_only=True):
+    """The model may search the web. context_size: low, medium, high. location: {city, country, region, timezone}."""
+
+    context_size: str | UnsetType = UNSET
+    location: dict[str, Any] | UnsetType = UNSET
+
+
 class Request(_Value, frozen=True, kw_only=True):
     """One request for text, in the neutral form. Knobs carry the names and ranges of OpenAI's APIs.
 
@@ -267,6 +280,8 @@ class Request(_Value, frozen=True, kw_only=True):
     safety_identifier: str | UnsetType = UNSET
     prompt_cache_key: str | UnsetType = UNSET
     prompt_cache_retention: str | UnsetType = UNSET
+    prompt_cache_options: dict[str, Any] | UnsetType = UNSET
+    web_search: WebSearch | UnsetType = UNSET
     n: int | UnsetType = UNSET
     modalities: tuple[str, ...] | UnsetType = UNSET
     audio: dict[str, Any] | UnsetType = UNSET

@@ -1,8 +1,31 @@
-"""Content that a format cannot hold."""
+"""What a format cannot hold: content for which it refuses a request, and things that are left out and listed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from aigateway.canonical.types import (
+    AdditionalTools,
+    Audio,
+    Change,
+    Extra,
+    Item,
+    Message,
+    Opaque,
+    Request,
+    Text,
+    Tool,
+    ToolGroup,
+    ToolResult,
+)
 from aigateway.errors import UnsupportedError
+
+_TOLD: Final = frozenset({"annotations", "content", "logprobs", "reasoning_details", "role", "summary", "type"})
+"""Keys that decoders keep to write a thing again just as it came; what they say is in the canonical form too."""
 
 
 class UncarriedError(UnsupportedError):
@@ -16,3 +39,61 @@ class UncarriedError(UnsupportedError):
     def __init__(self, message: str, content: object) -> None:
         super().__init__(message)
         self.content = content
+
+
+def foreign_keys(request: Request, format: str) -> list[str]:
+    """The keys of a request's items, parts and tools that only another format knows, each once."""
+    found: dict[str, None] = {}
+    for extra in _extras(request):
+        if extra.format != format:
+            found.update(dict.fromkeys(key for key, value in extra.fields.items() if value is not None))
+    return [key for key in found if key not in _TOLD]
+
+
+def _extras(request: Request) -> Iterator[Extra]:
+    tools = [*(() if request.tools is UNSET else request.tools)]
+    for item in request.items:
+        yield from _extra_of(item)
+        if isinstance(item, AdditionalTools):
+            tools += item.tools
+        parts = item.content if isinstance(item, Message) else item.output if isinstance(item, ToolResult) else ()
+        for part in parts if isinstance(parts, tuple) else ():
+            yield from _extra_of(part)
+    yield from _extras_of_tools(tools)
+
+
+def _extras_of_tools(tools: Iterable[Tool]) -> Iterator[Extra]:
+    for tool in tools:
+        yield from _extra_of(tool)
+        if isinstance(tool, ToolGroup) and tool.tools is not UNSET:
+            yield from _extras_of_tools(tool.tools)
+
+
+def _extra_of(value: msgspec.Struct) -> Iterator[Extra]:
+    extra = getattr(value, "extra", UNSET)
+    if isinstance(extra, Extra):
+        yield extra
+
+
+def note_lost(item: Item, format: str, lacks: tuple[type, ...], changes: list[Change]) -> None:
+    """List what a caller's format cannot show of an item of a reply. `lacks`: the kinds of items and parts it has not."""
+    for field, what in _lost(item, format, lacks):
+        change = Change(field=field, action="dropped", reason=f"The caller's API has no {what}.")
+        if change not in changes:
+            changes.append(change)
+
+
+def _lost(item: Item, format: str, lacks: tuple[type, ...]) -> Iterator[tuple[str, str]]:
+    if isinstance(item, Opaque) and item.format != format:
+        yield "output", f"item of type {item.raw.get('type')}"
+    elif isinstance(item, lacks):
+        yield "output", f"items of this kind: {type(item).__name__}"
+    for part in item.content if isinstance(item, Message) else ():
+        if isinstance(part, Audio):
+            if Audio in lacks and part.data:
+                yield "audio", "audio: what was said is told as text"
+        elif isinstance(part, lacks) or (isinstance(part, Opaque) and part.format != format):
+            yield "output", f"parts of this kind: {type(part).__name__}"
+        annotations = part.annotations if isinstance(part, Text) else ()
+        if any(isinstance(annotation, Opaque) and annotation.format != format for annotation in annotations):
+            yield "annotations", "annotations but citations of web pages"

@@ -37,9 +37,7 @@ def _usage(to: str) -> tuple[Row, ...]:
     return (
         *(carried(f"usage.{key}", f"{to}.{other}") for key, other in _COUNTS),
         *(dropped(f"usage.{key}", _NO_COUNT) for key in _UNCOUNTED),
-        carried(
-            "usage.prompt_cache_hit_tokens", f"{to}.input_tokens_details.cached_tokens", extension="DeepSeek"
-        ),
+        carried("usage.prompt_cache_hit_tokens", f"{to}.input_tokens_details.cached_tokens", extension="DeepSeek"),
     )
 
 
@@ -108,8 +106,11 @@ STREAM: tuple[Row, ...] = (
         "[response.content_part.done].part.text",
         "At once, when the message ends.",
     ),
-    carried("choices[].delta.annotations[url_citation].url_citation.url",
-            "[response.output_text.annotation.added].annotation.url", extension="OpenRouter"),
+    carried(
+        "choices[].delta.annotations[url_citation].url_citation.url",
+        "[response.output_text.annotation.added].annotation.url",
+        extension="OpenRouter",
+    ),
     carried("choices[].delta.content", "[response.output_text.delta].delta"),
     carried("choices[].delta.function_call.arguments", "[response.function_call_arguments.delta].delta"),
     carried("choices[].delta.function_call.name", "[response.output_item.added].item(function_call).name"),
@@ -125,7 +126,9 @@ STREAM: tuple[Row, ...] = (
     ),
     carried("choices[].delta.refusal", "[response.refusal.delta].delta"),
     changed(
-        "choices[].delta.role", "[response.output_item.added].item(message).role", "An item of the assistant.",
+        "choices[].delta.role",
+        "[response.output_item.added].item(message).role",
+        "An item of the assistant.",
         result="assistant",
     ),
     carried(
@@ -138,8 +141,12 @@ STREAM: tuple[Row, ...] = (
         "[response.output_item.added].item(custom_tool_call).name",
         extension="OpenAI, undescribed",
     ),
-    carried("choices[].delta.tool_calls[function].function.arguments", "[response.function_call_arguments.delta].delta"),
-    carried("choices[].delta.tool_calls[function].function.name", "[response.output_item.added].item(function_call).name"),
+    carried(
+        "choices[].delta.tool_calls[function].function.arguments", "[response.function_call_arguments.delta].delta"
+    ),
+    carried(
+        "choices[].delta.tool_calls[function].function.name", "[response.output_item.added].item(function_call).name"
+    ),
     carried("choices[].delta.tool_calls[function].id", "[response.output_item.added].item(function_call).call_id"),
     changed(
         "choices[].delta.tool_calls[function].index",
@@ -162,7 +169,5 @@ STREAM: tuple[Row, ...] = (
     carried("service_tier", "[response.completed].response.service_tier"),
     dropped("system_fingerprint", _NO_SEED),
     *_usage("[response.completed].response.usage"),
-    carried(
-        "x_groq.usage.prompt_tokens", "[response.completed].response.usage.input_tokens", extension="Groq"
-    ),
+    carried("x_groq.usage.prompt_tokens", "[response.completed].response.usage.input_tokens", extension="Groq"),
 )

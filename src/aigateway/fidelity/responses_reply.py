@@ -77,13 +77,13 @@ _TOKENS = ("bytes", "logprob", "token", "top_logprobs[].bytes", "top_logprobs[].
 
 ITEMS: tuple[Row, ...] = (
     *(
-        dropped(f"output[{kind}]", "Chat has no such item; the answer itself is a message.", "dropped:output", whole=True)
+        dropped(
+            f"output[{kind}]", "Chat has no such item; the answer itself is a message.", "dropped:output", whole=True
+        )
         for kind in _HOSTED
     ),
     *(
-        dropped(
-            f"output[{kind}]", "Chat has results of tools in requests only.", "dropped:output", whole=True
-        )
+        dropped(f"output[{kind}]", "Chat has results of tools in requests only.", "dropped:output", whole=True)
         for kind in ("custom_tool_call_output", "function_call_output")
     ),
     *(
@@ -108,6 +108,7 @@ MESSAGES: tuple[Row, ...] = (
     *(
         carried(f"output[message].content[{kind}].text", "choices[].message.content", "Texts are joined.")
         for kind in _TEXTS
+        if kind != "reasoning_text"
     ),
     *(
         dropped(
@@ -137,7 +138,7 @@ MESSAGES: tuple[Row, ...] = (
             "dropped:output",
             whole=True,
         )
-        for kind in ("input_file", "input_image", "input_video")
+        for kind in ("input_file", "input_image", "input_video", "reasoning_text")
     ),
     carried("output[message].content[refusal].refusal", "choices[].message.refusal"),
     dropped("output[message].id", _NO_IDS),

@@ -57,9 +57,7 @@ ROWS: tuple[Row, ...] = (
         host="unknown",
     ),
     carried("max_output_tokens", "max_completion_tokens", example=256),
-    carried(
-        "max_output_tokens", "max_tokens", "Under the name that the host reads.", example=256, host="unknown"
-    ),
+    carried("max_output_tokens", "max_tokens", "Under the name that the host reads.", example=256, host="unknown"),
     dropped("max_tool_calls", _NONE, "dropped:max_tool_calls", example=3),
     carried("metadata", example={"team": "blue"}),
     dropped("metadata", "The host does not know it.", "dropped:metadata", example={"team": "blue"}, host="strict"),
@@ -95,7 +93,10 @@ ROWS: tuple[Row, ...] = (
     dropped("reasoning.summary", "Chat hosts tell their reasoning or not, as they are.", "dropped:reasoning.summary"),
     carried("safety_identifier", example="user-hash"),
     dropped(
-        "safety_identifier", "The host does not know it.", "dropped:safety_identifier", example="user-hash",
+        "safety_identifier",
+        "The host does not know it.",
+        "dropped:safety_identifier",
+        example="user-hash",
         host="strict",
     ),
     carried("service_tier", example="flex"),

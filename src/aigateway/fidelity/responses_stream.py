@@ -58,7 +58,7 @@ ROWS: tuple[Row, ...] = (
     ),
     carried("[response.custom_tool_call_input.delta].delta", "choices[].delta.tool_calls[].custom.input"),
     dropped("[response.custom_tool_call_input.done].input", _AGAIN),
-    carried("[response.failed].response", "error.message", _ERROR),
+    changed("[response.failed].response", "error.message", f"{_ERROR} It is the response's.", result="Too fast."),
     carried("[response.function_call_arguments.delta].delta", "choices[].delta.tool_calls[].function.arguments"),
     dropped("[response.function_call_arguments.done].arguments", _AGAIN),
     dropped("[response.function_call_arguments.done].name", "The item has told it."),
@@ -94,9 +94,7 @@ ROWS: tuple[Row, ...] = (
     ),
     dropped("[response.output_text.done].logprobs", _AGAIN, whole=True),
     dropped("[response.output_text.done].text", _AGAIN),
-    changed(
-        "[response.queued].response", "created", "The first chunk, if nothing was before.", result=1700000000
-    ),
+    changed("[response.queued].response", "created", "The first chunk, if nothing was before.", result=1700000000),
     *(
         row
         for name, field in (("reasoning", "text"), ("reasoning_text", "text"), ("reasoning_summary_text", "text"))

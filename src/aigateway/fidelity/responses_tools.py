@@ -64,9 +64,7 @@ ROWS: tuple[Row, ...] = (
         host="unknown",
     ),
     carried("tool_choice(custom).name", "tool_choice(custom).custom.name"),
-    changed(
-        "tool_choice(custom).name", "tool_choice(function).function.name", _FUNCTION, result="run", host="unknown"
-    ),
+    changed("tool_choice(custom).name", "tool_choice(function).function.name", _FUNCTION, result="run", host="unknown"),
     carried("tool_choice(function).name", "tool_choice(function).function.name"),
     *(
         refused(

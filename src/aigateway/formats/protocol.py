@@ -37,6 +37,7 @@ class ReplyContext(msgspec.Struct, kw_only=True):
     now      Unix seconds.
     profile  whose dialect is written, where a format has several.
     translated  whether the reply comes from another API; else it is in the caller's own form already.
+    changes  where an encoder lists what it could not show of a reply.
     """
 
     model: str
@@ -46,6 +47,7 @@ class ReplyContext(msgspec.Struct, kw_only=True):
     now: Callable[[], int]
     profile: Profile = "openai"
     translated: bool = True
+    changes: list[Change] = msgspec.field(default_factory=list)
 
 
 class StreamDecoder(Protocol):

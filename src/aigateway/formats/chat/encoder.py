@@ -22,8 +22,15 @@ from aigateway.canonical.events import (
     UsageReported,
 )
 from aigateway.canonical.types import Audio, Message, Reasoning, Refusal, Text, ToolCall, Usage
+from aigateway.canonical.uncarried import note_lost
 from aigateway.errors import GatewayError
-from aigateway.formats.chat.wire import encode_annotation, encode_audio, encode_reasoning_details
+from aigateway.formats.chat.wire import (
+    FORMAT,
+    LACKING,
+    encode_annotation,
+    encode_audio,
+    encode_reasoning_details,
+)
 from aigateway.formats.protocol import ReplyContext, WireEvent
 from aigateway.formats.relay import error_object
 from aigateway.formats.usage import encode_chat_usage
@@ -151,6 +158,7 @@ class ChatStreamEncoder:
         return [] if raw is None else self._chunk({"annotations": [raw]})
 
     def _item_ended(self, event: ItemEnded) -> list[WireEvent]:
+        note_lost(event.item, FORMAT, LACKING, self._context.changes)
         if isinstance(event.item, Reasoning):
             details = encode_reasoning_details(event.item)
             return self._chunk({"reasoning_details": details}) if details else []

@@ -39,9 +39,10 @@ from aigateway.formats.chat.wire import (
     thinking_text,
 )
 
-_TEXT_KEYS = frozenset({"type", "text"})
-_IMAGE_KEYS = frozenset({"type", "image_url"})
-_FILE_KEYS = frozenset({"type", "file"})
+_BREAKPOINT = "prompt_cache_breakpoint"
+_TEXT_KEYS = frozenset({"type", "text", _BREAKPOINT})
+_IMAGE_KEYS = frozenset({"type", "image_url", _BREAKPOINT})
+_FILE_KEYS = frozenset({"type", "file", _BREAKPOINT})
 _PLAIN_KEYS = frozenset({"role", "content", "name"})
 _TOOL_KEYS = frozenset({"role", "content", "tool_call_id"})
 _CALL_KEYS = frozenset({"id", "type", "function", "custom", "index"})
@@ -227,20 +228,20 @@ def _part(raw: Any, place: str) -> Part:
 
 
 def _text(part: dict[str, Any], place: str) -> Part:
-    return Text(text=read_string(part.get("text"), f"{place}.text"), extra=extra_of(part, _TEXT_KEYS))
+    text = read_string(part.get("text"), f"{place}.text")
+    return Text(text=text, prompt_cache_breakpoint=_breakpoint(part, place), extra=extra_of(part, _TEXT_KEYS))
 
 
 def _image(part: dict[str, Any], place: str) -> Part:
-    image = part.get("image_url")
-    extra = extra_of(part, _IMAGE_KEYS)
-    if isinstance(image, str):
-        return Image(url=image, extra=extra)
-    image = read_object(image, f"{place}.image_url")
-    url = read_string(image.get("url"), f"{place}.image_url.url")
+    given = part.get("image_url")
+    image = {"url": given} if isinstance(given, str) else read_object(given, f"{place}.image_url")
     detail = image.get("detail")
-    if detail is None:
-        return Image(url=url, extra=extra)
-    return Image(url=url, detail=read_string(detail, f"{place}.image_url.detail"), extra=extra)
+    return Image(
+        url=read_string(image.get("url"), f"{place}.image_url.url"),
+        detail=UNSET if detail is None else read_string(detail, f"{place}.image_url.detail"),
+        prompt_cache_breakpoint=_breakpoint(part, place),
+        extra=extra_of(part, _IMAGE_KEYS),
+    )
 
 
 def _audio(part: dict[str, Any], place: str) -> Part:
@@ -257,7 +258,12 @@ def _file(part: dict[str, Any], place: str) -> Part:
     for key, name in (("file_data", "data"), ("file_id", "file_id"), ("filename", "filename")):
         if file.get(key) is not None:
             fields[name] = read_string(file[key], f"{place}.file.{key}")
-    return File(**fields, extra=extra_of(part, _FILE_KEYS))
+    return File(**fields, prompt_cache_breakpoint=_breakpoint(part, place), extra=extra_of(part, _FILE_KEYS))
+
+
+def _breakpoint(part: dict[str, Any], place: str) -> Any:
+    value = part.get(_BREAKPOINT)
+    return UNSET if value is None else read_object(value, f"{place}.{_BREAKPOINT}")
 
 
 def _refusal(part: dict[str, Any], place: str) -> Part:

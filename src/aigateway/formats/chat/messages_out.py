@@ -128,12 +128,14 @@ class _Writer:
             turn.reasoning.append(text)
         elif text:
             self._note("reasoning", "dropped", "The target's chat API takes no reasoning back.")
-        elif item.encrypted is not UNSET and not details:
+        if item.encrypted is not UNSET and not details:
             self._note("reasoning.encrypted_content", "dropped", "Only its maker can read it, and chat has no place.")
         turn.details += details
 
     def _said(self, turn: _Turn, item: Message) -> None:
         turn.spoke = True
+        if item.phase is not UNSET:
+            self._note("phase", "dropped", "Chat has no phases of what the assistant says.")
         if item.name is not UNSET:
             turn.fields["name"] = item.name
         turn.fields.update(self._extra(item.extra))
@@ -234,7 +236,7 @@ class _Writer:
             self._media.append({"type": "text", "text": f"From the result of tool call {item.call_id}:"})
             self._media += [self._part(part) for part in media]
             self._note("input", "changed", "Images and files of tool results are sent in a user message behind them.")
-        if any(isinstance(part, Opaque) for part in kept):
+        if any(isinstance(part, Opaque) or self._breakpoint(part) for part in kept):
             return [self._part(part) for part in kept]
         text = "\n".join(part.text for part in kept if isinstance(part, Text | Refusal))
         return text if text or not media else "The result stands in the next user message."
@@ -248,25 +250,45 @@ class _Writer:
         """A string for one plain text, parts where there is more to keep."""
         if not parts:
             return ""
-        plain = [part.text for part in parts if isinstance(part, Text) and not self._extra(part.extra)]
+        plain = [part.text for part in parts if isinstance(part, Text) and not self._beside(part)]
         if len(plain) == len(parts) and (len(plain) == 1 or not self._quirks.text_parts):
             return "\n".join(plain)
         return [self._part(part) for part in parts]
 
     def _part(self, part: Part) -> dict[str, Any]:
         if isinstance(part, Text):
-            return {"type": "text", "text": part.text, **self._extra(part.extra)}
+            return {"type": "text", "text": part.text, **self._beside(part)}
         if isinstance(part, Refusal):
             return {"type": "text", "text": part.text}
         if isinstance(part, Image):
-            return {"type": "image_url", "image_url": _image(part), **self._extra(part.extra)}
+            return {"type": "image_url", "image_url": self._image(part), **self._beside(part)}
         if isinstance(part, File):
-            return {"type": "file", "file": _file(part), **self._extra(part.extra)}
+            return {"type": "file", "file": _file(part), **self._beside(part)}
         if isinstance(part, Audio):
             return {"type": "input_audio", "input_audio": _audio(part)}
         if part.format != FORMAT:
             raise _unsupported(f"content of type {part.raw.get('type')}", part)
         return part.raw
+
+    def _image(self, part: Image) -> dict[str, Any]:
+        if part.url is UNSET:
+            raise _unsupported("an image by file id", part)
+        if part.detail == "original":
+            self._note("detail", "changed", "Chat has no detail `original`: sent as `high`.")
+            return {"url": part.url, "detail": "high"}
+        return {"url": part.url} if part.detail is UNSET else {"url": part.url, "detail": part.detail}
+
+    def _beside(self, part: Text | Image | File) -> dict[str, Any]:
+        """The keys of a part beside what it is."""
+        return {**self._breakpoint(part), **self._extra(part.extra)}
+
+    def _breakpoint(self, part: Part) -> dict[str, Any]:
+        if not isinstance(part, Text | Image | File) or part.prompt_cache_breakpoint is UNSET:
+            return {}
+        if self._quirks.strict_fields:
+            self._note("prompt_cache_breakpoint", "dropped", "The target does not know prompt_cache_breakpoint.")
+            return {}
+        return {"prompt_cache_breakpoint": part.prompt_cache_breakpoint}
 
     def _extra(self, extra: Extra | UnsetType) -> dict[str, Any]:
         if extra is UNSET or extra.format != FORMAT or self._quirks.strict_fields:
@@ -277,12 +299,6 @@ class _Writer:
         if reason not in self._noted:
             self._noted.add(reason)
             self._changes.append(Change(field=field, action=action, reason=reason))
-
-
-def _image(part: Image) -> dict[str, Any]:
-    if part.url is UNSET:
-        raise _unsupported("an image by file id", part)
-    return {"url": part.url} if part.detail is UNSET else {"url": part.url, "detail": part.detail}
 
 
 def _file(part: File) -> dict[str, Any]:

@@ -19,8 +19,11 @@ from aigateway.canonical.types import (
     Text,
     ToolCall,
 )
+from aigateway.canonical.uncarried import note_lost
 from aigateway.errors import UpstreamProtocolError
 from aigateway.formats.chat.wire import (
+    FORMAT,
+    LACKING,
     decode_annotations,
     decode_arguments,
     decode_audio,
@@ -179,7 +182,9 @@ def _decode_call(raw: dict[str, Any], number: int, reply_id: Any) -> ToolCall:
 
 
 def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
-    """A chat completion. Items that chat has no place for (hosted tool calls) are passed over."""
+    """A chat completion. What chat has no place for (hosted tool calls) is passed over, and listed."""
+    for item in reply.items:
+        note_lost(item, FORMAT, LACKING, context.changes)
     choice = {
         "index": 0,
         "message": _encode_message(reply.items),

@@ -10,7 +10,8 @@ from msgspec import UNSET, UnsetType
 
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.toolbox import Toolbox
-from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, Opaque, OutputFormat, Request
+from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, Opaque, OutputFormat, Request, WebSearch
+from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
 from aigateway.formats.chat.fields import (
     read_boolean,
@@ -54,6 +55,7 @@ _KNOBS = {
     "safety_identifier": _Knob(read_string, openai_only=True),
     "prompt_cache_key": _Knob(read_string, openai_only=True),
     "prompt_cache_retention": _Knob(read_string, openai_only=True),
+    "prompt_cache_options": _Knob(read_object, openai_only=True),
     "prediction": _Knob(read_object, openai_only=True),
     "modalities": _Knob(read_strings, openai_only=True),
     "audio": _Knob(read_object, openai_only=True),
@@ -72,8 +74,10 @@ _BY_HAND = frozenset(
         "response_format",
         "max_completion_tokens",
         "max_tokens",
+        "web_search_options",
     }
 )
+_LACKING_OPTIONS = ("comparison_response_id", "prewarm")
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -98,6 +102,7 @@ def decode_request(body: dict[str, Any]) -> Request:
         tool_choice=decode_tool_choice(body),
         output_format=_decode_format(body.get("response_format")),
         max_output_tokens=_decode_limit(body),
+        web_search=_decode_search(body.get("web_search_options")),
         extra=Extra(format=FORMAT, fields=unknown) if unknown else UNSET,
         **_decode_stream_options(body.get("stream_options")),
         **fields,
@@ -122,6 +127,22 @@ def _decode_stream_options(raw: Any) -> dict[str, Any]:
     }
 
 
+def _decode_search(raw: Any) -> WebSearch | UnsetType:
+    if raw is None:
+        return UNSET
+    place = "web_search_options"
+    options = read_object(raw, place)
+    size, user = options.get("search_context_size"), options.get("user_location")
+    location: Any = UNSET
+    if user is not None:
+        place_of_user = f"{place}.user_location"
+        approximate = read_object(user, place_of_user).get("approximate")
+        location = read_object(approximate, f"{place_of_user}.approximate")
+    return WebSearch(
+        context_size=UNSET if size is None else read_string(size, f"{place}.search_context_size"), location=location
+    )
+
+
 def _decode_format(raw: Any) -> OutputFormat | UnsetType:
     if raw is None:
         return UNSET
@@ -144,6 +165,7 @@ def _decode_format(raw: Any) -> OutputFormat | UnsetType:
 
 def encode_request(request: Request, *, model: str, quirks: Quirks, changes: list[Change]) -> dict[str, Any]:
     """A chat request for a host with these quirks. Raises UnsupportedError for what cannot be left out."""
+    foreign = foreign_keys(request, FORMAT)
     request = Toolbox(request, custom=quirks.custom_tools).flattened(changes)
     body: dict[str, Any] = {"model": model, "messages": encode_messages(request, quirks, changes)}
     if request.stream:
@@ -162,8 +184,11 @@ def encode_request(request: Request, *, model: str, quirks: Quirks, changes: lis
             changes.append(Change(field=key, action="dropped", reason=f"The target does not know {key}."))
         else:
             body[key] = list(value) if isinstance(value, tuple) else value
+    _drop_options(body, changes)
     _encode_logprobs(body, request)
-    _note_dropped(request, changes)
+    if request.web_search is not UNSET:
+        body["web_search_options"] = _encode_search(request.web_search)
+    _note_dropped(request, foreign, changes)
     if request.extra is not UNSET and request.extra.format == FORMAT:
         body.update(request.extra.fields)
     return body
@@ -212,9 +237,30 @@ def _encode_logprobs(body: dict[str, Any], request: Request) -> None:
         body["logprobs"] = request.logprobs
 
 
-def _note_dropped(request: Request, changes: list[Change]) -> None:
-    """List the knobs that chat has not."""
-    dropped: list[str] = []
+def _encode_search(search: WebSearch) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if search.context_size is not UNSET:
+        options["search_context_size"] = search.context_size
+    if search.location is not UNSET:
+        options["user_location"] = {"type": "approximate", "approximate": search.location}
+    return options
+
+
+def _drop_options(body: dict[str, Any], changes: list[Change]) -> None:
+    """Take out of `prompt_cache_options` what only the Responses API has."""
+    options = body.get("prompt_cache_options", {})
+    lacking = [f"prompt_cache_options.{key}" for key in _LACKING_OPTIONS if key in options]
+    if lacking:
+        kept = {key: value for key, value in options.items() if key not in _LACKING_OPTIONS}
+        body["prompt_cache_options"] = kept
+        changes += [Change(field=name, action="dropped", reason=f"Chat has no {name}.") for name in lacking]
+        if not kept:
+            del body["prompt_cache_options"]
+
+
+def _note_dropped(request: Request, foreign: list[str], changes: list[Change]) -> None:
+    """List the knobs that chat has not, and what only another format knows of items, parts and tools."""
+    dropped: list[str] = [*foreign]
     if request.truncation is not UNSET and request.truncation != "disabled":
         dropped.append("truncation")
     if request.max_tool_calls is not UNSET:

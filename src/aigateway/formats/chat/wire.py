@@ -12,9 +12,24 @@ from msgspec import UNSET
 
 from aigateway import _json
 from aigateway.canonical.accumulator import is_json
-from aigateway.canonical.types import Annotation, Audio, Extra, Opaque, Reasoning, ToolCall, UrlCitation
+from aigateway.canonical.types import (
+    AdditionalTools,
+    Annotation,
+    Audio,
+    Extra,
+    File,
+    Image,
+    Opaque,
+    Reasoning,
+    ToolCall,
+    ToolResult,
+    UrlCitation,
+)
 
 FORMAT = "chat"
+LACKING = (AdditionalTools, File, Image, ToolResult)
+"""What an answer of chat cannot hold."""
+
 _TELLING = 8  # letters and digits that a reply's id must have to be taken for its own
 
 

@@ -26,6 +26,7 @@ from aigateway.canonical.events import (
     UsageReported,
 )
 from aigateway.canonical.types import Item, Text, ToolCall, Usage
+from aigateway.canonical.uncarried import note_lost
 from aigateway.errors import GatewayError
 from aigateway.formats.protocol import ReplyContext, WireEvent
 from aigateway.formats.responses.events import (
@@ -39,9 +40,11 @@ from aigateway.formats.responses.events import (
     part_object,
     place_of,
 )
+from aigateway.formats.responses.fields import FORMAT
 from aigateway.formats.responses.items import encode_annotation
 from aigateway.formats.responses.open_responses import EVENTS, adapt_event
 from aigateway.formats.responses.resource import (
+    LACKING,
     ItemIds,
     ResourceWriter,
     copied,
@@ -59,6 +62,7 @@ class ResponsesStreamEncoder:
 
     def __init__(self, context: ReplyContext) -> None:
         self._ids = ItemIds(context)
+        self._changes = context.changes
         self._writer = ResourceWriter(context)
         self._adapts = context.profile == "open_responses"
         self._announced = False
@@ -168,6 +172,7 @@ class ResponsesStreamEncoder:
         return [*events, self._event("response.output_item.added", fields)]
 
     def _end_item(self, opened: OpenItem, event: ItemEnded) -> list[WireEvent]:
+        note_lost(event.item, FORMAT, LACKING, self._changes)
         events: list[WireEvent] = []
         for number, part in sorted(opened.parts.items()):
             events += self._end_part(

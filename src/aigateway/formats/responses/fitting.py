@@ -7,8 +7,21 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from aigateway.canonical.types import Audio, Change, Item, Message, Part, Reasoning, Request, ToolResult
+from aigateway.canonical.types import (
+    Audio,
+    Change,
+    Item,
+    Message,
+    Opaque,
+    Part,
+    Reasoning,
+    Request,
+    ToolResult,
+    WebSearch,
+)
+from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
+from aigateway.formats.responses.fields import FORMAT, given
 
 LOGPROBS = "message.output_text.logprobs"
 MIN_OUTPUT_TOKENS = 16
@@ -26,10 +39,10 @@ def fitted(request: Request, changes: list[Change]) -> Request:
     lacking = [field for field in _LACKING if getattr(request, field) is not UNSET]
     without |= dict.fromkeys(lacking, UNSET)
     unknown = () if request.extra is UNSET else request.extra.fields
-    changes += [
-        Change(field=field, action="dropped", reason=f"The Responses API has no {field}.")
-        for field in (*lacking, *unknown)
-    ]
+    for field in (*lacking, *unknown, *foreign_keys(request, FORMAT)):
+        _note(changes, Change(field=field, action="dropped", reason=f"The Responses API has no {field}."))
+    if request.web_search is not UNSET:
+        without["tools"] = (*(() if request.tools is UNSET else request.tools), _search_tool(request.web_search))
     if request.logprobs is True:
         include = () if request.include is UNSET else request.include
         without["include"] = include if LOGPROBS in include else (*include, LOGPROBS)
@@ -41,6 +54,13 @@ def fitted(request: Request, changes: list[Change]) -> Request:
         max_output_tokens=_fitted_limit(request, changes),
         **without,
     )
+
+
+def _search_tool(search: WebSearch) -> Opaque:
+    """The tool that searches the web, as the Responses API has it."""
+    where = UNSET if search.location is UNSET else {"type": "approximate", **search.location}
+    facts = given(search_context_size=search.context_size, user_location=where)
+    return Opaque(format=FORMAT, raw={"type": "web_search", **facts})
 
 
 def _refuse(request: Request) -> None:

@@ -57,9 +57,10 @@ _CALL = frozenset({"type", "id", "call_id", "name", "namespace", "status"})
 _RESULT = frozenset({"type", "id", "call_id", "output", "status"})
 _REASONING = frozenset({"type", "id", "summary", "content", "encrypted_content", "status"})
 _TOOLS = frozenset({"type", "id", "tools"})
-_TEXT = frozenset({"type", "text", "annotations", "logprobs"})
-_IMAGE = frozenset({"type", "image_url", "file_id", "detail"})
-_FILE = frozenset({"type", "file_data", "file_url", "file_id", "filename"})
+_BREAKPOINT = "prompt_cache_breakpoint"
+_TEXT = frozenset({"type", "text", "annotations", "logprobs", _BREAKPOINT})
+_IMAGE = frozenset({"type", "image_url", "file_id", "detail", _BREAKPOINT})
+_FILE = frozenset({"type", "file_data", "file_url", "file_id", "filename", _BREAKPOINT})
 _CITATION = frozenset({"type", "url", "title", "start_index", "end_index"})
 
 
@@ -148,6 +149,7 @@ def _decode_text(part: dict[str, Any], path: str, text_type: str) -> Text:
         text=required(part, "text", string, path),
         annotations=annotations,
         logprobs=optional(part, "logprobs", records, path) or (),
+        prompt_cache_breakpoint=optional(part, _BREAKPOINT, record, path),
         extra=rest(part, _TEXT, **odd),
     )
 
@@ -161,6 +163,7 @@ def _decode_image(part: dict[str, Any], path: str) -> Image:
         url=optional(part, "image_url", string, path),
         file_id=optional(part, "file_id", string, path),
         detail=optional(part, "detail", string, path),
+        prompt_cache_breakpoint=optional(part, _BREAKPOINT, record, path),
         extra=rest(part, _IMAGE),
     )
 
@@ -171,6 +174,7 @@ def _decode_file(part: dict[str, Any], path: str) -> File:
         url=optional(part, "file_url", string, path),
         file_id=optional(part, "file_id", string, path),
         filename=optional(part, "filename", string, path),
+        prompt_cache_breakpoint=optional(part, _BREAKPOINT, record, path),
         extra=rest(part, _FILE),
     )
 
@@ -313,15 +317,24 @@ def encode_part(part: Part, text_type: str) -> dict[str, Any]:
             raw["annotations"] = encode_annotations(part.annotations)
         if part.logprobs:
             raw["logprobs"] = list(part.logprobs)
-        return raw | own(part.extra)
+        return raw | given(prompt_cache_breakpoint=part.prompt_cache_breakpoint) | own(part.extra)
     if isinstance(part, Refusal):
         return {"type": "refusal", "refusal": part.text}
     if isinstance(part, Image):
-        raw = {"type": "input_image"} | given(image_url=part.url, file_id=part.file_id, detail=part.detail)
+        raw = {"type": "input_image"} | given(
+            image_url=part.url,
+            file_id=part.file_id,
+            detail=part.detail,
+            prompt_cache_breakpoint=part.prompt_cache_breakpoint,
+        )
         return raw | own(part.extra)
     if isinstance(part, File):
         raw = {"type": "input_file"} | given(
-            file_data=part.data, file_url=part.url, file_id=part.file_id, filename=part.filename
+            file_data=part.data,
+            file_url=part.url,
+            file_id=part.file_id,
+            filename=part.filename,
+            prompt_cache_breakpoint=part.prompt_cache_breakpoint,
         )
         return raw | own(part.extra)
     if isinstance(part, Audio):

@@ -63,6 +63,11 @@ def _filled(raw: Any) -> Any:
         return raw
     item = defaults | {key: value for key, value in raw.items() if value is not None}
     content, arguments = item.get("content"), item.get("arguments")
+    if item["type"] == "reasoning":
+        for key in ("content", "summary"):
+            if isinstance(item.get(key), list):
+                item[key] = [part for part in item[key] if _has_text(part)]
+        content = item.get("content")
     if isinstance(content, list):
         item["content"] = [_without_nothing(part) for part in content]
         if not content and item["type"] == "reasoning":
@@ -70,6 +75,10 @@ def _filled(raw: Any) -> Any:
     if item["type"] == "function_call" and isinstance(arguments, dict):
         item["arguments"] = _json.encode(arguments).decode()
     return item
+
+
+def _has_text(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
 def _without_nothing(part: Any) -> Any:

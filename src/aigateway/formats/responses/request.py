@@ -77,6 +77,7 @@ _KNOBS: dict[str, Callable[[Any, str], Any]] = {
     "safety_identifier": string,
     "prompt_cache_key": string,
     "prompt_cache_retention": string,
+    "prompt_cache_options": record,
 }
 """The fields that the canonical request has under the same name."""
 

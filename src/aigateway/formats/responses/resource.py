@@ -22,6 +22,7 @@ from aigateway.canonical.types import (
     ToolResult,
     Usage,
 )
+from aigateway.canonical.uncarried import note_lost
 from aigateway.formats.protocol import ReplyContext
 from aigateway.formats.responses.fields import FORMAT
 from aigateway.formats.responses.items import encode_item
@@ -29,6 +30,9 @@ from aigateway.formats.responses.open_responses import adapt_echo, adapt_item
 from aigateway.formats.responses.tools import echoed_text, echoed_tool_choice, echoed_tools
 
 T = TypeVar("T")
+
+LACKING = (Audio,)
+"""What a response cannot hold."""
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _DEFAULTS: dict[str, Any] = {
@@ -98,6 +102,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
     writer = ResourceWriter(context)
     writer.service_tier = reply.service_tier
     status, reason = ending(reply.finish_reason)
+    for item in reply.items:
+        note_lost(item, FORMAT, LACKING, context.changes)
     items = [whole_item(item) for item in reply.items if is_ours(item)]
     ids = ItemIds(context)
     output = [output_item(item, ids.take(item), "completed") for item in items[:-1]]

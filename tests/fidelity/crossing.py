@@ -1,0 +1,109 @@
+"""Sending a document through the translation that serves calls, and what comes out on the other side."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from typing import Any, NamedTuple
+
+from aigateway.call import Call, Operation, Plan, Target
+from aigateway.canonical.quirks import Quirks
+from aigateway.errors import GatewayError, UpstreamError
+from aigateway.fidelity.row import Document, Host
+from aigateway.formats import FORMATS, render_error
+from aigateway.providers.protocol import Answer, ProviderReply, ProviderRequest
+from aigateway.translation import Translation
+from tests.playback import Object
+
+QUIRKS: dict[Host, Quirks] = {
+    "openai": Quirks(max_tokens="max_completion_tokens", developer_role=True, allowed_tools=True, custom_tools=True),
+    "unknown": Quirks(),
+    "strict": Quirks(strict_fields=True, reasoning_field="", text_parts=False),
+}
+OTHER = {"chat": "responses", "responses": "chat"}
+ASKED: dict[str, Object] = {
+    "chat": {
+        "model": "asked-for",
+        "messages": [{"role": "user", "content": "Hello."}],
+        "stream_options": {"include_usage": True},
+    },
+    "responses": {"model": "asked-for", "input": "Hello."},
+}
+_CLOCKS = ("created_at", "completed_at")
+
+
+class Crossed(NamedTuple):
+    """What came out: the document, the codes of what changed, and the error where the call was refused."""
+
+    document: Any
+    codes: list[str]
+    error: GatewayError | None = None
+
+
+class _Host:
+    name = "acme"
+
+    def __init__(self, api: str, quirks: Quirks) -> None:
+        self.apis = frozenset([api])
+        self.quirks = quirks
+
+    async def send(self, request: ProviderRequest) -> ProviderReply:
+        raise AssertionError(f"nobody sends {request.model}")
+
+
+class _Side:
+    """One call of a caller, whose upstream speaks the other API."""
+
+    def __init__(self, caller: str, body: Object, host: Host) -> None:
+        self.api = caller
+        self.call = Call("req_1", Operation(caller, caller, ""), {})
+        self.call.request = FORMATS[caller].request(json.dumps(body).encode())
+        target = Target(_Host(OTHER[caller], QUIRKS[host]))
+        counter = itertools.count(1)
+        plan = Plan(target, "upstream-model", caller, OTHER[caller])
+        self.translation = Translation(self.call, plan, "asked-for", lambda prefix: f"{prefix}_{next(counter)}")
+
+    def crossed(self, document: Any) -> Crossed:
+        return Crossed(document, [change.code for change in self.call.changes])
+
+
+def cross(name: Document, document: Any, host: Host = "openai") -> Crossed:
+    """What the other side gets for a document: of a request the upstream, of a reply or stream the caller."""
+    api, _, kind = name.partition(".")
+    if kind == "request":
+        try:
+            side = _Side(api, document, host)
+            return side.crossed(json.loads(side.translation.request_body()))
+        except GatewayError as error:
+            return Crossed(None, [], error)
+    side = _Side(OTHER[api], ASKED[OTHER[api]], host)
+    if kind == "stream":
+        return side.crossed(_without_clocks(asyncio.run(_streamed(side, document))))
+    try:
+        return side.crossed(_without_clocks(side.translation.reply(json.dumps(document).encode())))
+    except UpstreamError as error:
+        return side.crossed(render_error(side.api, error))
+
+
+async def _streamed(side: _Side, events: list[Object]) -> list[Object]:
+    async def pieces() -> Any:
+        for event in events:
+            yield f"data: {json.dumps(event)}\n\n".encode()
+        yield b"data: [DONE]\n\n"
+
+    heard: list[Object] = []
+    try:
+        heard.extend([wire.data async for wire in side.translation.stream(Answer(pieces()), whole=False)])
+    except UpstreamError as error:
+        heard.extend(wire.data for wire in side.translation.encoder.fail(error))
+    return heard
+
+
+def _without_clocks(value: Any) -> Any:
+    """Times that the gateway tells by its own clock are all the same."""
+    if isinstance(value, list):
+        return [_without_clocks(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: 1 if key in _CLOCKS and entry else _without_clocks(entry) for key, entry in value.items()}
