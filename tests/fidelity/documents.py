@@ -205,6 +205,7 @@ RESPONSES_REQUESTS: list[Object] = [
             }
         )
     ),
+    ask(said({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}})),
     ask(said({"type": "input_file", "file_id": "file-1"})),
     ask(said({"type": "input_file", "file_url": "https://files.example/1.pdf"})),
     ask(
@@ -520,7 +521,13 @@ ANY_PARTS: list[Object] = [
 ]
 
 RESPONSES_REPLIES: list[Object] = [
+    *(response(message(SPOKEN | {"annotations": [citation]})) for citation in CITATIONS),
     response(message(SPOKEN)),
+    *(
+        response(message(SPOKEN), {"type": kind, "id": "fco_1", "call_id": "call_1", "output": "42"})
+        for kind in ("function_call_output", "custom_tool_call_output")
+    ),
+    response(message(SPOKEN), {"type": "additional_tools", "id": "at_1", "role": "developer", "tools": [FLAT]}),
     response(message({"type": "refusal", "refusal": "I cannot."})),
     *(response(message({"type": kind, "text": "Hi"})) for kind in ANY_TEXTS),
     *(response(message(SPOKEN, part)) for part in ANY_PARTS),

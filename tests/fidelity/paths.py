@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 _STEP = re.compile(r"\.?([^.\[(]+)|\[([^\]]*)\]|\(([^)]*)\)")
-_NOTHING = (None, [], {})
+_NOTHING: tuple[Any, ...] = (None, [], {})
 
 
 class Step(NamedTuple):

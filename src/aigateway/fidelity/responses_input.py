@@ -43,6 +43,16 @@ MESSAGES: tuple[Row, ...] = (
     ),
     carried("input[message].content[input_file].file_data", "messages[user].content[file].file.file_data"),
     carried("input[message].content[input_file].file_id", "messages[user].content[file].file.file_id"),
+    carried(
+        "input[message].content[input_audio].input_audio.data",
+        "messages[user].content[input_audio].input_audio.data",
+        extension="OpenAI, of older days",
+    ),
+    carried(
+        "input[message].content[input_audio].input_audio.format",
+        "messages[user].content[input_audio].input_audio.format",
+        extension="OpenAI, of older days",
+    ),
     refused("input[message].content[input_file].file_url", "Chat takes no files by URL.", "input[0].content[0]"),
     carried("input[message].content[input_file].filename", "messages[user].content[file].file.filename"),
     carried(
@@ -241,6 +251,14 @@ REASONING: tuple[Row, ...] = (
 )
 
 ROWS: tuple[Row, ...] = (
+    changed(
+        "input",
+        "messages[user].content",
+        "A string is one message of the user. What the assistant did in one turn is one message: reasoning, text and "
+        "calls, in this order; the results of its calls stand right behind it.",
+        example="Hello.",
+        result="Hello.",
+    ),
     *MESSAGES,
     *CALLS,
     *RESULTS,

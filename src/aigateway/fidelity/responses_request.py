@@ -35,13 +35,6 @@ ROWS: tuple[Row, ...] = (
         result=True,
     ),
     changed(
-        "input",
-        "messages[user].content",
-        "A string is one message of the user.",
-        example="Hello.",
-        result="Hello.",
-    ),
-    changed(
         "instructions",
         "messages[developer].content",
         "The first message.",

@@ -67,6 +67,7 @@ class _Turn:
         self.parts: list[Part] = []
         self.refusals: list[str] = []
         self.calls: list[ToolCall] = []
+        self.places: list[int] = []
         self.fields: dict[str, Any] = {}
         self.spoke = False
 
@@ -82,19 +83,17 @@ class _Writer:
         self._changes = changes
         self._noted: set[str] = set()
         self._media: list[dict[str, Any]] = []
-        self._results: dict[str, deque[int]] = {}
+        self._answers: dict[int, int] = {}
 
     def write(self, items: Sequence[Item]) -> None:
         """Write all items, each result behind its call."""
-        for position, item in enumerate(items):
-            if isinstance(item, ToolResult):
-                self._results.setdefault(item.call_id, deque()).append(position)
+        self._answers = _answers(items)
         turn = _Turn()
         written: set[int] = set()
         for position, item in enumerate(items):
             if position in written:
                 continue
-            if self._add(turn, item):
+            if self._add(turn, item, position):
                 continue
             written |= self._end_turn(turn, items, position)
             turn = _Turn()
@@ -109,10 +108,11 @@ class _Writer:
         self._end_turn(turn, items, len(items))
         self._flush_media()
 
-    def _add(self, turn: _Turn, item: Item) -> bool:
+    def _add(self, turn: _Turn, item: Item, position: int) -> bool:
         """Whether the item belongs to the assistant's turn, and now stands there."""
         if isinstance(item, ToolCall):
             turn.calls.append(item)
+            turn.places.append(position)
         elif isinstance(item, Reasoning):
             self._reasoning(turn, item)
         elif isinstance(item, Message) and item.role == "assistant":
@@ -162,7 +162,7 @@ class _Writer:
             return set()
         self._flush_media()
         self.messages.append(self._assistant(turn))
-        found = sorted(self._results_of(turn, position))
+        found = sorted(self._answers[place] for place in turn.places if place in self._answers)
         if found and found[-1] >= position + len(found):
             self._note("input", "changed", "Chat wants tool results right behind their calls: they were moved there.")
         for place in found:
@@ -170,16 +170,6 @@ class _Writer:
             if isinstance(result, ToolResult):
                 self._result(result)
         return set(found)
-
-    def _results_of(self, turn: _Turn, position: int) -> list[int]:
-        found = []
-        for call in turn.calls:
-            places = self._results.get(call.call_id)
-            while places and places[0] < position:
-                places.popleft()
-            if places:
-                found.append(places.popleft())
-        return found
 
     def _assistant(self, turn: _Turn) -> dict[str, Any]:
         parts: list[Part] = turn.parts
@@ -272,7 +262,7 @@ class _Writer:
 
     def _image(self, part: Image) -> dict[str, Any]:
         if part.url is UNSET:
-            raise _unsupported("an image by file id", part)
+            raise _unsupported("an image by file id" if part.file_id is not UNSET else "an image without a URL", part)
         if part.detail == "original":
             self._note("detail", "changed", "Chat has no detail `original`: sent as `high`.")
             return {"url": part.url, "detail": "high"}
@@ -299,6 +289,27 @@ class _Writer:
         if reason not in self._noted:
             self._noted.add(reason)
             self._changes.append(Change(field=field, action=action, reason=reason))
+
+
+def _answers(items: Sequence[Item]) -> dict[int, int]:
+    """Where the result of a call stands: {the call's position: the result's}.
+
+    Ids are used again in later turns: a result is of the latest turn that called by its id, there of the first call.
+    """
+    found: dict[int, int] = {}
+    waiting: dict[str, tuple[int, deque[int]]] = {}
+    turn = 0
+    for position, item in enumerate(items):
+        if isinstance(item, ToolCall):
+            known = waiting.get(item.call_id)
+            if known is None or known[0] != turn:
+                known = waiting[item.call_id] = turn, deque()
+            known[1].append(position)
+        elif not isinstance(item, Reasoning) and not (isinstance(item, Message) and item.role == "assistant"):
+            turn += 1
+        if isinstance(item, ToolResult) and item.call_id in waiting and waiting[item.call_id][1]:
+            found[waiting[item.call_id][1].popleft()] = position
+    return found
 
 
 def _file(part: File) -> dict[str, Any]:
