@@ -154,7 +154,8 @@ class _SchemaWalk(_Walk):
         found: Object = {}
         for part in value.get("allOf", ()):
             found |= self._merged(part)
-        return found | value.get("properties", {})
+        found.update(value.get("properties", {}))
+        return found
 
     def _kinds(self, schema: Object) -> list[str]:
         if "$ref" in schema:

@@ -79,7 +79,9 @@ def turns(draw: st.DrawFn) -> list[Object]:
         }
         for _ in range(draw(st.integers(0 if calls else 1, 2)))
     ]
-    thought = [{"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": draw(words)}]}]
+    thought: list[Object] = [
+        {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": draw(words)}]}
+    ]
     did = [*(thought if draw(st.booleans()) else []), *spoken, *calls]
     return [*draw(st.permutations(did)), *results]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from aigateway.fidelity import DOCUMENTS, TABLE, row_for
+from aigateway.fidelity import DOCUMENTS, TABLE, docs, row_for
 from aigateway.fidelity.row import Document, Row, below
 from tests.fidelity.fields import published
 from tests.schemas import REFERENCE
@@ -55,6 +59,18 @@ def test_a_row_says_what_its_verdict_needs(document: Document) -> None:
             assert row.code, row
         elif row.code:
             assert row.code.startswith(f"{row.verdict}:"), row
+
+
+def test_the_document_is_made_of_the_table() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "translation.md").read_text("utf-8")
+    assert written == docs.document(), "python -m aigateway.fidelity.docs > docs/translation.md"
+
+
+def test_who_only_uses_the_gateway_never_loads_the_table() -> None:
+    script = "import sys, aigateway, aigateway.translation; print(any('fidelity' in name for name in sys.modules))"
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
+    )
 
 
 def test_a_new_field_would_be_missed() -> None:

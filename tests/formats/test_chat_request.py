@@ -709,3 +709,16 @@ def test_an_output_format_of_another_api_is_refused() -> None:
     raw = {"type": "grammar", "grammar": "g"}
     assert encode(decode(response_format=raw))[0]["response_format"] == raw
     assert decode().output_format is UNSET
+
+
+def test_a_result_is_of_the_latest_turn_that_called_by_its_id() -> None:
+    first, second = ToolCall(call_id="a", name="f"), ToolCall(call_id="a", name="g")
+    messages, changes = encode_items(first, said("user", "Hi"), second, ToolResult(call_id="a", output="42"))
+    assert [message["role"] for message in messages] == ["assistant", "user", "assistant", "tool"]
+    assert changes == []
+
+
+def test_the_first_calls_of_one_turn_get_the_first_results_of_one_id() -> None:
+    calls = [ToolCall(call_id="a", name="f"), ToolCall(call_id="a", name="g")]
+    messages, _ = encode_items(*calls, ToolResult(call_id="a", output="1"), ToolResult(call_id="a", output="2"))
+    assert [message.get("content") for message in messages] == [None, "1", "2"]
