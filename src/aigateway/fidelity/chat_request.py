@@ -121,10 +121,19 @@ MESSAGES: tuple[Row, ...] = (
         result="Said.",
     ),
     carried("messages[assistant].content[refusal].refusal", "input[message].content[refusal].refusal"),
-    carried(
-        "messages[*].content[text].prompt_cache_breakpoint",
-        "input[message].content[*].prompt_cache_breakpoint",
+    dropped(
+        "messages[assistant].content[text].prompt_cache_breakpoint",
+        "The Responses API has none in what the assistant said.",
+        "dropped:prompt_cache_breakpoint",
         whole=True,
+    ),
+    *(
+        carried(
+            f"messages[{role}].content[text].prompt_cache_breakpoint",
+            "input[message].content[input_text].prompt_cache_breakpoint",
+            whole=True,
+        )
+        for role in ("developer", "system", "user")
     ),
     carried("messages[assistant].content[text].text", "input[message].content[output_text].text"),
     carried("messages[assistant].function_call.arguments", "input[function_call].arguments"),

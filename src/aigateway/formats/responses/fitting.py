@@ -16,6 +16,7 @@ from aigateway.canonical.types import (
     Part,
     Reasoning,
     Request,
+    Text,
     ToolResult,
     WebSearch,
 )
@@ -99,7 +100,7 @@ def _fitted_item(item: Item, changes: list[Change]) -> Item | None:
                 changes,
                 Change(field="name", action="dropped", reason="The Responses API has no names of participants."),
             )
-        return item if item.content else None
+        return _without_breakpoints(item, changes) if item.content else None
     if isinstance(item, ToolResult) and not isinstance(item.output, str):
         _refuse_audio(item.output)
     if isinstance(item, Reasoning) and item.id is UNSET and item.encrypted is UNSET:
@@ -107,6 +108,23 @@ def _fitted_item(item: Item, changes: list[Change]) -> Item | None:
         _note(changes, Change(field="reasoning", action="dropped", reason=reason))
         return None
     return item
+
+
+def _without_breakpoints(message: Message, changes: list[Change]) -> Message:
+    """What the assistant said has no cache breakpoints in this API."""
+    if message.role != "assistant" or not any(_is_breakpoint(part) for part in message.content):
+        return message
+    reason = "The Responses API has no cache breakpoints in what the assistant said."
+    _note(changes, Change(field="prompt_cache_breakpoint", action="dropped", reason=reason))
+    parts = (
+        msgspec.structs.replace(part, prompt_cache_breakpoint=UNSET) if isinstance(part, Text) else part
+        for part in message.content
+    )
+    return msgspec.structs.replace(message, content=tuple(parts))
+
+
+def _is_breakpoint(part: Part) -> bool:
+    return isinstance(part, Text) and part.prompt_cache_breakpoint is not UNSET
 
 
 def _refuse_audio(parts: tuple[Part, ...]) -> None:
