@@ -92,6 +92,13 @@ CHAT_REQUESTS: list[Object] = [
         }
     ),
     chat(
+        {
+            "role": "assistant",
+            "content": "Said.",
+            "reasoning_details": [{"type": "reasoning.text", "text": "Think.", "signature": "c2lnbmVk", "index": 0}],
+        }
+    ),
+    chat(
         {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
         {"role": "function", "name": "f", "content": "42"},
     ),
@@ -315,6 +322,8 @@ CITED = {
     "type": "url_citation",
     "url_citation": {"url": "https://news.example/1", "title": "News", "start_index": 0, "end_index": 2},
 }
+SIGNED = {"type": "reasoning.text", "text": "Think.", "signature": "c2lnbmVk", "index": 0}
+THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "Think."}]}
 SEALED = {"type": "reasoning.encrypted", "data": "c2VhbGVk", "id": "rs_1", "index": 0}
 AUDIO = {"id": "audio_1", "data": "UklGRg==", "transcript": "Spoken.", "expires_at": 1700000600}
 
@@ -344,7 +353,8 @@ CHAT_REPLIES: list[Object] = [
     completion({"content": "Hi", "reasoning_content": "Think."}),
     completion({"content": "Hi", "reasoning": "Think."}),
     completion({"content": "Hi", "reasoning_details": [SEALED]}),
-    completion({"content": "Hi", "reasoning_details": [{"type": "reasoning.text", "text": "Think.", "index": 0}]}),
+    completion({"content": "Hi", "reasoning_details": [SIGNED]}),
+    completion({"content": [THINKING, {"type": "text", "text": "Hi"}]}),
     completion({"function_call": {"name": "f", "arguments": "{}"}}, "function_call"),
     completion(
         {"tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
@@ -395,6 +405,8 @@ CHAT_STREAMS: list[list[Object]] = [
     chunks({"reasoning_content": "Think."}, {"content": "Hi"}),
     chunks({"reasoning": "Think."}, {"content": "Hi"}),
     chunks({"reasoning_details": [SEALED]}, {"content": "Hi"}),
+    chunks({"reasoning_details": [SIGNED]}, {"content": "Hi"}),
+    chunks({"content": [THINKING]}, {"content": "Hi"}),
     chunks({"function_call": {"name": "f", "arguments": "{}"}}, finish="function_call"),
     chunks(
         {

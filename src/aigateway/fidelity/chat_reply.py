@@ -41,6 +41,37 @@ def _usage(to: str) -> tuple[Row, ...]:
     )
 
 
+VENDORS: tuple[Row, ...] = (
+    carried(
+        "choices[].message.content[text].text",
+        "output[message].content[output_text].text",
+        extension="Mistral",
+    ),
+    carried(
+        "choices[].message.content[thinking].thinking[text].text",
+        "output[reasoning].content[reasoning_text].text",
+        extension="Mistral",
+    ),
+    dropped(
+        "choices[].message.reasoning_details[reasoning.text].signature",
+        "The Responses API has no signatures of reasoning.",
+        "dropped:reasoning_details",
+        extension="OpenRouter",
+    ),
+    *(
+        dropped(path, "A response has no place for it.", example=example, whole=True, extension=vendor)
+        for path, example, vendor in (
+            ("choices[].content_filter_results", {"hate": {"filtered": False, "severity": "safe"}}, "Azure"),
+            ("choices[].native_finish_reason", "end_turn", "OpenRouter"),
+            ("citations", ["https://news.example/1"], "Perplexity"),
+            ("prompt_filter_results", [{"prompt_index": 0}], "Azure"),
+            ("provider", "Acme", "OpenRouter"),
+            ("usage.cost", 0.002, "OpenRouter"),
+            ("x_groq", {"id": "req_1"}, "Groq"),
+        )
+    ),
+)
+
 REPLY: tuple[Row, ...] = (
     changed("choices[].finish_reason", "status", _FINISH, result="completed"),
     dropped("choices[].index", _ONE),
@@ -96,6 +127,7 @@ REPLY: tuple[Row, ...] = (
     carried("service_tier", why="Not given: `default`."),
     dropped("system_fingerprint", _NO_SEED),
     *_usage("usage"),
+    *VENDORS,
 )
 
 STREAM: tuple[Row, ...] = (
@@ -169,5 +201,16 @@ STREAM: tuple[Row, ...] = (
     carried("service_tier", "[response.completed].response.service_tier"),
     dropped("system_fingerprint", _NO_SEED),
     *_usage("[response.completed].response.usage"),
+    carried(
+        "choices[].delta.content[thinking].thinking[text].text",
+        "[response.reasoning_text.delta].delta",
+        extension="Mistral",
+    ),
+    dropped(
+        "choices[].delta.reasoning_details[reasoning.text].signature",
+        "The Responses API has no signatures of reasoning.",
+        "dropped:reasoning_details",
+        extension="OpenRouter",
+    ),
     carried("x_groq.usage.prompt_tokens", "[response.completed].response.usage.input_tokens", extension="Groq"),
 )

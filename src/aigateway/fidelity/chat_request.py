@@ -159,6 +159,13 @@ MESSAGES: tuple[Row, ...] = (
     carried(
         "messages[assistant].reasoning_details[reasoning.encrypted].id", "input[reasoning].id", extension="OpenRouter"
     ),
+    dropped(
+        "messages[assistant].reasoning_details[reasoning.text]",
+        "The Responses API takes back only reasoning of its own, with its id or encrypted content.",
+        "dropped:reasoning",
+        whole=True,
+        extension="OpenRouter",
+    ),
     carried("messages[assistant].refusal", "input[message].content[refusal].refusal"),
     carried("messages[assistant].tool_calls[custom].custom.input", "input[custom_tool_call].input"),
     carried("messages[assistant].tool_calls[custom].custom.name", "input[custom_tool_call].name"),

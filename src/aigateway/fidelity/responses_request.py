@@ -18,6 +18,9 @@ ROWS: tuple[Row, ...] = (
         whole=True,
     ),
     dropped(
+        "client_metadata", _NONE, "dropped:client_metadata", example={"originator": "x"}, whole=True, extension="Codex"
+    ),
+    dropped(
         "context_management",
         _NONE,
         "dropped:context_management",
