@@ -11,8 +11,9 @@ from msgspec import UNSET
 
 from aigateway.fidelity import DOCUMENTS, TABLE, Row, row_for
 from aigateway.fidelity.row import Document
+from tests.fidelity.answers import TEXT_STREAM, numbered
 from tests.fidelity.crossing import Crossed, cross
-from tests.fidelity.documents import SAMPLES, TEXT_STREAM, numbered
+from tests.fidelity.documents import SAMPLES
 from tests.fidelity.fields import published
 from tests.fidelity.paths import steps, values, with_value, without
 

@@ -9,9 +9,10 @@ import pytest
 
 from aigateway import Gateway
 from aigateway.fidelity.row import Document
+from tests.fidelity.answers import CITATIONS, SPOKEN, completion, message, response
 from tests.fidelity.crossing import cross
-from tests.fidelity.documents import CITATIONS, GREETING, SPOKEN, ask, chat, completion, message, response, said
 from tests.fidelity.paths import values
+from tests.fidelity.requests import GREETING, ask, chat, said
 from tests.playback import Pieces
 
 EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"]
