@@ -7,12 +7,13 @@ import itertools
 import json
 from typing import Any, NamedTuple
 
-from aigateway.call import Call, Operation, Plan, Target
+from aigateway.call import Call, Plan, Target
 from aigateway.canonical.quirks import Quirks
 from aigateway.errors import GatewayError, UpstreamError
 from aigateway.fidelity.row import Document, Host
 from aigateway.formats import FORMATS, render_error
 from aigateway.providers.protocol import Answer, ProviderReply, ProviderRequest
+from aigateway.surface import Operation
 from aigateway.translation import Translation
 from tests.playback import Object
 
