@@ -62,11 +62,31 @@ JSON_TYPE = ("content-type", "application/json")
 STREAM_HEADERS = (("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
+class Pipe:
+    """The short way of relayed frames: from the upstream's socket to the caller's in one turn of the loop.
+
+    write  takes frames, and gives whether there is room for more; None = there is no such way.
+    room   to be called when there is room again.
+    """
+
+    __slots__ = ("reply", "write")
+
+    def __init__(self) -> None:
+        self.write: Callable[[bytes], bool] | None = None
+        self.reply: Any = None
+
+    def room(self) -> None:
+        """The caller has caught up."""
+        if self.reply is not None:
+            self.reply.resume()
+
+
 class Answer(msgspec.Struct):
     """What goes back to the caller: a body, or `frames` (whole server-sent events, already encoded).
 
     ready      whether there is something to send after the head at once.
     is_events  whether the frames are events; else they are bytes of any type, which nothing may be put between.
+    pipe       where frames may go past the iterator, once it has begun: set its `write` to take them.
     """
 
     status: int
@@ -75,6 +95,7 @@ class Answer(msgspec.Struct):
     frames: AsyncIterator[bytes] | None = None
     ready: bool = True
     is_events: bool = True
+    pipe: Pipe | None = None
 
 
 class CutShortError(Exception):
@@ -119,6 +140,7 @@ class Exchange:
         self._delivered = False
         self._asked_usage = False
         self._numbers = Numbering(call.api)
+        self._pipe: Pipe | None = None
 
     # the way in
 
@@ -377,8 +399,10 @@ class Exchange:
             raise UpstreamProtocolError("The upstream gave a whole answer where a stream was asked for.")
         if translation is None and not is_whole:
             relay = relay_for(self.call, attempt.plan, self._asked, hide_usage=self._asked_usage)
-            frames, fail = self._relayed(reply, relay), relay.fail
-            if self._chain.has("on_event"):
+            edits = self._chain.has("on_event")
+            self._pipe = pipe_of(reply, edits=edits)
+            frames, fail = self._relayed(reply, relay, self._pipe), relay.fail
+            if edits:
                 frames = self._edited(frames)
         else:
             translation = translation or Translation(self.call, attempt.plan, self._asked, self._new_id)
@@ -403,7 +427,7 @@ class Exchange:
         self._opened = True
         if self._opening is not None:
             self._opening.is_over = True
-        return Answer(200, headers, frames=self._from(first, guarded), ready=first.done())
+        return Answer(200, headers, frames=self._from(first, guarded), ready=first.done(), pipe=self._pipe)
 
     async def _from(self, first: asyncio.Future[bytes | None], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         frame = await first
@@ -455,8 +479,11 @@ class Exchange:
                 events = self._numbers.continued(without_content(events))
         return [_sse.encode(_json.encode(wire.data), wire.name) for wire in events]
 
-    async def _relayed(self, reply: ProviderReply, relay: Any) -> AsyncIterator[bytes]:
-        """Same format in and out. What comes before the first output is held back while another attempt may follow."""
+    async def _relayed(self, reply: ProviderReply, relay: Any, pipe: Pipe | None) -> AsyncIterator[bytes]:
+        """Same format in and out. What comes before the first output is held back while another attempt may follow.
+
+        Once it has begun, and where there is a pipe, the frames go there; here comes what is left at the end.
+        """
         held = b""
         begun = False
         opening = self._opening
@@ -472,6 +499,11 @@ class Exchange:
                     yield out
                 if relay.failure is not None:
                     raise relay.failure
+                if begun and pipe is not None and pipe.write is not None:
+                    break
+            if begun and pipe is not None and pipe.write is not None:
+                await source.aclose()  # type: ignore[attr-defined]  # the stream of a reply is a generator
+                await _pour(reply, relay, pipe, pipe.write)
             out = held + relay.flush()
             held = b""
             if relay.failure is not None and opening is not None and not opening.is_over:
@@ -581,6 +613,26 @@ class Exchange:
         call.error = error
         refused = not call.attempts and error.status < 500
         call.outcome = "refused" if refused else "failed"
+
+
+def pipe_of(reply: ProviderReply, *, edits: bool) -> Pipe | None:
+    """The short way for the frames of a reply, where its provider has one and nobody edits them."""
+    return None if edits or not getattr(reply, "pours", False) else Pipe()
+
+
+async def _pour(reply: Any, relay: Any, pipe: Pipe, write: Callable[[bytes], bool]) -> None:
+    def pass_on(chunk: bytes) -> bool:
+        out = relay.feed(chunk)
+        has_room = write(out) if out else True
+        if relay.failure is not None:
+            raise relay.failure
+        return has_room
+
+    pipe.reply = reply
+    try:
+        await reply.pour(pass_on)
+    finally:
+        pipe.reply = None
 
 
 class _Nobody:

@@ -13,7 +13,7 @@ from aigateway import _json
 from aigateway.call import Attempt, Call, Plan, Target
 from aigateway.default_provider import DefaultProvider, offering
 from aigateway.errors import GatewayError, ServerError, UpstreamProtocolError
-from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer, CutShortError, Exchange
+from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer, CutShortError, Exchange, pipe_of
 from aigateway.formats import FORMATS, PASSING
 from aigateway.formats.passing import OpaqueReply, PassingRelay, TextReply
 from aigateway.hooks.chain import Chain
@@ -177,8 +177,10 @@ class PassThrough(Exchange):
             self._format.usage if call.operation.counts else None,
             _TERMINALS.get(call.api, ()),
         )
-        frames = self._relayed(reply, relay)
-        if self._chain.has("on_event"):
+        edits = self._chain.has("on_event")
+        self._pipe = pipe_of(reply, edits=edits)
+        frames = self._relayed(reply, relay, self._pipe)
+        if edits:
             frames = self._edited(frames)
         return await self._answer_stream(frames, relay.fail, [*STREAM_HEADERS, *shown_headers(reply)])
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from aigateway import _json
 from aigateway.app.cors import CORS
-from aigateway.app.delivery import LEAVING, ClientGoneError, Delivery
+from aigateway.app.delivery import LEAVING, WRITING, ClientGoneError, Delivery
 from aigateway.app.websocket import WEBSOCKETS, ClientSocket, Offer, is_foreign, serve_session
 from aigateway.call import Call, OnUnsupported
 from aigateway.errors import (
@@ -144,8 +144,15 @@ class Gateway(Journey):
         headers = _headers(scope)
         origin = headers.get("origin")
         cors = [] if self.cors is None else self.cors.response_headers(origin)
-        leaving = scope["extensions"].get(LEAVING) if "extensions" in scope else None
-        delivery = Delivery(receive, send, self.limits, head_only=scope["method"] == "HEAD", leaving=leaving)
+        extensions = scope.get("extensions") or {}
+        delivery = Delivery(
+            receive,
+            send,
+            self.limits,
+            head_only=scope["method"] == "HEAD",
+            leaving=extensions.get(LEAVING),
+            writing=extensions.pop(WRITING, None),
+        )
         if self.cors is not None and origin is not None and _is_preflight(scope, headers):
             granted = self.cors.preflight(headers)
             await delivery.send(Answer(204, [("x-request-id", request_id(headers)), *granted]))

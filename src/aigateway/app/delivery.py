@@ -24,15 +24,22 @@ class Leaving:
     """Where a server says that a connection was lost: it calls `tell()`, and whoever set `callback` is called.
 
     A server of ours puts one into `scope["extensions"][LEAVING]`; it saves a task per request that waits for it.
-    `loop` is the server's, so that it need not be looked up again.
+    `loop` is the server's, so that it need not be looked up again. `room()` says that its socket takes more again, and
+    `on_room` is called.
     """
 
-    __slots__ = ("callback", "gone", "loop")
+    __slots__ = ("callback", "gone", "loop", "on_room")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.gone = False
         self.callback: Callable[[], None] | None = None
+        self.on_room: Callable[[], None] | None = None
+
+    def room(self) -> None:
+        """The caller's connection has room again."""
+        if self.on_room is not None:
+            self.on_room()
 
     def tell(self) -> None:
         """The connection is lost."""
@@ -43,6 +50,8 @@ class Leaving:
 
 
 LEAVING = "aigateway.leaving"
+WRITING = "aigateway.writing"
+"""Where a server of ours puts what writes a piece of a streamed body at once, and gives whether there is room for more."""
 
 
 class Delivery:
@@ -56,8 +65,10 @@ class Delivery:
         *,
         head_only: bool = False,
         leaving: Leaving | None = None,
+        writing: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._receive = receive
+        self._writing = writing
         self._leaving = leaving
         self._send = send
         self._limits = limits
@@ -153,10 +164,15 @@ class Delivery:
         self._last_sent = self._task.get_loop().time()
         if answer.is_events:
             self._arm(self._limits.keepalive)
+        if answer.pipe is not None and self._writing is not None and self._leaving is not None:
+            answer.pipe.write = self._write
+            self._leaving.on_room = answer.pipe.room
         try:
             async for frame in answer.frames:
                 await self._frame(frame)
         finally:
+            if self._leaving is not None:
+                self._leaving.on_room = None
             await self._disarm()
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -167,6 +183,13 @@ class Delivery:
         await self._send({"type": "http.response.body", "body": frame, "more_body": True})
         self._sending = False
         self._last_sent = self._task.get_loop().time()
+
+    def _write(self, frames: bytes) -> bool:
+        """Send at once. False = the caller reads more slowly than this comes."""
+        assert self._leaving is not None  # noqa: S101 - who has none has no pipe
+        assert self._writing is not None  # noqa: S101 - the same
+        self._last_sent = self._leaving.loop.time()
+        return self._writing(frames)
 
     # the caller leaving
 

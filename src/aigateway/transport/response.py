@@ -11,7 +11,7 @@ from aigateway.transport import tls
 from aigateway.transport.body import BodyError, Upload
 from aigateway.transport.encodings import Decoder, EncodingError, decoder_for
 from aigateway.transport.protocol import HTTPRequest
-from aigateway.transport.wire import GarbledError, LateError, Wire
+from aigateway.transport.wire import GarbledError, LateError, Sink, Wire
 
 MAX_WHOLE = 256 * 1024 * 1024
 """Bytes of a body that is read as a whole, decoded; a stream may be longer."""
@@ -117,6 +117,29 @@ class Response:
                         yield plain
         except _FAULTS as error:
             raise failure(error, self._peer, begun=True) from error
+
+    @property
+    def pours(self) -> bool:
+        """Whether pour() may be called: its pieces need no decoding."""
+        return self._decoder is None
+
+    async def pour(self, sink: Sink) -> None:
+        """The rest of the body: each piece is given to `sink` in the turn in which it was read, which saves a switch of tasks.
+
+        A sink that gives False gets nothing more until resume(). What it raises is raised here. Not after stream() was
+        begun, but for one that was closed.
+        """
+        if self._wire is None:
+            return
+        try:
+            await self._wire.pour(sink, self._idle)
+        except _FAULTS as error:
+            raise failure(error, self._peer, begun=True) from error
+
+    def resume(self) -> None:
+        """The sink of pour() has room again."""
+        if self._wire is not None:
+            self._wire.resume()
 
     async def aclose(self) -> None:
         """Give the connection back, or cut it where the body was not read to its end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import httptools
@@ -20,6 +20,9 @@ MAX_LINE = 64 * 1024
 
 MAX_HEADERS = 1000
 """Headers of one response, and trailers."""
+
+Sink = Callable[[bytes], bool]
+"""Takes a piece of a body at once. False = it has no room for more."""
 
 _JOINED = 32 * 1024  # bytes of a body that are sent in one write with the head
 
@@ -76,6 +79,10 @@ class Wire(asyncio.Protocol):
         self._sending = False
         self._full = False
         self._room: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
+        self._sink_limit: float | None = None
+        self._sink_full = False
+        self._fault: BaseException | None = None
 
     # one exchange
 
@@ -166,6 +173,62 @@ class Wire(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def pour(self, sink: Sink, limit: float | None) -> None:
+        """The rest of the body, every piece given to `sink` in the turn in which it was read. Raises as read() does.
+
+        What the sink raises is raised here, and nothing more is read for it. A sink that gives False has no room: it is
+        given nothing more until resume().
+        """
+        self._sink, self._sink_limit, self._sink_full, self._fault = sink, limit, False, None
+        try:
+            if self._pieces:
+                self._give(sink)
+            while True:
+                if self._fault is not None:
+                    raise self._fault
+                if not self._pieces:
+                    if self._error is not None:
+                        raise self._error
+                    if self.is_done:
+                        return
+                await self._wait(None if self._sink_full else limit)
+        finally:
+            self._sink = self._fault = None
+            if self._paused and self._transport is not None:
+                self._paused = False
+                self._transport.resume_reading()
+
+    def resume(self) -> None:
+        """The sink has room again."""
+        self._sink_full = False
+        if self._sink is None:
+            return
+        if self._pieces:
+            self._give(self._sink)
+        if not self._sink_full and self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        self._wake()
+
+    def _give(self, sink: Sink) -> None:
+        pieces, self._pieces = self._pieces, []
+        self._held = 0
+        try:
+            has_room = sink(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the pouring is awaited
+            self._sink = None
+            self._fault = error
+            self._wake()
+            return
+        if not has_room:
+            self._sink_full = True
+            self._limit_at = None
+            if not self._paused and self._transport is not None:
+                self._paused = True
+                self._transport.pause_reading()
+        elif self._sink_limit is not None:
+            self._limit_at = self._loop.time() + self._sink_limit
 
     def close(self) -> None:
         """Cut the connection."""
@@ -280,7 +343,16 @@ class Wire(asyncio.Protocol):
             return
         if self._bodiless and self._head_seen:  # the parser would wait for the body that the headers tell of
             self._parser = httptools.HttpResponseParser(self)
-        self._wake()
+        if self._sink is None:
+            self._wake()
+        else:
+            self._pass_on(self._sink)
+
+    def _pass_on(self, sink: Sink) -> None:
+        if self._pieces and not self._sink_full:
+            self._give(sink)
+        if self.is_done:
+            self._wake()
 
     def pause_writing(self) -> None:
         """The upstream takes less than it is sent."""
