@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from aigateway import Call, EventLens, Gateway, Limits, Provider, Timeout
+from aigateway.app.protocol import HeadFirstProtocol
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import REQUESTS, data_of
 from tests.serving import served
@@ -165,7 +166,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(http: Any = "httptools") -> AsyncIterator[Stage]:
+async def staged(http: Any = HeadFirstProtocol) -> AsyncIterator[Stage]:
     """A stage, open, on this HTTP protocol of uvicorn."""
     timeout = aiohttp.ClientTimeout(total=20)
     with socket.socket() as deaf:

@@ -10,14 +10,16 @@ from typing import Any
 
 import uvicorn
 
+from aigateway.app.protocol import HeadFirstProtocol
+
 
 @asynccontextmanager
 async def served(
-    app: Callable[..., Any], http: Any = "httptools", ws: Any = "none", **options: Any
+    app: Callable[..., Any], http: Any = HeadFirstProtocol, ws: Any = "none", **options: Any
 ) -> AsyncIterator[str]:
     """Serve an application; gives its base URL, without `/v1`. Fails where a task is left over afterwards.
 
-    http, ws: uvicorn's own protocols, or the classes of others. options: more for `uvicorn.Config`.
+    http, ws: the protocol that `aigateway serve` uses, or another of uvicorn's. options: more for `uvicorn.Config`.
 
     The server is started and stopped step by step: `serve()` would take over the signal handlers of pytest, and both
     it and `shutdown()` sleep 0.1 s whatever happens.

@@ -172,7 +172,7 @@ def replace_top_level(data: bytes, value: Any, key: str) -> bytes:
     """As `replace_value` for a key that is there, quick where its name stands only once in the text."""
     name = b'"%b"' % key.encode()
     at = data.find(name + b':"')
-    if at >= 0 and data.find(name, at + 1) < 0 and data.find(name) == at and b"\\u00" not in data:
+    if at >= 0 and data.count(name) == 1 and b"\\u00" not in data:
         start = at + len(name) + 1
         end = data.find(b'"', start + 1) + 1
         if end and data.find(b"\\", start, end) < 0:

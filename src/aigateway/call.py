@@ -159,6 +159,7 @@ class Call:
     ) -> None:
         self.id = id
         self.operation = operation
+        self.api = operation.api
         self.headers = headers
         self.client = client
         self.principal: Principal | None = None
@@ -178,11 +179,6 @@ class Call:
         self._api_key = api_key
         self._on_unsupported: OnUnsupported | None = None
         self._profile: Profile = profile
-
-    @property
-    def api(self) -> str:
-        """The API's name: chat, responses, embeddings, audio, files, ..."""
-        return self.operation.api
 
     @property
     def tenant(self) -> str | None:

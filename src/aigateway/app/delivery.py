@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
+from typing import Any, Protocol
 
 from aigateway.errors import InvalidRequestError, PayloadTooLargeError
 from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer
@@ -51,7 +51,19 @@ class Leaving:
 
 LEAVING = "aigateway.leaving"
 WRITING = "aigateway.writing"
-"""Where a server of ours puts what writes a piece of a streamed body at once, and gives whether there is room for more."""
+"""Where a server of ours puts its Writing."""
+
+
+class Writing(Protocol):
+    """Writes one answer past ASGI, which costs less."""
+
+    def piece(self, piece: bytes) -> bool:
+        """A piece of a body whose head was sent. False = the caller reads more slowly than this comes."""
+        ...
+
+    def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """All of an answer. Names are lower-case, none of them `connection`. False = it cannot, and wrote nothing."""
+        ...
 
 
 class Delivery:
@@ -65,7 +77,7 @@ class Delivery:
         *,
         head_only: bool = False,
         leaving: Leaving | None = None,
-        writing: Callable[[bytes], bool] | None = None,
+        writing: Writing | None = None,
     ) -> None:
         self._receive = receive
         self._writing = writing
@@ -151,7 +163,10 @@ class Delivery:
         ]
         if answer.frames is None:
             if answer.status not in _BODILESS:
-                headers.append((b"content-length", str(len(answer.body)).encode()))
+                headers.append((b"content-length", b"%d" % len(answer.body)))
+            writing = self._writing if answer.status == 200 and not self._head_only else None
+            if writing is not None and writing.whole(200, headers, answer.body):
+                return
             await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
             await self._send({"type": "http.response.body", "body": b"" if self._head_only else answer.body})
             return
@@ -189,7 +204,7 @@ class Delivery:
         assert self._leaving is not None  # noqa: S101 - who has none has no pipe
         assert self._writing is not None  # noqa: S101 - the same
         self._last_sent = self._leaving.loop.time()
-        return self._writing(frames)
+        return self._writing.piece(frames)
 
     # the caller leaving
 
@@ -257,8 +272,10 @@ def _too_large(limit: int) -> PayloadTooLargeError:
 
 
 def header_value(value: str) -> bytes:
-    """A header's value on the wire."""
-    return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
+    """A header's value on the wire, without what no header may hold."""
+    if not value.isprintable():
+        value = "".join(char if char.isprintable() or char == "\t" else " " for char in value)
+    return value.encode("latin-1", "replace")
 
 
 def _current_task(loop: asyncio.AbstractEventLoop | None) -> asyncio.Task[Any]:

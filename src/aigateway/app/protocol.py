@@ -1,6 +1,6 @@
 """uvicorn's HTTP protocol, cheaper: a head waits for the body that follows it, and a lost connection is told at once.
 
-The one saves a system call per answer, the other a task per request. What it takes to speak WebSocket is loaded at the
+The one saves a system call per answer, the other a task per request. An answer that is whole goes out in one write. What it takes to speak WebSocket is loaded at the
 first upgrade; a handshake that is none goes to the application as the HTTP request that it is.
 """
 
@@ -9,11 +9,17 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from aigateway.app.delivery import LEAVING, WRITING, Leaving
+
+HEAD_SECONDS: Final = 30.0
+"""Seconds that a caller has for the head of a request."""
+
+BODY_SECONDS: Final = 60.0
+"""Seconds that may pass between two pieces of its body."""
 
 
 class HeadFirstTransport:
@@ -59,19 +65,78 @@ class HeadFirstProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """A new connection."""
         self._leaving = Leaving(self.loop)
+        self._heard_at = self._head_begun_at = self.loop.time()
+        self._head_begun = False
         super().connection_made(cast("asyncio.Transport", HeadFirstTransport(transport)))
+        self._look_again_in(self.timeout_keep_alive)
 
     def on_message_begin(self) -> None:
         """A new request."""
         super().on_message_begin()
+        self._head_begun, self._head_begun_at = True, self._heard_at
         self.scope["extensions"] = {LEAVING: cast("dict[object, object]", self._leaving)}
 
     def on_headers_complete(self) -> None:
         """The head of a request is there: its answer may be written past ASGI, where that saves a task's turn."""
+        self._head_begun = False
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
             self.scope["extensions"][WRITING] = cast("dict[object, object]", _Writing(cycle))
+
+    # who says nothing: one timer serves all requests of a connection, for few of its dates ever come
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request."""
+        self._heard_at = self.loop.time()
+        super().data_received(data)
+        if self._waits_for_more() and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self._look_again_in(HEAD_SECONDS)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Nothing: a timer that rings in the middle of a request is set anew."""
+
+    def _waits_for_more(self) -> bool:
+        """Whether a request has begun that is not whole."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return self._head_begun
+        return cycle.more_body and not self.flow.read_paused
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that was idle for long, or that sends its request too slowly."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        if self._waits_for_more():
+            left = self._heard_at + BODY_SECONDS - self.loop.time()
+            if self._head_begun:
+                left = self._head_begun_at + HEAD_SECONDS - self.loop.time()
+        elif cycle is None or cycle.response_complete:
+            left = self._heard_at + self.timeout_keep_alive - self.loop.time()
+        else:
+            return  # on_response_complete() sets it again
+        if left <= 0:
+            self.transport.close()
+        else:
+            self._look_again_in(left)
+
+    def _look_again_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def on_response_complete(self) -> None:
+        """An answer was written: the next request may come, for a while."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self._heard_at = self.loop.time()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
 
     def resume_writing(self) -> None:
         """The caller has caught up."""
@@ -91,24 +156,49 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has left."""
+        timer, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        if timer is not None:
+            timer.cancel()
         super().connection_lost(exc)
         self._leaving.tell()
 
 
 class _Writing:
-    """Writes pieces of one chunked body. It is taken out of the scope by its reader, or it would hold the scope that holds it."""
+    """Writes one answer. It is taken out of the scope by its reader, or it would hold the scope that holds it."""
 
     __slots__ = ("_cycle",)
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
 
-    def __call__(self, piece: bytes) -> bool:
+    def piece(self, piece: bytes) -> bool:
+        """A piece of a chunked body."""
         cycle = self._cycle
         if cycle.disconnected:
             return True
         cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         return not cycle.flow.write_paused
+
+    def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """An answer in one write. As uvicorn's own `send` leaves the cycle, so does this."""
+        cycle = self._cycle
+        if cycle.response_started or cycle.flow.write_paused:
+            return False
+        if cycle.disconnected:
+            return True
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        parts.append(body)
+        cast("HeadFirstTransport", cycle.transport).unwrapped().write(b"".join(parts))
+        cycle.waiting_for_100_continue = False
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
 
 
 def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -12,12 +12,39 @@ from typing import Any
 from aigateway.canonical.types import Usage
 
 _NOTHING: dict[str, Any] = {}
+_OWN_CACHE_COUNTS = frozenset({"prompt_cache_hit_tokens", "cached_tokens"})
 
 
 def _count(value: Any) -> int:
     if type(value) is int:
         return max(0, value)
     return int(value) if isinstance(value, float) and value > 0 else 0
+
+
+def _plain(spent: Any, made: Any, total: Any, given: Any, produced: Any) -> Usage | None:
+    """What most hosts send, read quickly; None for anything odd."""
+    of_input = given.get if type(given) is dict else _NOTHING.get
+    of_output = produced.get if type(produced) is dict else _NOTHING.get
+    cached, written, heard = of_input("cached_tokens"), of_input("cache_write_tokens"), of_input("audio_tokens")
+    thought, told = of_output("reasoning_tokens"), of_output("audio_tokens")
+    try:
+        counts = (cached or 0, written or 0, heard or 0, thought or 0, told or 0)
+        if spent + made != total or min(counts) < 0 or max(counts[:3]) > spent or max(counts[3:]) > made:
+            return None
+    except TypeError:
+        return None
+    if type(total) is not int or type(sum(counts)) is not int or type(made) is not int:
+        return None
+    return Usage(
+        input_tokens=spent,
+        output_tokens=made,
+        total_tokens=total,
+        cached_tokens=counts[0],
+        cache_write_tokens=counts[1],
+        reasoning_tokens=counts[3],
+        input_audio_tokens=counts[2],
+        output_audio_tokens=counts[4],
+    )
 
 
 def _reader(kind_in: str, kind_out: str, details: str = "tokens_details") -> Callable[[Any], Usage | None]:
@@ -28,6 +55,9 @@ def _reader(kind_in: str, kind_out: str, details: str = "tokens_details") -> Cal
         if not isinstance(raw, dict) or (spent_key not in raw and "total_tokens" not in raw):
             return None
         get = raw.get
+        plain = _plain(get(spent_key), get(made_key), get("total_tokens"), get(spent_details), get(made_details))
+        if plain is not None and (plain.cached_tokens or _OWN_CACHE_COUNTS.isdisjoint(raw)):
+            return plain
         given, produced = get(spent_details), get(made_details)
         of_input = given.get if isinstance(given, dict) else _NOTHING.get
         of_output = produced.get if isinstance(produced, dict) else _NOTHING.get
