@@ -66,7 +66,7 @@ class Pipe:
     """The short way of relayed frames: from the upstream's socket to the caller's in one turn of the loop.
 
     write  takes frames, and gives whether there is room for more; None = there is no such way.
-    room   to be called when there is room again.
+    room   to be called when there is none (False), or some again.
     """
 
     __slots__ = ("reply", "write")
@@ -75,10 +75,10 @@ class Pipe:
         self.write: Callable[[bytes], bool] | None = None
         self.reply: Any = None
 
-    def room(self) -> None:
-        """The caller has caught up."""
+    def room(self, some: bool) -> None:  # noqa: FBT001 - a callback
+        """The caller has caught up, or has fallen behind."""
         if self.reply is not None:
-            self.reply.resume()
+            (self.reply.resume if some else self.reply.hold)()
 
 
 class Answer(msgspec.Struct):

@@ -127,6 +127,8 @@ class Gateway(Journey):
         if error is not None or operation is None:
             body = _json.encode(render_error("unknown", error or _NO_WEBSOCKET))
             shown = [JSON_TYPE, ("x-request-id", request_id(headers))]
+            if operation is None:
+                shown.append(("upgrade", "HTTP/1.1"))
             await socket.refuse(Answer((error or _NO_WEBSOCKET).status, shown, body))
             return
         client = scope.get("client")

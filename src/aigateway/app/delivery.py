@@ -24,8 +24,8 @@ class Leaving:
     """Where a server says that a connection was lost: it calls `tell()`, and whoever set `callback` is called.
 
     A server of ours puts one into `scope["extensions"][LEAVING]`; it saves a task per request that waits for it.
-    `loop` is the server's, so that it need not be looked up again. `room()` says that its socket takes more again, and
-    `on_room` is called.
+    `loop` is the server's, so that it need not be looked up again. `room()` says whether its socket takes more, and
+    `on_room` is told.
     """
 
     __slots__ = ("callback", "gone", "loop", "on_room")
@@ -34,12 +34,12 @@ class Leaving:
         self.loop = loop
         self.gone = False
         self.callback: Callable[[], None] | None = None
-        self.on_room: Callable[[], None] | None = None
+        self.on_room: Callable[[bool], None] | None = None
 
-    def room(self) -> None:
-        """The caller's connection has room again."""
+    def room(self, *, some: bool) -> None:
+        """Whether the caller's connection has room, when that changes."""
         if self.on_room is not None:
-            self.on_room()
+            self.on_room(some)
 
     def tell(self) -> None:
         """The connection is lost."""
@@ -56,6 +56,10 @@ WRITING = "aigateway.writing"
 
 class Writing(Protocol):
     """Writes one answer past ASGI, which costs less."""
+
+    def is_past(self, send: object) -> bool:
+        """Whether this writes where that `send` would: no middleware stands between, which would miss what is written."""
+        ...
 
     def piece(self, piece: bytes) -> bool:
         """A piece of a body whose head was sent. False = the caller reads more slowly than this comes."""
@@ -80,7 +84,7 @@ class Delivery:
         writing: Writing | None = None,
     ) -> None:
         self._receive = receive
-        self._writing = writing
+        self._writing = writing if writing is not None and writing.is_past(send) else None
         self._leaving = leaving
         self._send = send
         self._limits = limits

@@ -141,7 +141,12 @@ class HeadFirstProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """The caller has caught up."""
         super().resume_writing()
-        self._leaving.room()
+        self._leaving.room(some=True)
+
+    def pause_writing(self) -> None:
+        """The caller reads more slowly than it is written to."""
+        super().pause_writing()
+        self._leaving.room(some=False)
 
     def _should_upgrade_to_ws(self) -> bool:
         return self.scope["method"] == "GET" and is_handshake(self.headers)
@@ -170,6 +175,10 @@ class _Writing:
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
+
+    def is_past(self, send: object) -> bool:
+        """Whether this writes where that `send` would: no middleware stands between, which would miss what is written."""
+        return getattr(send, "__self__", None) is self._cycle
 
     def piece(self, piece: bytes) -> bool:
         """A piece of a chunked body."""

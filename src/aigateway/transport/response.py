@@ -136,6 +136,11 @@ class Response:
         except _FAULTS as error:
             raise failure(error, self._peer, begun=True) from error
 
+    def hold(self) -> None:
+        """The sink of pour() has no room, which it learnt after it had taken a piece."""
+        if self._wire is not None:
+            self._wire.hold()
+
     def resume(self) -> None:
         """The sink of pour() has room again."""
         if self._wire is not None:

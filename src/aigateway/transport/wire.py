@@ -199,6 +199,16 @@ class Wire(asyncio.Protocol):
                 self._paused = False
                 self._transport.resume_reading()
 
+    def hold(self) -> None:
+        """The sink has no room: nothing more is given to it, and no limit runs, until resume()."""
+        if self._sink is None:
+            return
+        self._sink_full = True
+        self._limit_at = None
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
     def resume(self) -> None:
         """The sink has room again."""
         self._sink_full = False
@@ -222,11 +232,9 @@ class Wire(asyncio.Protocol):
             self._wake()
             return
         if not has_room:
-            self._sink_full = True
-            self._limit_at = None
-            if not self._paused and self._transport is not None:
-                self._paused = True
-                self._transport.pause_reading()
+            self.hold()
+        elif self._sink_full:
+            pass  # it was said meanwhile
         elif self._sink_limit is not None:
             self._limit_at = self._loop.time() + self._sink_limit
 
