@@ -51,7 +51,7 @@ class _Names:
         return [name for name in self._known if name in chosen]
 
 
-def _parse_options() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--requests", type=_count, default=10_000, help="unary requests of a run")
     parser.add_argument("--streams", type=_count, default=96, help="streamed requests of a run")
@@ -75,7 +75,9 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny counts: shows that it works, not how fast")
     parser.add_argument("--check", action="store_true", help="exit with 1 when something that must hold does not")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every round here")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="put the result into this document, between its marks")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="put the result into this document, between its marks"
+    )
     options = parser.parse_args()
     if options.quick:
         parser.set_defaults(**_QUICK)
@@ -89,7 +91,7 @@ def _parse_options() -> argparse.Namespace:
 
 def main() -> int:
     """0; 1 for a bar missed under --check; 2 when it could not be measured."""
-    options = _parse_options()
+    options = parse_options()
     # Ends as Ctrl-C does: the running load is cancelled, the servers are stopped.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     load_before = os.getloadavg()[0]

@@ -27,7 +27,7 @@ class App:
     patience: float = 60.0
 
 
-def floor(upstream: int, folder: Path) -> App:
+def floor(upstream: int, _: Path) -> App:
     port = free_port()
     command = [sys.executable, "-m", "bench.floor", "--port", str(port), "--upstream", str(upstream)]
     return App(name="floor", command=command, port=port)
@@ -124,7 +124,7 @@ def ferrogw(upstream: int, folder: Path, programs: Path) -> App:
     return App(name="ferrogw", command=[str(programs / "ferrogw"), "serve"], port=port, environment=environment)
 
 
-def smg(upstream: int, folder: Path, programs: Path) -> App:
+def smg(upstream: int, _: Path, programs: Path) -> App:
     port = free_port()
     options = {
         "--host": "127.0.0.1",

@@ -58,6 +58,7 @@ class Client(asyncio.Protocol):
         self.sent_at = 0.0
         self.chunks = 0
         self.body = bytearray()
+        self.has_body = asyncio.Event()
         self._answered = answered
         self._lost = lost
         self._parser = httptools.HttpResponseParser(self)
@@ -67,6 +68,7 @@ class Client(asyncio.Protocol):
         self.is_streamed = False
         self.chunks = 0
         self.body.clear()
+        self.has_body.clear()
         self.sent_at = time.perf_counter()
         self.transport.write(request)
 
@@ -99,10 +101,13 @@ class Client(asyncio.Protocol):
         self.chunks += 1
 
     def on_body(self, body: bytes) -> None:
+        if not self.body:
+            self.has_body.set()
         self.body += body
 
     def on_message_complete(self) -> None:
         self.is_waiting = False
+        self.has_body.set()
         self._answered(self)
 
 
@@ -178,7 +183,7 @@ class Crowd:
         self._waiting += len(self.clients)
         for number, client in enumerate(self.clients, 1):
             if client.transport.is_closing():
-                self._over(client)
+                self._missed("connection lost while it was idle")
             else:
                 client.send(request)
             if number % _OPENED_AT_ONCE == 0:
@@ -186,8 +191,9 @@ class Crowd:
 
     async def begun(self) -> None:
         """Wait until every client has got something of its answer's body, or its end."""
-        while any(client.is_waiting and not client.body for client in self.clients):
-            await asyncio.sleep(0.02)
+        for client in self.clients:
+            if client.is_waiting and not client.body:
+                await client.has_body.wait()
 
     async def answered(self) -> Counts:
         """Wait for the end of every answer."""
@@ -201,11 +207,19 @@ class Crowd:
 
     def _over(self, client: Client) -> None:
         self.counts.take(client)
-        self._waiting -= 1
-        if not self._waiting:
-            self._all_answered.set()
+        self._settle()
 
     def _lost(self, client: Client) -> None:
         if client.is_waiting:
             client.is_waiting = False
-            self._over(client)
+            client.has_body.set()
+            self._missed("connection lost in an answer")
+
+    def _missed(self, reason: str) -> None:
+        self.counts.fail(reason)
+        self._settle()
+
+    def _settle(self) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            self._all_answered.set()

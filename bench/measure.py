@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import http.client
 import statistics
 import subprocess
 import sys
@@ -12,15 +11,26 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import uvloop
 
 from bench import apps, payload, peers
 from bench.apps import App
 from bench.load import Counts, Crowd, load
-from bench.processes import TICK, BenchError, cpu_seconds, free_port, raise_file_limit, resident_bytes, served
+from bench.processes import (
+    TICK,
+    BenchError,
+    cpu_seconds,
+    free_port,
+    raise_file_limit,
+    resident_bytes,
+    served,
+    status_of,
+)
 from bench.results import Results
+
+T = TypeVar("T")
 
 PARTS: Final = (
     *("import", "start", "open", "clients"),
@@ -40,24 +50,32 @@ class Work:
     name: str
     request: Callable[[int], bytes]
     counted: str
-    serves: Callable[[str], bool] = lambda name: True
+    only: str = ""  # the one app that is put to it; all are, where none is named
+    without: str = ""
 
     @property
     def is_streamed(self) -> bool:
         return self.counted == "streams"
 
+    def serves(self, name: str) -> bool:
+        """Whether an app is put to it."""
+        return name != self.without and self.only in ("", name)
+
+
+def _streamed_chat(port: int) -> bytes:
+    return payload.chat_request(port, stream=True)
+
+
+def _streamed_responses(port: int) -> bytes:
+    return payload.responses_request(port, stream=True)
+
 
 WORKS: Final = (
     Work("unary", payload.chat_request, "requests"),
-    Work("responses", payload.responses_request, "requests", lambda name: name == "gateway"),
-    Work("conversation", payload.conversation_request, "conversations", lambda name: name != "gateway+hooks"),
-    Work("stream", lambda port: payload.chat_request(port, stream=True), "streams"),
-    Work(
-        "responses-stream",
-        lambda port: payload.responses_request(port, stream=True),
-        "streams",
-        lambda name: name == "gateway",
-    ),
+    Work("responses", payload.responses_request, "requests", only="gateway"),
+    Work("conversation", payload.conversation_request, "conversations", without="gateway+hooks"),
+    Work("stream", _streamed_chat, "streams"),
+    Work("responses-stream", _streamed_responses, "streams", only="gateway"),
 )
 
 
@@ -85,7 +103,7 @@ class Bench:
             gap = self._options.connections / EVENTS_PER_SECOND
             command += ["--events", str(self._options.events), "--gap", str(gap)]
             stack.enter_context(served(command, lambda: self._asks("GET", "/health")))
-            chosen = self._apps(folder)
+            chosen = self.chosen(folder)
             self._deadline = time.monotonic() + self._options.limit
             self._import()
             self._alone(chosen)
@@ -95,7 +113,8 @@ class Bench:
     def _wants(self, *parts: str) -> bool:
         return any(part in self._options.only for part in parts)
 
-    def _apps(self, folder: Path) -> list[App]:
+    def chosen(self, folder: Path) -> list[App]:
+        """Ours, and the peers that can be had; a note for each that cannot."""
         chosen = [make(self._upstream, folder) for make in apps.OURS.values()]
         for name in self._options.peers:
             try:
@@ -201,7 +220,9 @@ class Bench:
         self.results.add("clients-lost", "gateway", lost)
         if lost:
             first = crowd.counts.first_failure or beside.counts.first_failure
-            self.results.notes.append(f"gateway: {lost} answers to idle clients or beside them lost; the first: {first}")
+            self.results.notes.append(
+                f"gateway: {lost} answers to idle clients or beside them lost; the first: {first}"
+            )
 
     def _files_for(self, number: int, who: str) -> bool:
         needed = number + _SPARE_FILES
@@ -243,9 +264,8 @@ class Bench:
 
     def _load(self, server: Server, work: Work, requests: int) -> Counts:
         app = server.app
-        counts = self._run(
-            load(app.port, work.request(app.port), requests=requests, connections=self._options.connections)
-        )
+        sending = load(app.port, work.request(app.port), requests=requests, connections=self._options.connections)
+        counts = self._run(sending)
         wanted = requests * (self._options.events + 2) if work.name == "stream" and app.name in apps.OURS else None
         if counts.completed != requests or wanted not in (None, counts.events):
             raise BenchError(
@@ -279,9 +299,11 @@ class Bench:
     @contextlib.contextmanager
     def _serving(self, app: App) -> Iterator[Server]:
         request = payload.chat_request(app.port)
-        answers = lambda: _answers(app.port, request)  # noqa: E731 - a name for the argument
-        with served(app.command, answers, environment=app.environment, patience=app.patience) as pid:
-            yield Server(app=app, pid=pid)
+        started = served(
+            app.command, lambda: _answers(app.port, request), environment=app.environment, patience=app.patience
+        )
+        with started as process:
+            yield Server(app=app, pid=process.pid)
 
     @contextlib.contextmanager
     def _forgiven(self, app: App, servers: list[Server] | None = None) -> Iterator[None]:
@@ -296,7 +318,7 @@ class Bench:
             if servers is not None:
                 servers[:] = [server for server in servers if server.app is not app]
 
-    def _run(self, sending: Coroutine[Any, Any, Any]) -> Any:
+    def _run(self, sending: Coroutine[Any, Any, T]) -> T:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 return runner.run(asyncio.wait_for(sending, self._deadline - time.monotonic()))
@@ -307,26 +329,11 @@ class Bench:
 
     def _asks(self, method: str, path: str) -> bool:
         """Whether the upstream answers."""
-        return _status(self._upstream, method, path) == 200
+        return status_of(self._upstream, method, path) == 200
 
 
 def _answers(port: int, request: bytes) -> bool:
     """Whether a server answers a whole chat request as it should."""
     head, _, body = request.partition(b"\r\n\r\n")
     lines = (line.decode().partition(": ") for line in head.split(b"\r\n")[1:])
-    return _status(port, "POST", "/v1/chat/completions", body, {name: value for name, _, value in lines}) == 200
-
-
-def _status(
-    port: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-) -> int | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
+    return status_of(port, "POST", "/v1/chat/completions", body, {name: value for name, _, value in lines}) == 200

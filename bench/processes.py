@@ -1,6 +1,7 @@
 """Servers in processes of their own: start, CPU and memory, stop. Reads /proc, so Linux only."""
 
 import contextlib
+import http.client
 import os
 import random
 import resource
@@ -22,6 +23,22 @@ _STOP_SECONDS = 5.0
 
 class BenchError(Exception):
     """The measurement cannot be made; the message says why."""
+
+
+def status_of(
+    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> int | None:
+    """The status of one answer from 127.0.0.1:`port`; None where none came."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return answer.status
 
 
 def free_port() -> int:
@@ -47,8 +64,8 @@ def served(
     *,
     environment: Mapping[str, str] | None = None,
     patience: float = 60.0,
-) -> Iterator[int]:
-    """Run `command` until it `answers`, yield its process id, and stop it with all its children.
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` until it `answers`, yield its process, and stop it with all its children.
 
     BenchError, with what the command wrote, when it ends or keeps silent.
     """
@@ -58,7 +75,7 @@ def served(
             with _signals_held():
                 server = _start(command, {**_environment(), **(environment or {})}, errors)
             _await_answer(server, answers, patience, lambda: _last_words(errors))
-            yield server.pid
+            yield server
         finally:
             if server is not None:
                 _stop(server)

@@ -1,6 +1,6 @@
 """The results as text for a terminal, as a part of a document, and as JSON."""
 
-import datetime
+import datetime as dt
 import os
 import platform
 from pathlib import Path
@@ -44,7 +44,13 @@ def bars(results: Results) -> list[list[str]]:
         measured = number(bar.value(results))
         aim = "" if bar.aim is None else number(bar.aim)
         rows.append(
-            [bar.work, f"{measured} {bar.unit}".strip() if measured else "", number(bar.must), aim, bar.verdict(results)]
+            [
+                bar.work,
+                f"{measured} {bar.unit}".strip() if measured else "",
+                number(bar.must),
+                aim,
+                bar.verdict(results),
+            ]
         )
     return rows
 
@@ -52,7 +58,9 @@ def bars(results: Results) -> list[list[str]]:
 def _aligned(rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
         for row in rows
     )
 
@@ -103,7 +111,7 @@ def machine(load_before: float) -> str:
     )
     installed = [f"{name} {peers.version(name)}" for name in ("ferrogw", "smg", "litellm") if peers.version(name)]
     return (
-        f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}, {os.cpu_count()} cores ({model}), "
+        f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}, {os.cpu_count()} cores ({model}), "
         f"Linux {platform.release()}, Python {platform.python_version()}; {', '.join(installed) or 'no peers'}. "
         f"Load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} at the end."
     )
@@ -131,7 +139,13 @@ def as_json(results: Results) -> dict[str, object]:
         for (measure, app), values in results.values.items()
     ]
     held = [
-        {"work": bar.work, "value": bar.value(results), "must": bar.must, "aim": bar.aim, "verdict": bar.verdict(results)}
+        {
+            "work": bar.work,
+            "value": bar.value(results),
+            "must": bar.must,
+            "aim": bar.aim,
+            "verdict": bar.verdict(results),
+        }
         for bar in BARS
     ]
     return {"series": series, "bars": held, "notes": results.notes}
