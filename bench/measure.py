@@ -37,6 +37,7 @@ PARTS: Final = (
     *("unary", "stream", "responses", "responses-stream", "conversation", "latency"),
 )
 EVENTS_PER_SECOND: Final = 5000  # offered over all connections: below what one core serves, so that reads stay apart
+_SLICES: Final = 4
 _SPARE_FILES: Final = 1000  # what a process opens besides
 _SETTLE: Final = 0.5  # seconds between the last request and a look at the memory
 _KB: Final = 1000.0
@@ -230,37 +231,46 @@ class Bench:
             self.results.notes.append(f"{who}: not measured: {needed} open files needed, {self._files} allowed")
         return self._files >= needed
 
-    # Side by side: every server lives through all rounds and takes its turn in each.
+    # Side by side: in each round all servers, started anew, take turns, and each work is done in slices: A B C, C B A, ...
 
     def _together(self, chosen: Sequence[App]) -> None:
         works = [work for work in WORKS if self._wants(work.name)]
         if not works and not self._wants("latency"):
             return
-        with contextlib.ExitStack() as stack:
-            servers = []
-            for app in chosen:
-                with self._forgiven(app):
-                    servers.append(stack.enter_context(self._serving(app)))
-            for number in range(-1, self._options.rounds):  # the one before the first warms up
+        out: set[str] = set()
+        for _ in range(self._options.rounds):
+            with contextlib.ExitStack() as stack:
+                servers = []
+                for app in [app for app in chosen if app.name not in out]:
+                    with self._forgiven(app, out):
+                        servers.append(stack.enter_context(self._serving(app)))
                 for work in works:
-                    for server in [server for server in servers if work.serves(server.app.name)]:
-                        with self._forgiven(server.app, servers):
-                            self._cost(server, work, is_warming=number < 0)
+                    self._costs([server for server in servers if work.serves(server.app.name)], work, out)
                 if self._wants("latency"):
-                    self._latencies(servers, is_warming=number < 0)
+                    self._latencies(servers, out)
 
-    def _cost(self, server: Server, work: Work, *, is_warming: bool) -> None:
-        requests = max(4, round(getattr(self._options, work.counted) * server.app.share))
-        if is_warming:
-            requests = max(4, requests // 10)
-        before = cpu_seconds(server.pid)
-        counts = self._load(server, work, requests)
-        spent = max(cpu_seconds(server.pid) - before, TICK)  # less than the grain of the clock counts as the grain
-        if not is_warming:
-            units = requests * (self._options.events + 2) if work.is_streamed else requests  # usage and [DONE] on top
-            self.results.add(work.name, server.app.name, spent * 1e6 / units)
+    def _costs(self, servers: Sequence[Server], work: Work, out: set[str]) -> None:
+        """What one unit of the work costs each server; a peer that fails is `out`."""
+        spent = dict.fromkeys((server.app.name for server in servers), 0.0)
+        units, chunks = dict.fromkeys(spent, 0), dict.fromkeys(spent, 0)
+        for number in range(-1, _SLICES):  # the one before the first warms up
+            for server in servers if number % 2 == 0 else reversed(servers):
+                name = server.app.name
+                if name in out:
+                    continue
+                with self._forgiven(server.app, out):
+                    requests = max(2, round(getattr(self._options, work.counted) * server.app.share / _SLICES))
+                    before = cpu_seconds(server.pid)
+                    counts = self._load(server, work, requests)
+                    if number >= 0:
+                        spent[name] += cpu_seconds(server.pid) - before
+                        units[name] += counts.completed
+                        chunks[name] += counts.chunks
+        for name in [name for name in spent if name not in out]:
+            counted = units[name] * (self._options.events + 2 if work.is_streamed else 1)  # usage and [DONE] on top
+            self.results.add(work.name, name, max(spent[name], TICK) * 1e6 / counted)  # TICK: the grain of the clock
             if work.is_streamed:
-                self.results.add(f"{work.name} chunks", server.app.name, counts.chunks / units)
+                self.results.add(f"{work.name} chunks", name, chunks[name] / counted)
 
     def _load(self, server: Server, work: Work, requests: int) -> Counts:
         app = server.app
@@ -274,17 +284,18 @@ class Bench:
             )
         return counts
 
-    def _latencies(self, servers: list[Server], *, is_warming: bool) -> None:
-        requests = self._options.latency // (10 if is_warming else 1)
+    def _latencies(self, servers: Sequence[Server], out: set[str]) -> None:
+        requests = self._options.latency
         direct = self._percentiles(self._upstream, requests)
-        for server in list(servers):
-            if server.app.name == "gateway+hooks":
+        for server in servers:
+            app = server.app
+            if app.name == "gateway+hooks" or app.name in out:
                 continue
-            with self._forgiven(server.app, servers):
-                here = self._percentiles(server.app.port, max(20, round(requests * server.app.share)))
-                if not is_warming:
-                    for name, through, bare in zip(("p50", "p99"), here, direct, strict=True):
-                        self.results.add(name, server.app.name, (through - bare) * 1e3)
+            with self._forgiven(app, out):
+                self._percentiles(app.port, max(10, round(requests * app.share / 10)))  # warms up
+                here = self._percentiles(app.port, max(20, round(requests * app.share)))
+                for name, through, bare in zip(("p50", "p99"), here, direct, strict=True):
+                    self.results.add(name, app.name, (through - bare) * 1e3)
 
     def _percentiles(self, port: int, requests: int) -> tuple[float, float]:
         """Median and 99th percentile of the seconds that an answer takes, one connection, one after the other."""
@@ -306,8 +317,8 @@ class Bench:
             yield Server(app=app, pid=process.pid)
 
     @contextlib.contextmanager
-    def _forgiven(self, app: App, servers: list[Server] | None = None) -> Iterator[None]:
-        """A peer that fails is a note, and out; one of ours ends the bench."""
+    def _forgiven(self, app: App, out: set[str] | None = None) -> Iterator[None]:
+        """A peer that fails is a note, and `out`; one of ours ends the bench."""
         try:
             yield
         except BenchError as error:
@@ -315,8 +326,8 @@ class Bench:
                 raise BenchError(f"{app.name}: {error}") from error
             self.results.drop(app.name)
             self.results.notes.append(f"{app.name}: not measured: {error}")
-            if servers is not None:
-                servers[:] = [server for server in servers if server.app is not app]
+            if out is not None:
+                out.add(app.name)
 
     def _run(self, sending: Coroutine[Any, Any, T]) -> T:
         try:
