@@ -286,13 +286,13 @@ class Bench:
 
     def _latencies(self, servers: Sequence[Server], out: set[str]) -> None:
         requests = self._options.latency
-        direct = self._percentiles(self._upstream, requests)
         for server in servers:
             app = server.app
             if app.name == "gateway+hooks" or app.name in out:
                 continue
             with self._forgiven(app, out):
                 self._percentiles(app.port, max(10, round(requests * app.share / 10)))  # warms up
+                direct = self._percentiles(self._upstream, requests)
                 here = self._percentiles(app.port, max(20, round(requests * app.share)))
                 for name, through, bare in zip(("p50", "p99"), here, direct, strict=True):
                     self.results.add(name, app.name, (through - bare) * 1e3)
