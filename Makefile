@@ -3,7 +3,8 @@
 # make clients  other people's programs (Node SDKs, Codex) against a served gateway; needs node and npm: docs/clients.md
 # make format   lay the code out, and repair what the linter can repair
 # make lock     write requirements/*.txt anew from pyproject.toml and requirements/*.in   (ARGS=--upgrade for newer versions)
-# make bench    CPU per request and per streamed event
+# make bench    what the gateway costs, and with ARGS=--peers what others cost beside it: docs/performance.md
+# make soak     20 minutes of mixed load with faults: what grows, what is left over   (ARGS="--minutes 5" for less)
 # make clean    remove everything that the others made
 #
 # Any Python from 3.11 on will do: make test PYTHON=python3.13
@@ -18,7 +19,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) and pri
 # The stamps stand in .venv and go with it. This one is named for the Python that made it: another one makes it anew.
 MADE := .venv/made-with-$(VERSION)
 
-.PHONY: help run test clients format lock bench clean
+.PHONY: help run test clients format lock bench soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -46,6 +47,9 @@ lock:
 
 bench: .venv/ready-to-test
 	@exec $(BIN)/python -m bench $(ARGS)
+
+soak: .venv/ready-to-test
+	@exec $(BIN)/python -m bench.soak $(ARGS)
 
 clean:
 	rm -rf .venv .venv-lock build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,13 +1,13 @@
-"""The bytes that travel: one chat request, and the mock upstream's answers to it."""
+"""The bytes that travel: requests, and the mock upstream's answers to them."""
 
 import json
 
 CLIENT_KEY = "sk-bench"
-CLIENT_MODEL = "bench-model"
+CLIENT_MODEL = "gpt-4o-mini"  # ferrogw takes no name that its catalog does not know
 UPSTREAM_MODEL = "upstream-model"
 
 _WORDS = ("The", " gateway", " forwards", " bytes", " that", " need", " no", " change", ",", " token", " by", " token")
-_ANSWER = "".join(_WORDS) * 6
+ANSWER = "".join(_WORDS) * 6
 _ID = "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT"
 _CREATED = 1741569952
 _FINGERPRINT = "fp_44709d6fcb"
@@ -24,22 +24,16 @@ def _dump(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def chat_request(port: int, *, stream: bool) -> bytes:
-    """A whole HTTP/1.1 request; a streamed one asks for the usage chunk."""
-    fields: dict[str, object] = {
-        "model": CLIENT_MODEL,
-        "messages": [
-            {"role": "system", "content": "You are a careful assistant. Answer in short, plain sentences. " * 3},
-            {"role": "user", "content": "What does a gateway do with the bytes it is given? " * 4},
-        ],
-        "temperature": 0.7,
-        "max_tokens": 256,
-    }
-    if stream:
-        fields |= {"stream": True, "stream_options": {"include_usage": True}}
+_SYSTEM = "You are a careful assistant. Answer in short, plain sentences. " * 3
+_QUESTION = "What does a gateway do with the bytes it is given? " * 4
+_CONVERSATION_BYTES = 100_000
+_TURN = "What was said before comes along with every further question, whether anybody reads it again or not. " * 10
+
+
+def _post(port: int, path: str, fields: dict[str, object]) -> bytes:
     body = _dump(fields)
     head = (
-        "POST /v1/chat/completions HTTP/1.1\r\n"
+        f"POST {path} HTTP/1.1\r\n"
         f"Host: 127.0.0.1:{port}\r\n"
         f"Authorization: Bearer {CLIENT_KEY}\r\n"
         "Content-Type: application/json\r\n"
@@ -50,9 +44,45 @@ def chat_request(port: int, *, stream: bool) -> bytes:
     return head.encode() + body
 
 
+def chat_request(port: int, *, stream: bool = False) -> bytes:
+    """A whole HTTP/1.1 request; a streamed one asks for the usage chunk."""
+    return _chat(port, [{"role": "user", "content": _QUESTION}], stream=stream)
+
+
+def conversation_request(port: int) -> bytes:
+    """A unary chat request of 100 KB: a long conversation."""
+    turns = _CONVERSATION_BYTES // len(_TURN)
+    messages = [{"role": ("user", "assistant")[turn % 2], "content": f"{turn}. {_TURN}"} for turn in range(turns)]
+    return _chat(port, [*messages, {"role": "user", "content": _QUESTION}], stream=False)
+
+
+def _chat(port: int, messages: list[dict[str, str]], *, stream: bool) -> bytes:
+    fields: dict[str, object] = {
+        "model": CLIENT_MODEL,
+        "messages": [{"role": "system", "content": _SYSTEM}, *messages],
+        "temperature": 0.7,
+        "max_tokens": 256,
+    }
+    if stream:
+        fields |= {"stream": True, "stream_options": {"include_usage": True}}
+    return _post(port, "/v1/chat/completions", fields)
+
+
+def responses_request(port: int, *, stream: bool = False) -> bytes:
+    """The same question, asked through the Responses API."""
+    fields: dict[str, object] = {
+        "model": CLIENT_MODEL,
+        "instructions": _SYSTEM,
+        "input": [{"role": "user", "content": _QUESTION}],
+        "temperature": 0.7,
+        "max_output_tokens": 256,
+    }
+    return _post(port, "/v1/responses", fields | {"stream": True} if stream else fields)
+
+
 def completion() -> bytes:
     """The JSON of a unary `chat.completion`."""
-    message: dict[str, object] = {"role": "assistant", "content": _ANSWER, "refusal": None, "annotations": []}
+    message: dict[str, object] = {"role": "assistant", "content": ANSWER, "refusal": None, "annotations": []}
     return _dump(
         {
             "id": _ID,
@@ -95,3 +125,9 @@ def stream_events(count: int) -> list[bytes]:
 def usage_event() -> bytes:
     """The extra SSE event of a client that asked for `include_usage`."""
     return _chunk([], dict(_USAGE))
+
+
+def model_list() -> bytes:
+    """What `GET /v1/models` answers: smg asks before it sends anything."""
+    model = {"id": CLIENT_MODEL, "object": "model", "owned_by": "bench"}
+    return _dump({"object": "list", "data": [model], "model_path": CLIENT_MODEL})

@@ -1,17 +1,23 @@
-"""Servers in processes of their own: start, CPU spent, stop. Reads /proc, so Linux only."""
+"""Servers in processes of their own: start, CPU and memory, stop. Reads /proc, so Linux only."""
 
 import contextlib
+import http.client
 import os
+import random
+import resource
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # the grain of the CPU clock in /proc, seconds
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _ROOT = Path(__file__).resolve().parent.parent
-_START_SECONDS = 30.0
+_WORDS = 4000  # bytes of a server's last words that are shown
 _STOP_SECONDS = 5.0
 
 
@@ -19,29 +25,60 @@ class BenchError(Exception):
     """The measurement cannot be made; the message says why."""
 
 
+def status_of(
+    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> int | None:
+    """The status of one answer from 127.0.0.1:`port`; None where none came."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return answer.status
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on now, and that no outgoing connection is given."""
+    while True:
+        port = random.randrange(10_240, 32_000)  # below the ephemeral ranges
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+
+
+def raise_file_limit() -> int:
+    """Let this process, and those it starts, open as many files as the system allows; how many that is."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 @contextlib.contextmanager
-def served(command: list[str], port: int) -> Iterator[int]:
-    """Run `command` until it listens on `port`, yield its process id, and stop it with all its children.
+def served(
+    command: list[str],
+    answers: Callable[[], bool],
+    *,
+    environment: Mapping[str, str] | None = None,
+    patience: float = 60.0,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` until it `answers`, yield its process, and stop it with all its children.
 
     BenchError, with what the command wrote, when it ends or keeps silent.
     """
     server = None
-    try:
-        with _signals_held():
-            server = _start(command)
-        _await_listening(server, command, port)
-        yield server.pid
-    finally:
-        if server is not None:
-            _stop(server)
+    with tempfile.TemporaryFile() as errors:
+        try:
+            with _signals_held():
+                server = _start(command, {**_environment(), **(environment or {})}, errors)
+            _await_answer(server, answers, patience, lambda: _last_words(errors))
+            yield server
+        finally:
+            if server is not None:
+                _stop(server)
 
 
 @contextlib.contextmanager
@@ -60,12 +97,12 @@ def _signals_held() -> Iterator[None]:
         signal.raise_signal(got)
 
 
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], environment: Mapping[str, str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
     null = subprocess.DEVNULL
     try:
         # Its own session: Ctrl-C reaches this process alone, and the whole group can be killed.
         return subprocess.Popen(
-            command, cwd=_ROOT, env=_environment(), stdout=null, stderr=null, start_new_session=True
+            command, cwd=_ROOT, env=environment, stdin=null, stdout=null, stderr=errors, start_new_session=True
         )
     except OSError as error:
         raise BenchError(str(error)) from error
@@ -76,26 +113,22 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 
-def _await_listening(server: subprocess.Popen[bytes], command: list[str], port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+def _await_answer(
+    server: subprocess.Popen[bytes], answers: Callable[[], bool], patience: float, words: Callable[[], str]
+) -> None:
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise BenchError(f"{' '.join(command)}: ended with {server.returncode}\n{_words_of(command)}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            raise BenchError(f"{server.args!r}: ended with {server.returncode}\n{words()}")
+        if answers():
             return
-        time.sleep(0.02)
-    raise BenchError(f"{' '.join(command)}: not listening after {_START_SECONDS:.0f} s")
+        time.sleep(0.01)
+    raise BenchError(f"{server.args!r}: no answer after {patience:.0f} s\n{words()}")
 
 
-def _words_of(command: list[str]) -> str:
-    # A measured server writes to /dev/null; one that did not start is asked once more, with its output kept.
-    try:
-        again = subprocess.run(
-            command, cwd=_ROOT, env=_environment(), capture_output=True, text=True, timeout=5, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return "(a second start did not end)"
-    return (again.stdout + again.stderr).strip()
+def _last_words(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    return errors.read()[-_WORDS:].decode(errors="replace").strip()
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
@@ -107,8 +140,8 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system CPU spent so far by process `pid` and all its descendants, ended ones too."""
+def _tree(pid: int) -> dict[int, list[str]]:
+    """Process `pid` and all its descendants, with the fields of proc(5)'s `stat` from the third on."""
     stats = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -118,5 +151,20 @@ def cpu_seconds(pid: int) -> float:
     tree = [pid]
     for parent in tree:  # grows while it is walked
         tree.extend(child for child, fields in stats.items() if int(fields[1]) == parent)
+    return {member: stats[member] for member in tree if member in stats}
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system CPU spent so far by process `pid` and all its descendants, ended ones too."""
     # utime, stime, cutime, cstime: fields 14 to 17 of proc(5).
-    return sum(int(ticks) for member in tree if member in stats for ticks in stats[member][11:15]) * TICK
+    return sum(int(ticks) for fields in _tree(pid).values() for ticks in fields[11:15]) * TICK
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that process `pid` and all its descendants have in RAM; what they share counts for each."""
+    return sum(int(fields[21]) for fields in _tree(pid).values()) * _PAGE
+
+
+def open_files(pid: int) -> int:
+    """File descriptors of process `pid` alone."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))

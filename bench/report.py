@@ -1,98 +1,151 @@
-"""What was measured, as rows, a table and JSON."""
+"""The results as text for a terminal, as a part of a document, and as JSON."""
 
-import statistics
-from dataclasses import dataclass, field
+import datetime as dt
+import os
+import platform
+from pathlib import Path
 from typing import Final
 
-from bench.load import Counts
-from bench.processes import TICK
+from bench import peers
+from bench.results import BARS, MEASURES, Results
+
+BEGIN: Final = "<!-- what the bench wrote: begin -->"
+END: Final = "<!-- what the bench wrote: end -->"
+_WIDTH: Final = 40  # characters of the longest bar of the chart
+_CHARTED: Final = ("unary", "stream")
+_CUT: Final = 4  # a bar longer than so many times ours is cut, so that the others can be seen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """One kind of load: who serves it, whom they are compared with, and how far the gateway may be from that."""
-
-    name: str
-    unit: str
-    baseline: str
-    bar: float
-
-
-UNARY: Final = Work(name="unary", unit="request", baseline="echo", bar=6.0)
-STREAM: Final = Work(name="stream", unit="event", baseline="copy", bar=2.0)
+def number(value: float | None) -> str:
+    """Three digits that count."""
+    if value is None:
+        return ""
+    if value == 0:
+        return "0"
+    digits = 4 if abs(value) < 0.1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:,.{digits}f}"
 
 
-@dataclass(slots=True)
-class Row:
-    """The rounds of one application under one kind of load."""
-
-    work: Work
-    app: str
-    cpu_us: list[float] = field(default_factory=list)  # per request or event, one a round
-    counts: list[Counts] = field(default_factory=list)  # one a round
-
-    def add(self, cpu: float, counts: Counts) -> None:
-        """Take in a round that cost `cpu` seconds. Less than the grain of the clock counts as the grain."""
-        units = counts.completed if self.work is UNARY else counts.events
-        self.cpu_us.append(max(cpu, TICK) * 1e6 / units)
-        self.counts.append(counts)
-
-    @property
-    def median_us(self) -> float:
-        return statistics.median(self.cpu_us)
-
-    @property
-    def chunks_per_event(self) -> float:
-        return sum(counts.chunks for counts in self.counts) / sum(counts.events for counts in self.counts)
+def costs(results: Results) -> list[list[str]]:
+    """Medians: a row a measure, a column an app; the head first."""
+    names = results.apps()
+    rows = [["median", "unit", *names]]
+    for measure in MEASURES.values():
+        cells = [number(results.median((measure.name, name))) for name in names]
+        if any(cells):
+            rows.append([measure.title, measure.unit, *cells])
+    return rows
 
 
-def ratio(row: Row, rows: list[Row]) -> float | None:
-    """`row` over its baseline: the median over the rounds, each against the baseline's run of the same round."""
-    for other in rows:
-        if other.work is row.work and other.app == row.work.baseline:
-            return statistics.median(ours / bare for ours, bare in zip(row.cpu_us, other.cpu_us, strict=True))
-    return None
+def bars(results: Results) -> list[list[str]]:
+    """What must hold; the head first."""
+    rows = [["work", "measured", "must", "aim", ""]]
+    for bar in BARS:
+        measured = number(bar.value(results))
+        aim = "" if bar.aim is None else number(bar.aim)
+        rows.append(
+            [
+                bar.work,
+                f"{measured} {bar.unit}".strip() if measured else "",
+                number(bar.must),
+                aim,
+                bar.verdict(results),
+            ]
+        )
+    return rows
 
 
-def verdict(row: Row, rows: list[Row]) -> bool | None:
-    """Whether `row` keeps its bar; None where there is none."""
-    measured = ratio(row, rows)
-    return None if row.app != "gateway" or measured is None else measured <= row.work.bar
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as aligned text."""
-    layout = "{:<8}{:<10}{:>8}  {:<8}{:>16}{:>14}{:>8}  {}"
-    lines = [layout.format("work", "app", "CPU us", "per", "min - max", "chunks/event", "ratio", "bar")]
-    for row in rows:
-        spread = f"{min(row.cpu_us):.1f} - {max(row.cpu_us):.1f}"
-        joined = f"{row.chunks_per_event:.2f}" if row.work is STREAM else ""
-        measured = ratio(row, rows)
-        times = "" if measured is None else f"{measured:.2f}"
-        kept = verdict(row, rows)
-        bar = "" if kept is None else f"<= {row.work.bar:g} {'met' if kept else 'MISSED'}"
-        cells = (row.work.name, row.app, f"{row.median_us:.1f}", row.work.unit, spread, joined, times, bar)
-        lines.append(layout.format(*cells).rstrip())
-    return "\n".join(lines)
-
-
-def as_json(rows: list[Row]) -> list[dict[str, object]]:
-    """The rows with every round in them."""
-    return [
-        {
-            "work": row.work.name,
-            "app": row.app,
-            "per": row.work.unit,
-            "cpu_us": row.median_us,
-            "cpu_us_rounds": row.cpu_us,
-            "baseline": row.work.baseline,
-            "ratio": ratio(row, rows),
-            "bar": row.work.bar if row.app == "gateway" else None,
-            "met": verdict(row, rows),
-            "completed": sum(counts.completed for counts in row.counts),
-            "events": sum(counts.events for counts in row.counts),
-            "chunks": sum(counts.chunks for counts in row.counts),
-            "seconds": sum(counts.seconds for counts in row.counts),
-        }
+def _aligned(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
         for row in rows
+    )
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    head, *rest = ("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([head, "| --- " + "| ---: " * (len(rows[0]) - 1) + "|", *rest])
+
+
+def chart(results: Results) -> str:
+    """Bars of CPU, the shortest first; one that would hide the others is cut and ends with >>."""
+    parts = []
+    for name in _CHARTED:
+        found = {app: median for app in results.apps() if (median := results.median((name, app))) is not None}
+        ours = found.get("gateway")
+        if ours is None:
+            continue
+        longest = max(value for value in found.values() if value <= _CUT * ours)
+        lines = [f"{MEASURES[name].title}, {MEASURES[name].unit}"]
+        for app, value in sorted(found.items(), key=lambda item: item[1]):
+            drawn = "#" * max(1, round(min(value / longest, 1.0) * _WIDTH)) + (">>" if value > longest else "")
+            lines.append(f"  {app:<14}{number(value):>8}  {drawn}")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def joined(results: Results) -> list[str]:
+    """Notes on streams whose events came together, which makes one event look cheaper than it is."""
+    found = [(app, results.median(("stream chunks", app))) for app in results.apps()]
+    return [
+        f"{app}: {number(chunks)} chunks an event: it joined events, so its cost of one is understated"
+        for app, chunks in found
+        if chunks is not None and chunks < 0.9 and app != "nginx"
     ]
+
+
+def text(results: Results) -> str:
+    """For a terminal."""
+    parts = [_aligned(costs(results)), _aligned(bars(results)), *results.notes, *joined(results)]
+    return "\n\n".join(parts)
+
+
+def machine(load_before: float) -> str:
+    """Where and when; the load average tells whether others used the machine meanwhile."""
+    model = next(
+        (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    installed = [f"{name} {peers.version(name)}" for name in ("ferrogw", "smg", "litellm") if peers.version(name)]
+    return (
+        f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}, {os.cpu_count()} cores ({model}), "
+        f"Linux {platform.release()}, Python {platform.python_version()}; {', '.join(installed) or 'no peers'}. "
+        f"Load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} at the end."
+    )
+
+
+def into_document(document: Path, results: Results, where: str) -> None:
+    """Put the tables and the chart between the two marks of a document. ValueError where it has no such marks."""
+    words = document.read_text(encoding="utf-8")
+    before, begin, rest = words.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{document} lacks the lines {BEGIN} and {END}")
+    notes = [f"- {' '.join(note.split())}" for note in [*results.notes, *joined(results)]]
+    parts = [where, _markdown(bars(results)), _markdown(costs(results)), f"```text\n{chart(results)}\n```"]
+    if notes:
+        parts.append("\n".join(notes))
+    written = "\n\n".join(parts)
+    document.write_text(f"{before}{BEGIN}\n\n{written}\n\n{END}{after}", encoding="utf-8")
+
+
+def as_json(results: Results) -> dict[str, object]:
+    """Every round of everything."""
+    series = [
+        {"measure": measure, "app": app, "median": results.median((measure, app)), "rounds": values}
+        for (measure, app), values in results.values.items()
+    ]
+    held = [
+        {
+            "work": bar.work,
+            "value": bar.value(results),
+            "must": bar.must,
+            "aim": bar.aim,
+            "verdict": bar.verdict(results),
+        }
+        for bar in BARS
+    ]
+    return {"series": series, "bars": held, "notes": results.notes}

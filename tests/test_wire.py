@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from aigateway.errors import UpstreamConnectionError, UpstreamProtocolError, UpstreamTimeoutError
 from aigateway.transport.pool import PooledTransport
 from aigateway.transport.protocol import HTTPRequest, Timeout
+from aigateway.transport.response import Response
 from aigateway.transport.wire import HIGH_WATER, MAX_HEAD
 
 Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -354,3 +355,27 @@ async def test_tls_is_spoken_with_the_certificates_that_the_machine_trusts(monke
     await stranger.aclose()
     await transport.aclose()
     server.close()
+
+
+async def test_pouring_goes_on_behind_more_than_is_held_at_once() -> None:
+    """What came before the sink, and what one read brings, may be more than the high-water mark."""
+    piece = b"x" * (3 * HIGH_WATER)
+    poured = bytearray()
+
+    def take(data: bytes) -> bool:
+        poured.extend(data)
+        return True
+
+    answer = HEAD + b"transfer-encoding: chunked\r\n\r\n" + chunked(*[piece] * 8)
+    transport = PooledTransport()
+    async with raw_server(saying(answer)) as (url, _):
+        request = HTTPRequest(method="POST", url=url, headers=[], body=b"{}", timeout=Timeout(idle=5))
+        response = await transport.send(request)
+        assert isinstance(response, Response)
+        await asyncio.sleep(0.05)  # so that the socket is paused when the pouring begins
+        try:
+            await response.pour(take)
+        finally:
+            await response.aclose()
+            await transport.aclose()
+    assert len(poured) == 8 * len(piece)

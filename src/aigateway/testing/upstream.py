@@ -185,6 +185,8 @@ class ScriptedUpstream:
             if script.hold_after is not None and script.hold_after[0] == number:
                 await script.hold_after[1].wait()
             await asyncio.sleep(script.piece_delay)
+            if writer.is_closing():  # uvloop would raise a RuntimeError
+                raise ConnectionResetError
             writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
             await writer.drain()
         if script.fault in ("cut", "reset_body"):

@@ -216,10 +216,14 @@ class Wire(asyncio.Protocol):
             return
         if self._pieces:
             self._give(self._sink)
+        self._read_on()
+        self._wake()
+
+    def _read_on(self) -> None:
+        """Read the socket again, where the sink has room."""
         if not self._sink_full and self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
-        self._wake()
 
     def _give(self, sink: Sink) -> None:
         pieces, self._pieces = self._pieces, []
@@ -233,9 +237,12 @@ class Wire(asyncio.Protocol):
             return
         if not has_room:
             self.hold()
-        elif self._sink_full:
-            pass  # it was said meanwhile
-        elif self._sink_limit is not None:
+            return
+        if self._sink_full:
+            return  # it was said meanwhile
+        if self._paused:
+            self._read_on()  # it was paused for what one read brought, or what came before the sink
+        if self._sink_limit is not None:
             self._limit_at = self._loop.time() + self._sink_limit
 
     def close(self) -> None:
