@@ -621,8 +621,10 @@ def pipe_of(reply: ProviderReply, *, edits: bool) -> Pipe | None:
 
 
 async def _pour(reply: Any, relay: Any, pipe: Pipe, write: Callable[[bytes], bool]) -> None:
+    feed = relay.feed
+
     def pass_on(chunk: bytes) -> bool:
-        out = relay.feed(chunk)
+        out = feed(chunk)
         has_room = write(out) if out else True
         if relay.failure is not None:
             raise relay.failure

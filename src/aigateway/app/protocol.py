@@ -190,7 +190,7 @@ class _Writing:
         cycle = self._cycle
         if cycle.disconnected:
             return True
-        cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        cast("HeadFirstTransport", cycle.transport).unwrapped().write(b"%x\r\n%b\r\n" % (len(piece), piece))
         return not cycle.flow.write_paused
 
     def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:

@@ -228,8 +228,11 @@ class Wire(asyncio.Protocol):
     def _give(self, sink: Sink) -> None:
         pieces, self._pieces = self._pieces, []
         self._held = 0
+        self._sink_in(sink, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _sink_in(self, sink: Sink, piece: bytes) -> None:
         try:
-            has_room = sink(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            has_room = sink(piece)
         except BaseException as error:  # noqa: BLE001 - it is raised where the pouring is awaited
             self._sink = None
             self._fault = error
@@ -439,6 +442,10 @@ class Wire(asyncio.Protocol):
             self._keep_alive = False  # more than there may be
             return
         self._overhead = 0
+        sink = self._sink
+        if sink is not None and not self._sink_full and not self._pieces:
+            self._sink_in(sink, body)
+            return
         self._pieces.append(body)
         self._held += len(body)
         if self._held > HIGH_WATER and not self._paused and self._transport is not None:
