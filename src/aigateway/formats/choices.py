@@ -13,6 +13,8 @@ from aigateway.formats.usage import chat_usage
 _DONE = tuple(end + mark for end in (b"\n", b"\r") for mark in (b"data: [DONE]", b"data:[DONE]"))
 _FINISH = Terminal((b'"finish_reason":"', b'"finish_reason": "', *_DONE))
 _USAGE_OBJECTS = (b'"usage":{', b'"usage": {')
+
+
 class ChoicesRelay(StreamRelay):
     """With `hide_usage` the chunk that tells only the usage is kept back: the gateway asked for it, not the caller."""
 
