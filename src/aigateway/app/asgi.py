@@ -272,7 +272,13 @@ def _segments(scope: Scope, path: str) -> list[str]:
 
 def _named(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers by name, in lower case. Of repeated ones the last counts, but none of several keys: who has read which?"""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+    if not pairs:
+        return {}
+    names, values = zip(*pairs, strict=True)
+    keys, texts = b"\n".join(names).decode("latin-1").split("\n"), b"\n".join(values).decode("latin-1").split("\n")
+    headers = dict(zip(keys, texts, strict=False))
+    if len(texts) != len(values):  # one has a line break in it
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
     if len(headers) < len(pairs) and [name for name, _ in pairs].count(b"authorization") > 1:
         del headers["authorization"]
     return headers

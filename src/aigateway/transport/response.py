@@ -95,6 +95,9 @@ class Response:
             except _FAULTS as error:
                 raise failure(error, self._peer, begun=True) from error
             if wire.is_done:
+                if self.upload is None and not wire.trailers:
+                    self._wire = None
+                    self._lender.give_back(wire)
                 return first
         pieces = [first]
         size = len(first)
