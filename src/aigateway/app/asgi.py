@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aigateway import _json
 from aigateway.app.cors import CORS
-from aigateway.app.delivery import LEAVING, WRITING, ClientGoneError, Delivery
+from aigateway.app.delivery import LEAVING, WRITING, Delivery
 from aigateway.app.websocket import WEBSOCKETS, ClientSocket, Offer, is_foreign, serve_session
 from aigateway.call import Call, OnUnsupported
 from aigateway.errors import (
@@ -19,14 +19,18 @@ from aigateway.errors import (
     PermissionDeniedError,
     UpgradeRequiredError,
 )
-from aigateway.exchange import JSON_TYPE, Answer, CutShortError
+from aigateway.exchange import JSON_TYPE, Answer
 from aigateway.formats import render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
 from aigateway.models import Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
-from aigateway.surface.routes import EXACT, Methods, match, parameters_of
+from aigateway.surface import Operation
+from aigateway.surface.routes import EXACT, GENERATING, Methods, match, parameters_of
+
+if TYPE_CHECKING:
+    from aigateway.app.turn import Turn
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -112,7 +116,7 @@ class Gateway(Journey):
                 return
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, extensions = _headers(scope), scope.get("extensions") or {}
+        headers, extensions = _named(scope["headers"]), scope.get("extensions") or {}
         offer = Offer(scope.get("subprotocols") or ())
         if "sec-websocket-protocol" in headers:
             headers["sec-websocket-protocol"] = ", ".join(offer.kept)
@@ -143,7 +147,7 @@ class Gateway(Journey):
         await serve_session(socket, session)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _headers(scope)
+        headers = _named(scope["headers"])
         origin = headers.get("origin")
         cors = [] if self.cors is None else self.cors.response_headers(origin)
         extensions = scope.get("extensions") or {}
@@ -151,6 +155,7 @@ class Gateway(Journey):
             receive,
             send,
             self.limits,
+            headers,
             head_only=scope["method"] == "HEAD",
             leaving=extensions.get(LEAVING),
             writing=extensions.pop(WRITING, None),
@@ -178,21 +183,24 @@ class Gateway(Journey):
             exchange.call.query = query.decode("latin-1")
         extra = [("x-request-id", exchange.call.id), *cors]
 
-        async def work() -> None:
-            read_body = delivery.open_body if exchange.call.operation.uploads else delivery.read_body
-            answer = await exchange.answer(
-                lambda: read_body(headers), None if served is None else lambda: served(exchange.call)
-            )
-            answer.headers += extra
-            await delivery.send(answer)
-            exchange.delivered()
+        await delivery.answer(exchange, extra, None if served is None else lambda: served(exchange.call))
 
-        try:
-            await delivery.run(work())
-        except (ClientGoneError, CutShortError):
-            pass  # a server cuts the connection of an answer that was not completed
-        finally:
-            await exchange.aclose()
+    @property
+    def direct(self) -> Mapping[bytes, Operation]:
+        """The URLs whose requests `take` takes: none where something of the caller's own stands around `__call__`."""
+        return GENERATING if self.cors is None and type(self).__call__ is Gateway.__call__ else {}
+
+    async def take(self, turn: Turn) -> None:
+        """Answer a request that came whole, past ASGI."""
+        headers = _named(turn.headers)
+        client = turn.client
+        exchange = self.exchange(
+            turn.operation.name, headers, api_key=_api_key(headers), client=client[0] if client else ""
+        )
+        delivery = Delivery(
+            turn.receive, turn.send, self.limits, headers, leaving=turn.leaving, writing=turn, turn=turn
+        )
+        await delivery.answer(exchange, [("x-request-id", exchange.call.id)])
 
     def _find(
         self, scope: Scope, path: str, method: str
@@ -262,10 +270,16 @@ def _segments(scope: Scope, path: str) -> list[str]:
     return [unquote(segment) for segment in segments[1 + below :]]
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    """Names in lower case. Of repeated ones the last counts, but none of several keys: who has read which of them?"""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"authorization") > 1:
+def _named(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by name, in lower case. Of repeated ones the last counts, but none of several keys: who has read which?"""
+    if not pairs:
+        return {}
+    names, values = zip(*pairs, strict=True)
+    keys, texts = b"\n".join(names).decode("latin-1").split("\n"), b"\n".join(values).decode("latin-1").split("\n")
+    headers = dict(zip(keys, texts, strict=False))
+    if len(texts) != len(values):  # one has a line break in it
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+    if len(headers) < len(pairs) and [name for name, _ in pairs].count(b"authorization") > 1:
         del headers["authorization"]
     return headers
 

@@ -6,7 +6,7 @@ import functools
 import logging
 import time
 
-from aigateway.call import Attempt, Call
+from aigateway.call import Call
 from aigateway.canonical.changes import listed
 from aigateway.canonical.types import Usage
 from aigateway.hooks.hook import Hook
@@ -50,35 +50,33 @@ class CallRecord(logging.LogRecord):
 
 def line_of(call: Call) -> str:
     """What may be told of a call to anybody, as `name=value` pairs on one line."""
+    principal, attempts, usage = call.principal, call.attempts, call.usage
     line = f"id={call.id} operation={call.operation.name} outcome={call.outcome} status={call.status}"
-    if call.principal is not None:
-        line += f" tenant={_shown(call.principal.tenant)}"
+    if principal is not None:
+        line += f" tenant={_shown(principal.tenant)}"
     if call.model:
         line += f" model={_shown(call.model)}"
     if call.stream:
         line += " stream=yes"
-    if call.attempts:
-        line += _attempts(call.attempts)
+    if attempts:
+        plan = attempts[-1].plan
+        line += f" provider={_shown(plan.target.provider.name)} upstream_model={_shown(plan.model)}"
+        if plan.caller_api != plan.upstream_api:
+            line += f" upstream_api={plan.upstream_api}"
+        if len(attempts) > 1:
+            line += f" attempts={len(attempts)}"
     if call.error is not None:
         line += f" error={_shown(str(call.error.code))}"
     if call.changes:
         line += f" changes={listed(call.changes)}"
-    if call.usage is not None:
-        line += _tokens(call.usage)
-    if call.first_byte_at is not None:
-        line += f" first_byte_ms={(call.first_byte_at - call.started_at) * 1000:.1f}"
-    if call.ended_at is not None:
-        line += f" total_ms={(call.ended_at - call.started_at) * 1000:.1f}"
+    if usage is not None:
+        line += _tokens(usage)
+    started, first, ended = call.started_at, call.first_byte_at, call.ended_at
+    if first is not None:
+        line += f" first_byte_ms={(first - started) * 1000:.1f}"
+    if ended is not None:
+        line += f" total_ms={(ended - started) * 1000:.1f}"
     return line
-
-
-def _attempts(attempts: list[Attempt]) -> str:
-    last = attempts[-1]
-    plan = last.plan
-    text = f" provider={_shown(last.provider)} upstream_model={_shown(plan.model)}"
-    if plan.translates:
-        text += f" upstream_api={plan.upstream_api}"
-    return text if len(attempts) == 1 else f"{text} attempts={len(attempts)}"
 
 
 def _tokens(usage: Usage) -> str:

@@ -29,6 +29,9 @@ DEFAULT_APIS = APIS
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
 
 USER_AGENT = "aigateway/0.1.0"
+_KNOWN = 64
+"""Kinds of requests whose headers are kept."""
+
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
 _OPERATIONS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations", "/realtime")
 
@@ -119,6 +122,12 @@ class Provider:
         self._owns_transport = transport is None
         self._sockets: WebSocketOpener | None = None
         self._peer = f"Provider '{name}'"
+        self._fixed_key: str | None = None
+        if isinstance(self._api_key, Secret):
+            given = self._api_key.reveal()
+            self._fixed_key = given if given not in ("", "none") else None
+            self._api_key = self._api_key if self._fixed_key else None
+        self._known: dict[tuple[str, bool, str | None, bool], tuple[tuple[str, str], ...]] = {}
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
@@ -129,25 +138,24 @@ class Provider:
 
         Raises UpstreamConnectionError or UpstreamTimeoutError.
         """
-        headers = self._base.copy()
-        if request.content_type:
-            headers["content-type"] = request.content_type
-        headers["accept"] = "text/event-stream" if request.stream else "application/json"
-        key = request.api_key or await reveal(self._api_key)
-        if key is not None:
-            headers["authorization"] = f"Bearer {key}"
-        if self._headers:
-            headers.update(self._headers)
-        if request.api_key is not None:
-            headers["authorization"] = f"Bearer {key}"
+        key = request.api_key
+        if key is None and self._api_key is not None:
+            key = self._fixed_key or await reveal(self._api_key)
+        kind = (request.content_type, request.stream, key, request.api_key is None)
+        headers = self._known.get(kind)
+        if headers is None:
+            headers = self._headers_for(request, key)
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[kind] = headers
         if request.headers:
-            headers.update({name.lower(): value for name, value in request.headers.items()})
+            headers = tuple((dict(headers) | {name.lower(): value for name, value in request.headers.items()}).items())
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
                     method=request.method,
                     url=self.base_url + request.path,
-                    headers=list(headers.items()),
+                    headers=headers,
                     body=request.body if request.upload is None else request.upload,
                     timeout=self.timeout,
                     peer=self._peer,
@@ -157,6 +165,19 @@ class Provider:
             error.provider = self.name
             raise
         return reply if reply.status < 400 or key is None else _Refusal(reply, key)
+
+    def _headers_for(self, request: ProviderRequest, key: str | None) -> tuple[tuple[str, str], ...]:
+        """The headers of all requests of this kind, without those of its own."""
+        headers = self._base.copy()
+        if request.content_type:
+            headers["content-type"] = request.content_type
+        headers["accept"] = "text/event-stream" if request.stream else "application/json"
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        headers.update(self._headers)
+        if request.api_key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        return tuple(headers.items())
 
     async def connect(self, request: ConnectRequest) -> WebSocket:
         """Open a WebSocket. Of the timeouts `connect` and `first_byte` count.
