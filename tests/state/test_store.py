@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from aigateway.state import MemoryStore, ResponseStore, StoreUnavailableError, open_store
-from aigateway.state.encryption import EncryptedStore, key_of
+from aigateway.state.encryption import EncryptedStore
+from aigateway.state.opening import key_of
 from aigateway.state.protocol import (
     Append,
     ConflictError,

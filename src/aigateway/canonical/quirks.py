@@ -27,6 +27,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_field  the chat message field that carries reasoning, both ways; "" = takes none back.
     text_parts       takes several texts of one chat message as a list of parts (else they are joined by line feeds).
     custom_tools     takes tools of type `custom` on chat (else they are sent as functions of one text).
+    keeps_responses  keeps the responses it made, and goes on from their ids (`previous_response_id`).
     repairs          what of its chat replies is put right on the way to a chat caller; names of REPAIRS.
     """
 
@@ -38,4 +39,5 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_field: str = "reasoning_content"
     text_parts: bool = True
     custom_tools: bool = False
+    keeps_responses: bool = False
     repairs: frozenset[str] = frozenset()

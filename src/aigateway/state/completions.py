@@ -69,7 +69,9 @@ class Completions:
             kept = _DECODE(found.data)
             kept.completion["metadata"] = metadata
             try:
-                await self._store.commit(tenant, [self._put(kept.completion, bytes(kept.messages), expect=found.version)])
+                await self._store.commit(
+                    tenant, [self._put(kept.completion, bytes(kept.messages), expect=found.version)]
+                )
             except ConflictError:
                 continue
             return kept.completion

@@ -65,16 +65,16 @@ class Conversations:
 
     async def create(self, tenant: str, metadata: dict[str, str], items: Sequence[bytes]) -> dict[str, Any]:
         """A new one."""
-        id = self._responses.new_id("conv")
+        conversation_id = self._responses.new_id("conv")
         now = self._responses.clock()
         facts = _Facts(metadata, int(now))
-        operations: list[Operation] = [self._put(id, facts, expect=0)]
+        operations: list[Operation] = [self._put(conversation_id, facts, expect=0)]
         if items:
             resolved = await self._responses.resolved(tenant, items)
             entries = entries_of(resolved, self._responses.new_id)
-            operations.append(Append(log=id, entries=entries, at=0, expires_at=self._responses.until()))
+            operations.append(Append(log=conversation_id, entries=entries, at=0, expires_at=self._responses.until()))
         await self._store.commit(tenant, operations)
-        return _shown(id, facts)
+        return _shown(conversation_id, facts)
 
     def _put(self, id: str, facts: _Facts, *, expect: int) -> Put:
         return Put(
@@ -163,7 +163,9 @@ class Conversations:
         for entry in reversed(await self._store.entries(tenant, [Span(id, 0, length)])):
             if entry.name == item_id and entry.data:  # another conversation has a newer one of that name
                 return entry
-        raise NotFoundError(f"Item with id '{item_id}' not found in this conversation.", param="item_id", code="not_found")
+        raise NotFoundError(
+            f"Item with id '{item_id}' not found in this conversation.", param="item_id", code="not_found"
+        )
 
     async def delete_item(self, tenant: str, id: str, item_id: str) -> dict[str, Any]:
         """Erase an item, in responses too; the conversation. Raises NotFoundError and ConversationLockedError."""

@@ -6,8 +6,6 @@ times and sizes stay readable.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import os
 from collections.abc import Sequence
@@ -32,20 +30,6 @@ from aigateway.state.protocol import (
 _MARK: Final = b"\x01"
 _NONCE: Final = 12
 _ID: Final = 4
-
-
-def key_of(text: str) -> bytes:
-    """The 32 bytes that a key's text stands for: base64 (either alphabet) or hexadecimal. Raises ValueError."""
-    text = text.strip()
-    try:
-        raw = (
-            bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_")
-        )
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != 32:
-        raise ValueError("a key must be 32 bytes, in base64 or hexadecimal (make one: openssl rand -base64 32)")
-    return raw
 
 
 class Cipher:
@@ -80,6 +64,7 @@ class EncryptedStore:
 
     def __init__(self, store: ResponseStore, keys: Sequence[bytes]) -> None:
         self.name = store.name
+        self.shared = store.shared
         self.store = store
         self._cipher = Cipher(keys)
 

@@ -56,13 +56,11 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def head_of(item: bytes) -> ItemHead:
-    """Raises InvalidRequestError for what is no item."""
+    """An empty one for what is no item: whoever has to understand it will say so."""
     try:
         return _HEAD.decode(item)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequestError(
-            f"Invalid item in 'input': {error}", param="input", code="invalid_type"
-        ) from error
+    except (msgspec.DecodeError, RecursionError):
+        return ItemHead()
 
 
 def items_of(value: bytes, param: str = "input") -> list[bytes]:
@@ -92,10 +90,12 @@ def entry_of(item: bytes, new_id: NewId) -> tuple[str, bytes]:
     if head.id:
         return head.id, item
     name = new_id(_PREFIXES.get(head.type or "message", "item"))
+    if not item.startswith(b"{"):
+        return name, item
     if b'"id"' in item:
         value = _json.decode(item)
         return name, _json.encode({"id": name} | {key: entry for key, entry in value.items() if key != "id"})
-    rest = item.lstrip()[1:].lstrip()
+    rest = item[1:].lstrip()
     return name, b'{"id":"%b"%b%b' % (name.encode(), b"" if rest.startswith(b"}") else b",", rest)
 
 

@@ -66,7 +66,9 @@ class JournalWriter:
     A store that fails ends the journal, not the stream: `failed` says so.
     """
 
-    def __init__(self, store: ResponseStore, tenant: str, id: str, limits: JournalLimits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: ResponseStore, tenant: str, id: str, limits: JournalLimits, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._tenant = tenant
         self._id = id

@@ -53,6 +53,7 @@ class MemoryStore:
     """
 
     name = "memory"
+    shared = False
 
     def __init__(self, *, max_bytes: int = 64 * 1024 * 1024, clock: Callable[[], float] = time.time) -> None:
         self._max = max_bytes

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import binascii
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -12,6 +15,9 @@ from aigateway.state.protocol import ResponseStore
 
 SCHEMES: Final = ("memory", "sqlite", "postgresql", "postgres", "redis", "rediss", "unix")
 
+NOWHERE: Final = "none"
+"""In place of a URL: nothing is kept."""
+
 _EXTRAS: Final = {
     "postgresql": "postgres",
     "postgres": "postgres",
@@ -19,6 +25,16 @@ _EXTRAS: Final = {
     "rediss": "redis",
     "unix": "redis",
 }
+
+
+def default_file(environ: Mapping[str, str] | None = None) -> Path:
+    """Where a served gateway keeps its state unless told otherwise: $AIGATEWAY_STATE, else in the user's folder for state."""
+    environ = os.environ if environ is None else environ
+    named = environ.get("AIGATEWAY_STATE")
+    if named:
+        return Path(named).expanduser()
+    shared = environ.get("XDG_STATE_HOME")
+    return (Path(shared) if shared else Path("~/.local/state").expanduser()) / "aigateway" / "state.db"
 
 
 def path_of(url: str) -> Path:
@@ -42,6 +58,20 @@ def check(url: str) -> None:
             named = False
         if not named:
             raise ValueError("must name a host: postgresql://user:password@host/database, redis://host:6379/0")
+
+
+def key_of(text: str) -> bytes:
+    """The 32 bytes that a key's text stands for: base64 (either alphabet) or hexadecimal. Raises ValueError."""
+    text = text.strip()
+    try:
+        raw = (
+            bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_")
+        )
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 32:
+        raise ValueError("a key must be 32 bytes, in base64 or hexadecimal (make one: openssl rand -base64 32)")
+    return raw
 
 
 def open_store(url: str, *, keys: Sequence[bytes] = ()) -> ResponseStore:

@@ -56,7 +56,11 @@ async def page_of(store: ResponseStore, tenant: str, span: Span, page: Page) -> 
     found: list[Entry] = []
     while start < end and len(found) <= page.limit:
         size = max(page.limit + 1 - len(found), _CHUNK if found else 1)
-        part = Span(span.log, max(start, end - size), end) if page.descending else Span(span.log, start, min(end, start + size))
+        part = (
+            Span(span.log, max(start, end - size), end)
+            if page.descending
+            else Span(span.log, start, min(end, start + size))
+        )
         entries = [entry for entry in await store.entries(tenant, [part]) if entry.data]
         found += reversed(entries) if page.descending else entries
         start, end = (start, part.start) if page.descending else (part.end, end)
@@ -70,4 +74,6 @@ async def _place_of(store: ResponseStore, tenant: str, span: Span, id: str) -> i
     for entry in await store.entries(tenant, [span]):  # an older one of that name, or a reference
         if entry.data and (entry.name == id or (not entry.name and head_of(entry.data).id == id)):
             return entry.seq
-    raise InvalidRequestError(f"Invalid 'after': there is no item '{id}' in this list.", param="after", code="not_found")
+    raise InvalidRequestError(
+        f"Invalid 'after': there is no item '{id}' in this list.", param="after", code="not_found"
+    )

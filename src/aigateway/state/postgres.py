@@ -38,6 +38,7 @@ class PostgresStore:
     """
 
     name = "postgresql"
+    shared = True
 
     def __init__(self, url: str, *, pool: int = 10, clock: Callable[[], float] = time.time) -> None:
         self._url = _SCHEME.sub("postgresql+asyncpg://", url, count=1)

@@ -125,10 +125,12 @@ Operation = Put | Delete | Append | Truncate | Erase | Keep
 class ResponseStore(Protocol):
     """Where state is kept. Every method may raise StoreUnavailableError; none answers for another tenant.
 
-    name  what logs and errors call it.
+    name    what logs and errors call it.
+    shared  whether other processes may use the same one.
     """
 
     name: str
+    shared: bool
 
     async def document(self, tenant: str, kind: str, id: str) -> Document | None:
         """One that has not expired."""

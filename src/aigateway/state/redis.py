@@ -129,6 +129,7 @@ class RedisStore:
     """
 
     name = "redis"
+    shared = True
 
     def __init__(self, url: str, *, prefix: str = "aigateway", clock: Callable[[], float] = time.time) -> None:
         self._url = url

@@ -7,6 +7,7 @@ chain is read back in two questions.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -123,8 +124,11 @@ class Responses:
         found = await self.store.entries(tenant, [Span(record.spans[-1].log, start, end)])
         return [entry for entry in found if entry.data]
 
-    async def resolved(self, tenant: str, items: Sequence[bytes]) -> list[bytes]:
-        """Items with those in place that they refer to. Raises NotFoundError for one that is not kept."""
+    async def resolved(self, tenant: str, items: Sequence[bytes], *, strict: bool = False) -> list[bytes]:
+        """Items with those in place that they refer to.
+
+        What refers to one that is not kept stays as it is; strict: raises NotFoundError.
+        """
         wanted = references(items)
         if not wanted:
             return list(items)
@@ -132,9 +136,9 @@ class Responses:
         told = []
         for item in items:
             head = head_of(item)
-            if head.is_reference and head.id not in found:
+            if strict and head.is_reference and head.id not in found:
                 raise NotFoundError(f"Item with id '{head.id}' not found.", param="input", code="item_not_found")
-            told.append(found[head.id or ""] if head.is_reference else item)
+            told.append(found.get(head.id or "", item) if head.is_reference else item)
         return told
 
     # writing
@@ -221,7 +225,7 @@ class Responses:
     def _kept(self, spans: Sequence[Span], until: float | None) -> list[Operation]:
         """What a turn shares with others lives as long as itself, and its owners know of it."""
         operations: list[Operation] = []
-        for parent, child in zip(spans, spans[1:], strict=False):
+        for parent, child in itertools.pairwise(spans):
             operations.append(Keep(log=parent.log, expires_at=until))
             operations.append(
                 Put(

@@ -68,6 +68,7 @@ class SQLiteStore:
     """
 
     name = "sqlite"
+    shared = True
 
     def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path)
@@ -102,7 +103,7 @@ class SQLiteStore:
 
     def _opened(self) -> sqlite3.Connection:
         if not self.path.exists():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # SQLite says what is wrong
                 self.path.touch(mode=0o600)
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
