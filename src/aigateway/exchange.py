@@ -180,8 +180,10 @@ class Exchange:
             return
         call.ended_at = now = time.monotonic()
         try:
-            if self._reply is not None or self._frames is not None or self._lane is not None:
+            if self._frames is not None or self._lane is not None:
                 await self._release()
+            elif self._reply is not None:
+                await self._reply.aclose()
         finally:
             if call.outcome is None:
                 call.outcome = "completed" if self._delivered else "abandoned"
@@ -214,8 +216,9 @@ class Exchange:
                 await reply.aclose()
 
     def _leave_lane(self) -> None:
-        lane, self._lane = self._lane, None
+        lane = self._lane
         if lane is not None:
+            self._lane = None
             lane.leave(self._since)
 
     async def _generate(self, body: bytes) -> Answer:
@@ -291,7 +294,8 @@ class Exchange:
                 self._opening = Opening(call.api) if course.may_go_on else None
             answer = await self._answer_of(attempt, translation, reply)
             if answer.frames is None:
-                self._leave_lane()
+                self._lane = None
+                lane.leave(self._since)
         except GatewayError as error:
             self._failed(attempt, error)
             if self._lane is not None:

@@ -222,12 +222,19 @@ class Journey:
         self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
-        settings = (self._call(operation, headers, api_key, client), self._chain, self.models, self.limits, new_id)
-        if settings[0].operation.kind == "relay":
-            return PassThrough(
-                *settings, default=self._default, traffic=self.traffic, on_unsupported=self.on_unsupported
-            )
-        return Exchange(*settings, traffic=self.traffic, on_unsupported=self.on_unsupported)
+        call = self._call(operation, headers, api_key, client)
+        chain, models, limits, traffic, wanted = (
+            self._chain,
+            self.models,
+            self.limits,
+            self.traffic,
+            self.on_unsupported,
+        )
+        if call.operation.kind != "relay":
+            return Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
+        return PassThrough(
+            call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted, default=self._default
+        )
 
     def session(
         self,

@@ -18,7 +18,7 @@ from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
 from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
-from aigateway.formats.usage import chat_usage
+from aigateway.formats.usage import ChatCounts, chat_usage, usage_of
 from aigateway.providers.protocol import ProviderLike, ProviderReply
 
 SHOWN_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version"})
@@ -139,6 +139,10 @@ _REPLY_HEAD: msgspec.json.Decoder[_ReplyHead] = msgspec.json.Decoder(_ReplyHead)
 
 def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None]:
     """An answer with the model's name as the caller knows it, and its usage. Raises UpstreamProtocolError."""
+    if call.api == "chat" and call.attempts:
+        found = _chat_head(call, body, asked)
+        if found is not None:
+            return found
     try:
         head = _REPLY_HEAD.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -153,6 +157,30 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
     if call.api == "embeddings":
         body = in_encoding(body, _encoding_format(call))
     return body, FORMATS[call.api].usage(head.usage)
+
+
+class _ChatHead(msgspec.Struct):
+    model: str
+    usage: ChatCounts
+    error: Any = None
+
+
+_CHAT_HEAD: msgspec.json.Decoder[_ChatHead] = msgspec.json.Decoder(_ChatHead)
+
+
+def _chat_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage] | None:
+    """The same for an answer of chat as most are, read quickly; None for any other."""
+    try:
+        head = _CHAT_HEAD.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    usage = usage_of(head.usage)
+    if usage is None or head.error:
+        return None
+    if head.model != asked:
+        body = _json.replace_top_level(body, asked, "model")
+    repairs = quirks_of(call.attempts[-1].plan.target.provider).repairs
+    return (repaired_reply(body, repairs) if repairs else body), usage
 
 
 def _encoding_format(call: Call) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -190,8 +190,8 @@ class Gateway(Journey):
         """The URLs whose requests `take` takes: none where something of the caller's own stands around `__call__`."""
         return GENERATING if self.cors is None and type(self).__call__ is Gateway.__call__ else {}
 
-    async def take(self, turn: Turn) -> None:
-        """Answer a request that came whole, past ASGI."""
+    def take(self, turn: Turn) -> Coroutine[Any, Any, None]:
+        """What answers a request that came whole, past ASGI."""
         headers = _named(turn.headers)
         client = turn.client
         exchange = self.exchange(
@@ -200,7 +200,7 @@ class Gateway(Journey):
         delivery = Delivery(
             turn.receive, turn.send, self.limits, headers, leaving=turn.leaving, writing=turn, turn=turn
         )
-        await delivery.answer(exchange, [("x-request-id", exchange.call.id)])
+        return delivery.answer(exchange, [("x-request-id", exchange.call.id)])
 
     def _find(
         self, scope: Scope, path: str, method: str
@@ -275,11 +275,12 @@ def _named(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     if not pairs:
         return {}
     names, values = zip(*pairs, strict=True)
-    keys, texts = b"\n".join(names).decode("latin-1").split("\n"), b"\n".join(values).decode("latin-1").split("\n")
+    texts = b"\n".join(values).decode("latin-1").split("\n")
+    keys = b"\n".join(names).decode("latin-1").lower().split("\n")
     headers = dict(zip(keys, texts, strict=False))
     if len(texts) != len(values):  # one has a line break in it
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
-    if len(headers) < len(pairs) and [name for name, _ in pairs].count(b"authorization") > 1:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+    if len(headers) < len(pairs) and keys.count("authorization") > 1:
         del headers["authorization"]
     return headers
 

@@ -50,7 +50,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
-        self.headers.append((name.lower(), value))
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head of a request is there. Where nothing but its body is special, the rest is waited for."""
@@ -73,7 +73,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
     def _begin_asgi(self) -> None:
         """Let the application run, which reads the body as it comes. Its answer may be written past ASGI, which costs less."""
         self._operation = None
-        url, headers = self.url, self.headers
+        url, headers = self.url, [(name.lower(), value) for name, value in self.headers]
         super().on_message_begin()
         self.url, self.headers = url, headers
         self.expect_100_continue = any(

@@ -154,9 +154,11 @@ class Turn:
             return False
         if self.disconnected:
             return True
-        start = _default_lines(protocol.server_state.default_headers)
-        head = b"%b%b\r\ncontent-length: %d\r\n\r\n" % (start, text.encode("latin-1", "replace"), len(body))
-        cast("HeadFirstTransport", protocol.transport).unwrapped().write(head + body)
+        given = protocol.server_state.default_headers
+        start = _Defaults.lines if _Defaults.of is given else _default_lines(given)
+        protocol.transport.unwrapped().write(  # type: ignore[attr-defined]  # it is a HeadFirstTransport
+            b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (start, text.encode("latin-1", "replace"), len(body), body)
+        )
         self.response_started = self.response_complete = True
         protocol.on_response_complete()
         return True
@@ -217,7 +219,6 @@ class _Defaults:
 
 
 def _default_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
-    if _Defaults.of is not headers:
-        _Defaults.lines = _OK + b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        _Defaults.of = headers
+    _Defaults.lines = _OK + b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    _Defaults.of = headers
     return _Defaults.lines

@@ -55,8 +55,8 @@ class PooledTransport:
         origin = self._origins.get(place.key)
         if origin is None:
             origin = self._origins[place.key] = _Origin(self._pool, self._busy)
-        total = request.timeout.total
-        deadline = None if total is None else loop.time() + total
+        timeout = request.timeout
+        deadline = None if timeout.total is None else loop.time() + timeout.total
         body = request.body
         if not isinstance(body, bytes):
             return await self._upload(origin, place, request, deadline)
@@ -70,7 +70,7 @@ class PooledTransport:
             reused = wire.uses > 0
             try:
                 wire.begin(head, body, deadline, request.method == "HEAD")
-                await wire.head(request.timeout.first_byte)
+                await wire.head(timeout.first_byte)
                 response.learn()
             except BaseException as error:
                 await response.aclose()
@@ -179,13 +179,13 @@ class _Origin:
     def give_back(self, wire: Wire) -> None:
         """An exchange is over."""
         self._busy.discard(wire)
-        keepalive = self._keepalive
+        keepalive, idle = self._keepalive, self.idle
         if wire.keepalive is not None:
             keepalive = min(keepalive, wire.keepalive - _MARGIN)
         if wire.rest(keepalive):
-            while self.idle and not self.idle[0].is_reusable:
-                del self.idle[0]
-            self.idle.append(wire)
+            while idle and not idle[0].is_reusable:
+                del idle[0]
+            idle.append(wire)
         else:
             wire.close()
         if self.slots is not None:
