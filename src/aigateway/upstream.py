@@ -74,6 +74,11 @@ def forwarded_headers(call: Call) -> dict[str, str]:
     return {name: headers[name] for name in _FORWARDED if name in headers}
 
 
+def has_forwarded_headers(call: Call) -> bool:
+    """Whether the caller sent any of these."""
+    return not _FORWARDED_SET.isdisjoint(call.headers)
+
+
 def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
     """The upstream's headers that the caller sees."""
     return [(name, value) for name, value in reply.headers if name in SHOWN_HEADERS or name.startswith("x-ratelimit-")]

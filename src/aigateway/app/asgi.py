@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -19,7 +19,7 @@ from aigateway.errors import (
     PermissionDeniedError,
     UpgradeRequiredError,
 )
-from aigateway.exchange import JSON_TYPE, Answer
+from aigateway.exchange import JSON_TYPE, Answer, Exchange
 from aigateway.formats import render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
@@ -187,20 +187,16 @@ class Gateway(Journey):
 
     @property
     def direct(self) -> Mapping[bytes, Operation]:
-        """The URLs whose requests `take` takes: none where something of the caller's own stands around `__call__`."""
+        """The URLs whose requests `begun` takes: none where something of the caller's own stands around `__call__`."""
         return GENERATING if self.cors is None and type(self).__call__ is Gateway.__call__ else {}
 
-    def take(self, turn: Turn) -> Coroutine[Any, Any, None]:
-        """What answers a request that came whole, past ASGI."""
+    def begun(self, turn: Turn) -> Exchange:
+        """The call of a request that came whole, past ASGI."""
         headers = _named(turn.headers)
         client = turn.client
-        exchange = self.exchange(
+        return self.exchange(
             turn.operation.name, headers, api_key=_api_key(headers), client=client[0] if client else ""
         )
-        delivery = Delivery(
-            turn.receive, turn.send, self.limits, headers, leaving=turn.leaving, writing=turn, turn=turn
-        )
-        return delivery.answer(exchange, [("x-request-id", exchange.call.id)])
 
     def _find(
         self, scope: Scope, path: str, method: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode, urlsplit
 
 from aigateway.canonical.quirks import Quirks
@@ -25,12 +26,15 @@ from aigateway.transport.protocol import (
     WebSocketRequest,
 )
 
+if TYPE_CHECKING:
+    from aigateway.transport.pool import Line, PooledTransport
+
 DEFAULT_APIS = APIS
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
 
 USER_AGENT = "aigateway/0.1.0"
-_KNOWN = 64
-"""Kinds of requests whose headers are kept."""
+_LINES = 64
+"""Lines that are kept: one for each path and key."""
 
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
 _OPERATIONS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations", "/realtime")
@@ -127,7 +131,7 @@ class Provider:
             given = self._api_key.reveal()
             self._fixed_key = given if given not in ("", "none") else None
             self._api_key = self._api_key if self._fixed_key else None
-        self._known: dict[tuple[str, bool, str | None, bool], tuple[tuple[str, str], ...]] = {}
+        self._lines: dict[tuple[str, str | None], Line] = {}
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
@@ -141,15 +145,7 @@ class Provider:
         key = request.api_key
         if key is None and self._api_key is not None:
             key = self._fixed_key or await reveal(self._api_key)
-        kind = (request.content_type, request.stream, key, request.api_key is None)
-        headers = self._known.get(kind)
-        if headers is None:
-            headers = self._headers_for(request, key)
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            self._known[kind] = headers
-        if request.headers:
-            headers = tuple((dict(headers) | {name.lower(): value for name, value in request.headers.items()}).items())
+        headers = self._headers_for(request, key)
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
@@ -167,7 +163,6 @@ class Provider:
         return reply if reply.status < 400 or key is None else _Refusal(reply, key)
 
     def _headers_for(self, request: ProviderRequest, key: str | None) -> tuple[tuple[str, str], ...]:
-        """The headers of all requests of this kind, without those of its own."""
         headers = self._base.copy()
         if request.content_type:
             headers["content-type"] = request.content_type
@@ -177,7 +172,39 @@ class Provider:
         headers.update(self._headers)
         if request.api_key is not None:
             headers["authorization"] = f"Bearer {key}"
+        if request.headers:
+            headers.update({name.lower(): value for name, value in request.headers.items()})
         return tuple(headers.items())
+
+    @property
+    def posts(self) -> bool:
+        """Whether `post` may take the place of `send`: not where a subclass, or a transport of the user's, has its say."""
+        return self._owns_transport and type(self).send is Provider.send
+
+    async def post(self, api: str, path: str, body: bytes) -> ProviderReply:
+        """As `send`, of a JSON request that asks for no events and has no headers and no key of its own."""
+        key = self._fixed_key
+        if key is None and self._api_key is not None:
+            key = await reveal(self._api_key)
+        line = self._lines.get((path, key))
+        if line is None:
+            line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), key)
+        try:
+            reply = await line.post(body)
+        except UpstreamError as error:
+            error.provider = self.name
+            raise
+        return reply if reply.status < 400 or key is None else _Refusal(reply, key)
+
+    def _new_line(self, request: ProviderRequest, key: str | None) -> Line:
+        if len(self._lines) >= _LINES:
+            self._lines.clear()
+        url, headers = self.base_url + request.path, self._headers_for(request, key)
+        line = cast("PooledTransport", self._open_transport()).line(
+            HTTPRequest(method="POST", url=url, headers=headers, timeout=self.timeout, peer=self._peer)
+        )
+        self._lines[request.path, key] = line
+        return line
 
     async def connect(self, request: ConnectRequest) -> WebSocket:
         """Open a WebSocket. Of the timeouts `connect` and `first_byte` count.
@@ -216,6 +243,7 @@ class Provider:
 
     async def aclose(self) -> None:
         """Close the connections of its own pool."""
+        self._lines.clear()
         if self._transport is not None and self._owns_transport:
             await self._transport.aclose()
 
