@@ -149,7 +149,9 @@ class Delivery:
                 status=415,
                 code="unsupported_content_encoding",
             )
-        message = await self._receive() if self._body is None else {"type": "http.request", "body": self._body}
+        message: MutableMapping[str, Any] = {"type": "http.request", "body": self._body}
+        if self._body is None:
+            message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             body: bytes = message.get("body", b"")
             if len(body) > self._limits.max_body:

@@ -109,6 +109,12 @@ class Writing:
         return True
 
 
+class _NoEvent:
+    """Nobody waits for a message of a turn: that the caller has left is told otherwise."""
+
+    def set(self) -> None: ...
+
+
 class Turn:
     """A request that came whole, and the way of its answer.
 
@@ -117,6 +123,7 @@ class Turn:
 
     response_started = response_complete = disconnected = more_body = False
     keep_alive = True
+    message_event = _NoEvent()
     _cycle: RequestResponseCycle | None = None
     _task: asyncio.Task[Any] | None = None
     _gone = False
@@ -129,11 +136,7 @@ class Turn:
         self.body = body
         self.leaving: Leaving = protocol.leaving
         self.client = protocol.client
-        self.message_event = self  # nobody waits for its message: `set` does nothing
         self._protocol = protocol
-
-    def set(self) -> None:
-        """The caller has left: who runs is told otherwise."""
 
     async def run_asgi(self, gateway: Any) -> None:
         """Let the gateway answer. The caller leaving cancels it; a connection whose answer is not whole is closed."""
@@ -163,7 +166,7 @@ class Turn:
         except Exception:
             logger.exception("a request failed in the server")
         finally:
-            leaving.callback = None
+            leaving.callback = self._task = None
             try:
                 if exchange is not None:
                     await exchange.aclose()
