@@ -47,7 +47,6 @@ from aigateway.upstream import (
     forwarded_headers,
     has_forwarded_headers,
     plan_for,
-    quirks_of,
     relay_for,
     reply_error,
     shown_headers,
@@ -272,21 +271,18 @@ class Exchange:
 
     def _is_quick(self, course: Course) -> bool:
         """Whether the next attempt is as most are: a JSON document up and down in one API, without anything special."""
-        call, target, lane = self.call, course.target, course.lane
+        call, target = self.call, course.target
         provider = target.provider
-        return not (
-            call.stream
-            or not self._may_hedge
-            or target.prefer is not None
-            or lane.is_guarded
-            or course.key is not None
-            or course.hedges
-            or call.query
-            or call.api not in provider.apis
-            or call.operation.form != "json"
-            or not getattr(provider, "posts", False)
-            or has_forwarded_headers(call)
-            or quirks_of(provider).strict_fields
+        return (
+            not call.stream
+            and target.prefer is None
+            and course.lane.is_plain
+            and not course.hedges
+            and not call.query
+            and call.api in provider.apis
+            and call.operation.form == "json"
+            and getattr(provider, "posts", False)
+            and not has_forwarded_headers(call)
         )
 
     async def _quick_attempt(self, course: Course) -> Answer:
@@ -316,7 +312,7 @@ class Exchange:
             if status >= 300:
                 raise await reply_error(reply, provider.name)
             answer = await self._whole(None, reply)
-            self._lane = None
+            self._lane = self._reply = None
             lane.leave(0.0)
         except GatewayError as error:
             self._failed(attempt, error)

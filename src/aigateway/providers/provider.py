@@ -33,9 +33,6 @@ DEFAULT_APIS = APIS
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
 
 USER_AGENT = "aigateway/0.1.0"
-_LINES = 64
-"""Lines that are kept: one for each path and key."""
-
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
 _OPERATIONS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations", "/realtime")
 
@@ -126,12 +123,12 @@ class Provider:
         self._owns_transport = transport is None
         self._sockets: WebSocketOpener | None = None
         self._peer = f"Provider '{name}'"
-        self._fixed_key: str | None = None
-        if isinstance(self._api_key, Secret):
-            given = self._api_key.reveal()
-            self._fixed_key = given if given not in ("", "none") else None
-            self._api_key = self._api_key if self._fixed_key else None
-        self._lines: dict[tuple[str, str | None], Line] = {}
+        if isinstance(self._api_key, Secret) and self._api_key.reveal() in ("", "none"):
+            self._api_key = None
+        has_fixed_key = self._api_key is None or isinstance(self._api_key, Secret)
+        sends = self.__class__.send is Provider.send and transport is None
+        self._posts = sends and has_fixed_key and not self.quirks.strict_fields
+        self._lines: dict[str, Line] = {}
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
@@ -142,9 +139,7 @@ class Provider:
 
         Raises UpstreamConnectionError or UpstreamTimeoutError.
         """
-        key = request.api_key
-        if key is None and self._api_key is not None:
-            key = self._fixed_key or await reveal(self._api_key)
+        key = request.api_key or await reveal(self._api_key)
         headers = self._headers_for(request, key)
         try:
             reply = await self._open_transport().send(
@@ -178,32 +173,32 @@ class Provider:
 
     @property
     def posts(self) -> bool:
-        """Whether `post` may take the place of `send`: not where a subclass, or a transport of the user's, has its say."""
-        return self._owns_transport and type(self).send is Provider.send
+        """Whether `post` may take the place of `send`: not where a subclass, or a transport of the user's, has its say.
+
+        Nor where bodies must be looked at, for a host that refuses what it does not know.
+        """
+        return self._posts
 
     async def post(self, api: str, path: str, body: bytes) -> ProviderReply:
         """As `send`, of a JSON request that asks for no events and has no headers and no key of its own."""
-        key = self._fixed_key
-        if key is None and self._api_key is not None:
-            key = await reveal(self._api_key)
-        line = self._lines.get((path, key))
+        line = self._lines.get(path)
         if line is None:
-            line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), key)
+            line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), await reveal(self._api_key))
         try:
             reply = await line.post(body)
         except UpstreamError as error:
             error.provider = self.name
             raise
-        return reply if reply.status < 400 or key is None else _Refusal(reply, key)
+        if reply.status < 400 or self._api_key is None:
+            return reply
+        return _Refusal(reply, await reveal(self._api_key) or "")
 
     def _new_line(self, request: ProviderRequest, key: str | None) -> Line:
-        if len(self._lines) >= _LINES:
-            self._lines.clear()
         url, headers = self.base_url + request.path, self._headers_for(request, key)
         line = cast("PooledTransport", self._open_transport()).line(
             HTTPRequest(method="POST", url=url, headers=headers, timeout=self.timeout, peer=self._peer)
         )
-        self._lines[request.path, key] = line
+        self._lines[request.path] = line
         return line
 
     async def connect(self, request: ConnectRequest) -> WebSocket:

@@ -92,6 +92,7 @@ class Wire(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._limit_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
         self._sending = False
         self._full = False
         self._room: asyncio.Future[None] | None = None
@@ -172,8 +173,13 @@ class Wire(asyncio.Protocol):
         while not self._head_seen:
             if self._error is not None:
                 raise self._error
-            self._waiter = waiter = self._loop.create_future()
-            if limit is not None or self.deadline is not None:
+            loop = self._loop
+            self._waiter = waiter = loop.create_future()
+            if limit is not None and self._timer_at is not None and self.deadline is None and not self._sending:
+                self._limit_at = at = loop.time() + limit
+                if at < self._timer_at:
+                    self._arm(limit)
+            elif limit is not None or self.deadline is not None:
                 self._arm(None if self._sending else limit)
             try:
                 await waiter
@@ -342,18 +348,20 @@ class Wire(asyncio.Protocol):
             at = deadline if at is None else min(at, deadline)
         if at is None:
             return 0.0
-        if self._timer is None or self._timer.when() > at:
+        if self._timer_at is None or self._timer_at > at:
             self._disarm()
+            self._timer_at = at
             self._timer = self._loop.call_at(at, self._check)
         return at
 
     def _disarm(self) -> None:
         timer, self._timer = self._timer, None
+        self._timer_at = None
         if timer is not None:
             timer.cancel()
 
     def _check(self) -> None:
-        self._timer = None
+        self._timer = self._timer_at = None
         waits = [at for at in (self._limit_at, self.deadline) if at is not None]
         if not waits:
             return
@@ -361,7 +369,8 @@ class Wire(asyncio.Protocol):
             self._fail(LateError())
             self.close()
         else:
-            self._timer = self._loop.call_at(min(waits), self._check)
+            self._timer_at = min(waits)
+            self._timer = self._loop.call_at(self._timer_at, self._check)
 
     # asyncio.Protocol
 
