@@ -24,6 +24,7 @@ from aigateway import logs
 from aigateway.app.asgi import Gateway
 from aigateway.app.protocol import HeadFirstProtocol
 from aigateway.errors import GatewayError
+from aigateway.metrics.shared import EVERY as PUBLISH_EVERY
 from aigateway.reload import EVERY, Reloader
 
 GRACE: Final = 30.0
@@ -177,6 +178,7 @@ class _Server(uvicorn.Server):
         self._swaps = swaps
         self._swapping: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._publishing: asyncio.TimerHandle | None = None
 
     async def _swap_as_wished(self) -> None:
         while True:
@@ -198,6 +200,7 @@ class _Server(uvicorn.Server):
         """
         await _open(gateway)
         old, self._gateway = self._gateway, gateway
+        self._measure()
         self.config.loaded_app = gateway
         self.config.ws_max_size = gateway.limits.max_body
         for connection in self.server_state.connections:
@@ -205,6 +208,21 @@ class _Server(uvicorn.Server):
         retiring = asyncio.create_task(_retire(old, gateway, list(self.server_state.tasks)))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
+
+    def _measure(self) -> None:
+        """Let the gateway's metrics have what only its server knows."""
+        metrics = self._gateway.metrics
+        if metrics is not None and self._gauges not in metrics.meter.gauges:
+            metrics.meter.gauges.append(self._gauges)
+
+    def _gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        yield "aigateway_requests_in_flight", (), len(self.server_state.tasks)
+        yield "aigateway_client_connections", (), len(self.server_state.connections)
+
+    def _publish(self) -> None:
+        """Tell the other workers of this port what was counted, again and again."""
+        self._gateway.publish()
+        self._publishing = asyncio.get_running_loop().call_later(PUBLISH_EVERY, self._publish)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -220,6 +238,9 @@ class _Server(uvicorn.Server):
             gc.freeze()
             gc.set_threshold(10_000, 20, 50)
             self._swapping = asyncio.create_task(self._swap_as_wished())
+            self._measure()
+            if self._gateway.shares_metrics:
+                self._publish()
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -239,6 +260,9 @@ class _Server(uvicorn.Server):
                 await self.lifespan.shutdown()  # closes the gateway that it was started with
                 await self._gateway.aclose()
                 await asyncio.gather(*self._retiring)
+        if self._publishing is not None:
+            self._publishing.cancel()
+            self._gateway.publish()
 
     async def _cut(self) -> None:
         logger.warning("cutting %d requests that did not finish", len(self.server_state.tasks))

@@ -129,6 +129,16 @@ class PooledTransport:
             await _refuse(response, place, request)
         return response
 
+    def connections(self) -> dict[str, int]:
+        """How many are `busy` and `idle`, and the bytes `sent` and `received` so far."""
+        origins = self._origins.values()
+        return {
+            "busy": len(self._busy),
+            "idle": sum(wire.is_reusable for origin in origins for wire in origin.idle),
+            "sent": sum(one.bytes_out for one in origins) + sum(wire.bytes_out for wire in self._busy),
+            "received": sum(one.bytes_in for one in origins) + sum(wire.bytes_in for wire in self._busy),
+        }
+
     async def aclose(self) -> None:
         """Close every connection."""
         if self._loop is asyncio.get_running_loop():
@@ -219,6 +229,8 @@ class _Origin:
     def __init__(self, key: tuple[bool, str, int], pool: Pool, busy: set[Wire]) -> None:
         self.key = key
         self.idle: list[Wire] = []
+        self.bytes_out = 0
+        self.bytes_in = 0
         self.slots = None if pool.max_connections is None else asyncio.Semaphore(pool.max_connections)
         self._keepalive = pool.keepalive
         self._busy = busy
@@ -237,6 +249,9 @@ class _Origin:
         """An exchange is over."""
         self._busy.discard(wire)
         keepalive, idle = self._keepalive, self.idle
+        self.bytes_out += wire.bytes_out
+        self.bytes_in += wire.bytes_in
+        wire.bytes_out = wire.bytes_in = 0
         if wire.keepalive is not None:
             keepalive = min(keepalive, wire.keepalive - _MARGIN)
         if wire.rest(keepalive):
