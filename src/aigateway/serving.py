@@ -247,10 +247,14 @@ class _Server(uvicorn.Server):
         """Stop accepting; wait for what runs, within limits; close the gateway."""
         if self._swapping is not None:
             self._swapping.cancel()
+        # who was let in by the system, but not by us, would be cut off when the socket closes
+        waiting = [connection for sock in sockets or [] for connection in _waiting_at(sock)]
         for server in self.servers:
             server.close()
         for sock in sockets or []:
             sock.close()
+        for one in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, one)
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if not await self._drained(GRACE, self._stop.cut):
@@ -263,6 +267,9 @@ class _Server(uvicorn.Server):
         if self._publishing is not None:
             self._publishing.cancel()
             self._gateway.publish()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return HeadFirstProtocol(self.config, self.server_state, self.lifespan.state)
 
     async def _cut(self) -> None:
         logger.warning("cutting %d requests that did not finish", len(self.server_state.tasks))
@@ -284,6 +291,16 @@ class _Server(uvicorn.Server):
                 return False
             await asyncio.sleep(0.02)
         return True
+
+
+def _waiting_at(listening: socket.socket) -> list[socket.socket]:
+    """The connections in a listening socket's queue."""
+    listening.settimeout(0)
+    found: list[socket.socket] = []
+    with contextlib.suppress(OSError):  # BlockingIOError: there are no more
+        while len(found) < _BACKLOG:
+            found.append(listening.accept()[0])
+    return found
 
 
 async def serve(
