@@ -35,6 +35,8 @@ _CLOSE: Final = 10.0  # seconds that closing the gateway may take
 _SAME: Final = 0.5  # seconds in which a second SIGTERM is the first, sent to the process and to its group
 _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 75  # seconds; longer than HTTP clients keep an idle connection, so that they close it, not we
+_LISTEN_AGAIN: Final = 0.1  # seconds
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PING_EVERY: Final = 20.0
 _PING_TIMEOUT: Final = 60.0  # seconds; a caller is not read from while its upstream is slow, its pongs neither
 
@@ -179,6 +181,7 @@ class _Server(uvicorn.Server):
         self._swapping: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._publishing: asyncio.TimerHandle | None = None
+        self._spares: list[socket.socket] = []
 
     async def _swap_as_wished(self) -> None:
         while True:
@@ -231,8 +234,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""
+        self._spares = [sock.dup() for sock in sockets or []]
         await super().startup(sockets)
         if self.started:
+            asyncio.get_running_loop().set_exception_handler(self._on_fault)
             # what was loaded stays: the collector need not look at it again at every turn
             gc.collect()
             gc.freeze()
@@ -248,10 +253,11 @@ class _Server(uvicorn.Server):
         if self._swapping is not None:
             self._swapping.cancel()
         # who was let in by the system, but not by us, would be cut off when the socket closes
-        waiting = [connection for sock in sockets or [] for connection in _waiting_at(sock)]
+        spares, self._spares = self._spares, []
+        waiting = [connection for sock in spares for connection in _waiting_at(sock)]
         for server in self.servers:
             server.close()
-        for sock in sockets or []:
+        for sock in (*spares, *(sockets or [])):
             sock.close()
         for one in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, one)
@@ -270,6 +276,26 @@ class _Server(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         return HeadFirstProtocol(self.config, self.server_state, self.lifespan.state)
+
+    def _on_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Whatever nobody awaits. The event loop gives a socket up to which it cannot let anybody in: it must not stay so."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _SCARCE:
+            loop.default_exception_handler(context)
+            return
+        logger.error("nobody can be let in for the moment: %s", error.strerror)
+        loop.call_later(_LISTEN_AGAIN, lambda: loop.create_task(self._listen_again()))
+
+    async def _listen_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            server.close()
+        self.servers.clear()
+        try:
+            for spare in self._spares:
+                self.servers.append(await loop.create_server(self._protocol, sock=spare.dup(), backlog=_BACKLOG))
+        except OSError as error:
+            self._on_fault(loop, {"exception": error})
 
     async def _cut(self) -> None:
         logger.warning("cutting %d requests that did not finish", len(self.server_state.tasks))
@@ -398,6 +424,18 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main)
+
+
+def raise_file_limit() -> None:
+    """Let this process, and those it starts, have as many files open as the system allows: every connection is one."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def configure_logging(level: str) -> None:

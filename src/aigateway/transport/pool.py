@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Final, cast
+from weakref import WeakSet
 
 from msgspec import structs
 
-from aigateway.errors import UpstreamConnectionError, UpstreamTimeoutError
+from aigateway.errors import UpstreamConnectionError, UpstreamTimeoutError, UpstreamUnavailableError
 from aigateway.transport.body import Upload, close, trailer_lines
 from aigateway.transport.connect import Connector, refusal
 from aigateway.transport.head import head_of, length_of
@@ -44,6 +45,7 @@ class PooledTransport:
         fixed = None if proxy in (None, NONE) else parse_proxy(proxy)
         if fixed is not None and socket is not None:
             raise ValueError("a socket is reached through no proxy")
+        _POOLS.add(self)
         self._places = Places(fixed, Proxies() if proxy is None and socket is None else None, socket)
 
     async def send(self, request: HTTPRequest) -> HTTPResponse:
@@ -129,6 +131,20 @@ class PooledTransport:
             await _refuse(response, place, request)
         return response
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that its connections belong to."""
+        return self._loop
+
+    def drop_idle(self) -> int:
+        """Close the connections that nobody uses; how many those were."""
+        idle = [wire for origin in self._origins.values() for wire in origin.idle]
+        for origin in self._origins.values():
+            origin.idle.clear()
+        for wire in idle:
+            wire.close()
+        return len(idle)
+
     def connections(self) -> dict[str, int]:
         """How many are `busy` and `idle`, and the bytes `sent` and `received` so far."""
         origins = self._origins.values()
@@ -164,7 +180,12 @@ class PooledTransport:
                 left = max(0.0, deadline - asyncio.get_running_loop().time())
                 limit = left if limit is None else min(limit, left)
             try:
-                wire = await self._connector.open(place, request.peer, limit)
+                try:
+                    wire = await self._connector.open(place, request.peer, limit)
+                except UpstreamUnavailableError:  # too many files are open
+                    if not await _make_room():
+                        raise
+                    wire = await self._connector.open(place, request.peer, limit)
             except BaseException:
                 if origin.slots is not None:
                     origin.slots.release()
@@ -221,6 +242,19 @@ class Line:
                 self._start = head.replace(b"content-length: %d\r\n" % len(body), b"")[:-2]
                 self._origin = origin
         return response
+
+
+_POOLS: Final[WeakSet[PooledTransport]] = WeakSet()
+"""Of all gateways: file descriptors belong to the process."""
+
+
+async def _make_room() -> bool:
+    """Close every connection that nobody uses; whether there were any."""
+    loop = asyncio.get_running_loop()
+    closed = sum(pool.drop_idle() for pool in list(_POOLS) if pool.loop is loop)
+    for _ in range(2):  # the event loop closes a socket in its next turn
+        await asyncio.sleep(0)
+    return closed > 0
 
 
 class _Origin:
