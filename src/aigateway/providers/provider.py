@@ -242,6 +242,10 @@ class Provider:
             error.provider = self.name
             raise
 
+    async def open(self) -> None:
+        """Load what sends: a server that runs out of file descriptors before its first request could not do it then."""
+        self._open_transport()
+
     async def aclose(self) -> None:
         """Close the connections of its own pool."""
         self._lines.clear()
