@@ -74,6 +74,7 @@ class Chain:
     def watch(self, function: Callable[[Call], object]) -> None:
         """Have a function told of every call that is over, after all hooks. It is none of them."""
         self.steps["on_complete"].append((function, True))
+        self.has_on_complete = True
 
     def has(self, stage: str) -> bool:
         """Whether any hook runs at a stage."""
