@@ -150,7 +150,10 @@ class Exchange:
     # the way in
 
     async def answer(
-        self, read_body: BodyReader, served: Callable[[], dict[str, Any]] | None = None, body: bytes | None = None
+        self,
+        read_body: BodyReader,
+        served: Callable[[], dict[str, Any] | Answer] | None = None,
+        body: bytes | None = None,
     ) -> Answer:
         """The answer, whatever happens: errors are rendered. `served` answers operations of the gateway itself.
 
@@ -161,7 +164,8 @@ class Exchange:
             if self._chain.has_authenticate:
                 await self._chain.authenticate(call, call._api_key)  # noqa: SLF001 - the key is nobody else's business
             if served is not None:
-                answer = Answer(200, [JSON_TYPE], _json.encode(served()))
+                made = served()
+                answer = made if isinstance(made, Answer) else Answer(200, [JSON_TYPE], _json.encode(made))
             else:
                 answer = await self._generate(await read_body() if body is None else body)
         except GatewayError as error:

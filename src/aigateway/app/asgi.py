@@ -24,6 +24,7 @@ from aigateway.formats import render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
+from aigateway.metrics import Metrics
 from aigateway.models import Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
 from aigateway.surface import Operation
@@ -62,6 +63,7 @@ class Gateway(Journey):
     default_provider  where calls go that name no model (files, batches, ...): one provider, or API -> provider (`"*"`
                for the others). None = the only provider that offers the API, if there is one.
     cors       lets pages in browsers call; None = no CORS headers.
+    metrics    counts the calls, and shows the numbers at `/metrics`; None = nobody does.
 
     Nothing is opened before the first request; `aclose()` (or `async with`, or the ASGI lifespan) closes everything.
     """
@@ -78,6 +80,7 @@ class Gateway(Journey):
         profile: Profile = "openai",
         default_provider: ProviderLike | Mapping[str, ProviderLike] | None = None,
         cors: CORS | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         super().__init__(
             models=models,
@@ -88,6 +91,7 @@ class Gateway(Journey):
             on_unsupported=on_unsupported,
             profile=profile,
             default_provider=default_provider,
+            metrics=metrics,
         )
         self.cors = cors
 
@@ -200,7 +204,7 @@ class Gateway(Journey):
 
     def _find(
         self, scope: Scope, path: str, method: str
-    ) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any]] | None]:
+    ) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any] | Answer] | None]:
         """The operation of a path with the path's parameters, and what serves it where that is the gateway itself."""
         methods: Methods | None = EXACT.get(path)
         parameters: dict[str, str] = {}
@@ -221,6 +225,8 @@ class Gateway(Journey):
             return operation.name, parameters, self.listed
         if operation.name == "health":
             return operation.name, parameters, self.health
+        if operation.name == "metrics":
+            return operation.name, parameters, self.scraped
         return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
 
 
@@ -251,7 +257,7 @@ def route_path(scope: Scope) -> str:
         path = path[len(root) :]
     if path.startswith("/v1/"):
         return path[3:]
-    if path == "/health" or root.endswith("/v1"):
+    if path in ("/health", "/metrics") or root.endswith("/v1"):
         return path
     return f"/?{path}"
 

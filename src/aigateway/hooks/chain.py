@@ -71,6 +71,11 @@ class Chain:
             self.steps[stage].insert(0, step)
         setattr(self, f"has_{stage}", True)
 
+    def watch(self, function: Callable[[Call], object]) -> None:
+        """Have a function told of every call that is over, after all hooks. It is none of them."""
+        self.steps["on_complete"].append((function, True))
+        self.has_on_complete = True
+
     def has(self, stage: str) -> bool:
         """Whether any hook runs at a stage."""
         return bool(self.steps[stage])

@@ -95,6 +95,7 @@ class Provider:
             raise ValueError("max_concurrent must be at least 1")
         row = _catalog_row(name, type, base_url)
         self.name = name
+        self.type = row.name if row is not None else None
         self.base_url = join_base(base_url or (row.base_url if row else None) or "", base_path)
         self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
         self.timeout = timeout or Timeout()
@@ -236,11 +237,20 @@ class Provider:
             error.provider = self.name
             raise
 
+    async def open(self) -> None:
+        """Load what sends: a server that runs out of file descriptors before its first request could not do it then."""
+        self._open_transport()
+
     async def aclose(self) -> None:
         """Close the connections of its own pool."""
         self._lines.clear()
         if self._transport is not None and self._owns_transport:
             await self._transport.aclose()
+
+    def connections(self) -> dict[str, int]:
+        """How many connections of its own pool are `busy` and `idle`, and the bytes `sent` and `received` so far."""
+        count = getattr(self._transport, "connections", None) if self._owns_transport else None
+        return count() if count is not None else {}
 
     def _open_transport(self) -> Transport:
         if self._transport is None:

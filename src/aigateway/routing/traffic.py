@@ -212,6 +212,9 @@ class Traffic:
         keys = getattr(provider, "keys", None)
         if isinstance(keys, KeyRing):
             shown |= {"keys": len(keys), "keys_usable": keys.usable}
+        connections = getattr(provider, "connections", None)
+        if callable(connections) and (found := connections()):
+            shown["connections"] = found
         shown["targets"] = [_shown(lane) for lane in lanes]
         return shown
 

@@ -16,6 +16,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
             *openai.ROWS,
             *administration.ROWS,
             Operation("health", "health", "/health", "GET", "none", kind="served"),
+            Operation("metrics", "metrics", "/metrics", "GET", "none", kind="served"),
             Operation("unknown", "unknown", "", form="none", kind="served"),
         )
     }

@@ -59,6 +59,7 @@ class Wire(asyncio.Protocol):
     is_silent  no byte has come since begin().
     is_special  whether a header of the answer says something of the wire besides its length.
     keepalive  seconds that the upstream keeps it while it is idle, where that was said.
+    bytes_out, bytes_in  so many were sent and have come since somebody took note of it.
 
     Once `is_done`, the connection can carry another request if `is_reusable`. A limit in seconds guards each wait;
     `deadline` (on the loop's clock) guards all of them.
@@ -73,6 +74,8 @@ class Wire(asyncio.Protocol):
         self.is_silent = True
         self.is_special = False
         self.uses = 0
+        self.bytes_out = 0
+        self.bytes_in = 0
         self.keepalive: float | None = None
         self._idle_since = 0.0
         self.deadline: float | None = None
@@ -135,9 +138,12 @@ class Wire(asyncio.Protocol):
         if self._paused:
             self._paused = False
             transport.resume_reading()
+        self.bytes_out += len(head)
         if not body:
             transport.write(head)
-        elif len(body) <= _JOINED:
+            return
+        self.bytes_out += len(body)
+        if len(body) <= _JOINED:
             transport.write(head + body)
         else:
             transport.write(head)
@@ -148,6 +154,7 @@ class Wire(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionResetError("the connection is gone")
         self._transport.write(piece)
+        self.bytes_out += len(piece)
         if not self._full:
             return
         self._room = self._loop.create_future()
@@ -385,7 +392,9 @@ class Wire(asyncio.Protocol):
             self.close()
             return
         self.is_silent = False
-        self._overhead += len(data)
+        size = len(data)
+        self.bytes_in += size
+        self._overhead += size
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
