@@ -29,6 +29,7 @@ FACTS = {
     "ServerError": ("GatewayError", 500, "server_error", "server_error", False),
     "UpstreamError": ("GatewayError", 502, "upstream_error", "upstream_error", True),
     "UpstreamConnectionError": ("UpstreamError", 502, "upstream_error", "upstream_connection_error", True),
+    "UpstreamOverloadedError": ("UpstreamError", 502, "upstream_error", "upstream_error", True),
     "UnreachableError": ("UpstreamConnectionError", 502, "upstream_error", "upstream_connection_error", True),
     "UpstreamProtocolError": ("UpstreamError", 502, "upstream_error", "upstream_protocol_error", True),
     "UpstreamTimeoutError": ("UpstreamError", 504, "upstream_error", "upstream_timeout", True),

@@ -20,6 +20,11 @@ from aigateway.formats.completions.lens import CompletionsEvent, CompletionsRepl
 from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
 from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
 from aigateway.formats.images.relay import ImagesRelay
+from aigateway.formats.messages.codec import MessagesCodec
+from aigateway.formats.messages.errors import messages_error
+from aigateway.formats.messages.lens import MessagesEvent, MessagesReply, MessagesRequest
+from aigateway.formats.messages.relay import MessagesRelay
+from aigateway.formats.messages.wire import messages_usage
 from aigateway.formats.moderations.lens import ModerationsRequest
 from aigateway.formats.passing import any_usage
 from aigateway.formats.protocol import CallerCodec, TextCodec
@@ -111,6 +116,19 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done_on_error=True,
             path=lambda *_: "/responses",
             render_error=_responses_error,
+        ),
+        "messages": Format(
+            codec=MessagesCodec(),
+            request=MessagesRequest,
+            reply=MessagesReply,
+            event=MessagesEvent,
+            relay=MessagesRelay,
+            usage=messages_usage,
+            done=False,
+            done_on_error=False,
+            path=lambda *_: "/messages",
+            key_headers=("x-api-key",),
+            render_error=messages_error,
         ),
         "embeddings": Format(
             codec=None,
