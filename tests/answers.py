@@ -153,7 +153,7 @@ MESSAGES_EVENTS: list[Object] = [
     {
         "type": "message_delta",
         "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-        "usage": {"output_tokens": 7},
+        "usage": {"input_tokens": 11, "output_tokens": 7},
     },
     {"type": "message_stop"},
 ]

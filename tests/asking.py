@@ -105,6 +105,11 @@ class Seen(msgspec.Struct):
         """The body decoded."""
         return msgspec.json.decode(self.body)
 
+    def code(self) -> Any:
+        """The code of the error."""
+        error = self.json()["error"]
+        return error.get("details", error)["code"]
+
 
 Ask = Callable[..., Awaitable[Seen]]
 

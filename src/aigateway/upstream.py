@@ -10,6 +10,7 @@ import msgspec
 from aigateway import _json
 from aigateway.call import Call, Plan, Target
 from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.seal import SEAL
 from aigateway.canonical.types import Change, Usage
 from aigateway.errors import (
     UnsupportedError,
@@ -100,6 +101,11 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
     body = request.raw
     if plan.model != call.model:
         body = _json.replace_top_level(body, plan.model, "model")
+    without_seals = FORMATS[call.api].without_seals
+    if without_seals is not None and SEAL in body:
+        document = _json.decode_object(body)
+        without_seals(document, call.changes)
+        body = _json.encode(document)
     quirks = quirks_of(plan.target.provider)
     if quirks.strict_fields and call.api == "chat":
         body, lost = strict_body(body, quirks)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
-from aigateway.canonical.types import Usage
+from aigateway.canonical.types import Change, Usage
 from aigateway.errors import GatewayError
 from aigateway.formats.audio.lens import AudioEvent, AudioReply, AudioRequest, audio_usage
 from aigateway.formats.chat.codec import ChatCodec
@@ -24,6 +24,7 @@ from aigateway.formats.messages.codec import MessagesCodec
 from aigateway.formats.messages.errors import messages_error
 from aigateway.formats.messages.lens import MessagesEvent, MessagesReply, MessagesRequest
 from aigateway.formats.messages.relay import MessagesRelay
+from aigateway.formats.messages.sealed import without_seals as messages_seals
 from aigateway.formats.messages.wire import messages_usage
 from aigateway.formats.moderations.lens import ModerationsRequest
 from aigateway.formats.passing import any_usage
@@ -32,6 +33,7 @@ from aigateway.formats.relay import StreamRelay, error_object
 from aigateway.formats.responses.codec import ResponsesCodec
 from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, ResponsesRequest
 from aigateway.formats.responses.relay import ResponsesRelay
+from aigateway.formats.responses.sealed import without_seals as responses_seals
 from aigateway.formats.usage import chat_usage, responses_usage
 
 
@@ -61,6 +63,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     path           where a call goes upstream, below the base URL and with its query, for a model and for a stream or not;
                    None = where the operation stands here.
     key_headers    the headers that carry a caller's key beside `Authorization: Bearer`; names in lower case.
+    without_seals  takes seals of others' reasoning out of a request that is relayed, and lists what it took.
     render_error   the status and the body of an error; the id is the request's.
     """
 
@@ -76,6 +79,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     caller_codec: CallerCodec | None = None
     path: Callable[[str, bool], str] | None = None
     key_headers: tuple[str, ...] = ()
+    without_seals: Callable[[dict[str, Any], list[Change]], None] | None = None
     render_error: Callable[[GatewayError, str], tuple[int, dict[str, Any]]] = openai_error
 
 
@@ -115,6 +119,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done=True,
             done_on_error=True,
             path=lambda *_: "/responses",
+            without_seals=responses_seals,
             render_error=_responses_error,
         ),
         "messages": Format(
@@ -128,6 +133,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done_on_error=False,
             path=lambda *_: "/messages",
             key_headers=("x-api-key",),
+            without_seals=messages_seals,
             render_error=messages_error,
         ),
         "embeddings": Format(

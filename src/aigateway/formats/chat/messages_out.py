@@ -33,7 +33,9 @@ from aigateway.canonical.types import (
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.formats.chat.wire import FORMAT, encode_reasoning, encode_tool_call
 
-_RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"})
+_RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"}) | frozenset(
+    {"server_tool_use", "mcp_tool_use", "container_upload"}
+)
 """Items of other formats that hold nothing that was said: the answer stands in the message that follows."""
 
 
@@ -202,7 +204,7 @@ class _Writer:
 
     def _opaque(self, item: Opaque) -> None:
         kind = item.raw.get("type")
-        if item.format != FORMAT and kind in _RECORDS:
+        if item.format != FORMAT and (kind in _RECORDS or str(kind).endswith("_tool_result")):
             self._note("input", "dropped", f"Chat has no item of type {kind}, which records what a hosted tool did.")
             return
         if item.format != FORMAT:

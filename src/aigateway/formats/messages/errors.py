@@ -27,7 +27,7 @@ _LEAST: Final = 100  # smaller numbers in a message about tokens count something
 
 
 def messages_error(error: GatewayError, request_id: str) -> tuple[int, dict[str, Any]]:
-    """{"type": "error", "error": {type, message}, "request_id"}, and its status: 529 where too much is asked."""
+    """{"type": "error", "error": {type, message, details}, "request_id"}, and its status: 529 where too much is asked."""
     status = status_of(error)
     body = {"type": "error", "error": error_object(error), "request_id": request_id}
     return status, body if request_id else {key: body[key] for key in ("type", "error")}
@@ -39,11 +39,14 @@ def status_of(error: GatewayError) -> int:
 
 
 def error_object(error: GatewayError) -> dict[str, Any]:
-    """The type and the message. A prompt that is too long is told in the words that agents look for."""
+    """The type, the message, and as its details what OpenAI's errors say beside: `code` and `param`.
+
+    A prompt that is too long is told in the words that agents look for.
+    """
     status = status_of(error)
     kind = _TYPES.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
     message = _too_long(error.message) if error.code == "context_length_exceeded" else error.message
-    return {"type": kind, "message": message}
+    return {"type": kind, "message": message, "details": {"code": error.code, "param": error.param}}
 
 
 def _too_long(message: str) -> str:

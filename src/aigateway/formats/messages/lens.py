@@ -84,7 +84,7 @@ class MessagesReply(ReplyLens):
 
 
 class MessagesEvent(EventLens):
-    """A streamed event. `text` is that of a `text_delta`; `usage` stands in `message_start` and `message_delta`."""
+    """A streamed event. `text` is that of a `text_delta`; `usage` stands in `message_delta`."""
 
     __slots__ = ()
 
@@ -107,6 +107,5 @@ class MessagesEvent(EventLens):
 
     @property
     def usage(self) -> Usage | None:
-        """The tokens, on the events that tell them."""
-        message = self.data.get("message")
-        return messages_usage((message if isinstance(message, dict) else self.data).get("usage"))
+        """The tokens, on the event that tells them last."""
+        return messages_usage(self.data.get("usage")) if self.type == "message_delta" else None

@@ -46,7 +46,7 @@ from aigateway.formats.relay import stream_error
 
 def decode_reply(body: dict[str, Any]) -> Reply:
     """A reply. Raises UpstreamError where it tells of one, UpstreamProtocolError where it is no message."""
-    if body.get("type") == "error":
+    if body.get("type") == "error" or (body.get("error") and "content" not in body):
         raise stream_error(body.get("error") or {})
     content = body.get("content")
     if not isinstance(content, list):

@@ -23,6 +23,7 @@ from aigateway.canonical.types import (
 from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
 from aigateway.formats.responses.fields import FORMAT, given
+from aigateway.formats.responses.items import ORIGIN
 
 LOGPROBS = "message.output_text.logprobs"
 MIN_OUTPUT_TOKENS = 16
@@ -101,8 +102,19 @@ def _fitted_item(item: Item, changes: list[Change]) -> Item | None:
                 Change(field="name", action="dropped", reason="The Responses API has no names of participants."),
             )
         return _without_breakpoints(item, changes) if item.content else None
-    if isinstance(item, ToolResult) and not isinstance(item.output, str):
-        _refuse_audio(item.output)
+    if isinstance(item, ToolResult):
+        if item.is_error is True:
+            _note(changes, Change(field="is_error", action="dropped", reason="The Responses API has no is_error."))
+        if not isinstance(item.output, str):
+            _refuse_audio(item.output)
+    if isinstance(item, Opaque) and item.format != FORMAT and _is_record(str(item.raw.get("type"))):
+        reason = "The Responses API has no record of what another maker's tool did."
+        _note(changes, Change(field="messages", action="dropped", reason=reason))
+        return None
+    if isinstance(item, Reasoning) and (item.origin not in (UNSET, ORIGIN) or item.signature is not UNSET):
+        field = "reasoning.encrypted_content" if item.encrypted is not UNSET else "reasoning.signature"
+        _note(changes, Change(field=field, action="dropped", reason="Only its maker can use it, who is another."))
+        return None
     if isinstance(item, Reasoning) and item.id is UNSET and item.encrypted is UNSET:
         reason = "The Responses API takes back only reasoning of its own, with its id or encrypted content."
         _note(changes, Change(field="reasoning", action="dropped", reason=reason))
@@ -125,6 +137,11 @@ def _without_breakpoints(message: Message, changes: list[Change]) -> Message:
 
 def _is_breakpoint(part: Part) -> bool:
     return isinstance(part, Text) and part.prompt_cache_breakpoint is not UNSET
+
+
+def _is_record(kind: str) -> bool:
+    """Of blocks of Anthropic's: the answer stands in the texts that follow."""
+    return kind in ("server_tool_use", "mcp_tool_use", "container_upload") or kind.endswith("_tool_result")
 
 
 def _refuse_audio(parts: tuple[Part, ...]) -> None:
