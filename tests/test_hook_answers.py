@@ -86,7 +86,7 @@ async def test_a_text_is_an_answer(row: Row) -> None:
     assert seen.status == 200
     assert text_of(seen, row) == "made by a hook"
     if row.stream:
-        assert seen.body.endswith(b"data: [DONE]\n\n")
+        assert seen.body.endswith(b'{"type":"message_stop"}\n\n' if row.api == "messages" else b"data: [DONE]\n\n")
     else:
         assert seen.json()["model"] == "gpt"
 

@@ -13,6 +13,7 @@ from aigateway import Call, EventLens, Hook, PermissionDeniedError
 from aigateway.testing import Script
 from tests.answers import ERROR_EVENTS, RESPONSES_EVENTS, TEXT, USAGE, data_of, stream
 from tests.asking import ROWS, Row, Seen, through
+from tests.faults import plain_error
 
 TEXTUAL = [row for row in ROWS if row.stream and row.api in ("chat", "completions", "responses", "messages")]
 IMAGES = [row for row in ROWS if row.stream and row.api == "images"]
@@ -53,7 +54,7 @@ def text_of(seen: Seen) -> str:
         return "".join(choice["delta"].get("content") or "" for choice in choices)
     if seen.events[0].get("object") == "text_completion":
         return "".join(choice["text"] for event in seen.events for choice in event["choices"])
-    if seen.events[0]["type"] == "message_start":
+    if seen.events[-1]["type"] == "message_stop":
         return "".join(event["delta"]["text"] for event in seen.events if event["type"] == "content_block_delta")
     return "".join(event["delta"] for event in seen.events if event["type"] == "response.output_text.delta")
 
@@ -207,7 +208,8 @@ async def test_a_hook_that_refuses_in_mid_stream_ends_it_after_what_came_before(
     assert b"Hello" in seen.body
     assert b" there" not in seen.body
     error = seen.events[-2 if row.api == "responses" else -1]
-    assert (error["error"]["code"], error["error"]["message"]) == ("stopped_here", "no further")
+    told = plain_error(error["error"])
+    assert (told["code"], told["message"]) == ("stopped_here", "no further")
 
 
 @pytest.mark.parametrize("row", [*TEXTUAL, *IMAGES], ids=lambda row: row.id)
@@ -241,7 +243,7 @@ async def test_image_events_can_be_edited_dropped_and_split(row: Row) -> None:
 @each_textual
 async def test_something_that_is_no_event_is_a_fault_of_the_hook(row: Row) -> None:
     seen, _ = await through(row, stream(row.upstream), OnEvent(lambda event: "text"))
-    assert (seen.status, seen.json()["error"]["code"]) == (500, "hook_failed")
+    assert (seen.status, seen.code()) == (500, "hook_failed")
 
 
 @each_textual
@@ -256,7 +258,7 @@ async def test_a_hook_that_fails_on_the_closing_events_too_cannot_hide_the_error
     seen = await seen_through(row, refuse_from_the_text_on)
     assert b"Hello" not in seen.body
     errors = [event for event in seen.events if event.get("error")]
-    assert errors[0]["error"]["code"] == "hook_failed"
+    assert plain_error(errors[0]["error"])["code"] == "hook_failed"
 
 
 @pytest.mark.parametrize("row", BROKEN, ids=lambda row: row.id)

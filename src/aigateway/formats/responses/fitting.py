@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from aigateway.canonical.effort import effort_of
 from aigateway.canonical.types import (
     Audio,
     Change,
@@ -26,6 +27,9 @@ from aigateway.formats.responses.fields import FORMAT, given
 from aigateway.formats.responses.items import ORIGIN
 
 LOGPROBS = "message.output_text.logprobs"
+ENCRYPTED = "reasoning.encrypted_content"
+"""What a caller who keeps the conversation itself must bring back for the model to think on."""
+
 MIN_OUTPUT_TOKENS = 16
 
 _LACKING = ("stop", "seed", "logit_bias", "prediction", "audio", "presence_penalty", "frequency_penalty")
@@ -43,11 +47,19 @@ def fitted(request: Request, changes: list[Change]) -> Request:
     unknown = () if request.extra is UNSET else request.extra.fields
     for field in (*lacking, *unknown, *foreign_keys(request, FORMAT)):
         _note(changes, Change(field=field, action="dropped", reason=f"The Responses API has no {field}."))
+    if request.reasoning_budget is not UNSET:
+        without["reasoning_effort"] = effort_of(request)
+    without |= _fitted_tools(request, changes)
     if request.web_search is not UNSET:
-        without["tools"] = (*(() if request.tools is UNSET else request.tools), _search_tool(request.web_search))
-    if request.logprobs is True:
-        include = () if request.include is UNSET else request.include
-        without["include"] = include if LOGPROBS in include else (*include, LOGPROBS)
+        offered = without.get("tools", () if request.tools is UNSET else request.tools)
+        without["tools"] = (*offered, _search_tool(request.web_search))
+    wanted = () if request.include is UNSET else request.include
+    if effort_of(request) not in (UNSET, "none") and ENCRYPTED not in wanted:
+        wanted = (*wanted, ENCRYPTED)
+    if request.logprobs is True and LOGPROBS not in wanted:
+        wanted = (*wanted, LOGPROBS)
+    if wanted:
+        without["include"] = wanted
     if request.store is UNSET:
         without["store"] = False
     return msgspec.structs.replace(
@@ -56,6 +68,25 @@ def fitted(request: Request, changes: list[Change]) -> Request:
         max_output_tokens=_fitted_limit(request, changes),
         **without,
     )
+
+
+def _fitted_tools(request: Request, changes: list[Change]) -> dict[str, Any]:
+    """The tools without those that only another maker runs; the choice goes where none is left.
+
+    Raises UnsupportedError where one of them is demanded.
+    """
+    tools = () if request.tools is UNSET else request.tools
+    kept = tuple(tool for tool in tools if not (isinstance(tool, Opaque) and tool.format != FORMAT))
+    if len(kept) == len(tools):
+        return {}
+    choice = request.tool_choice
+    if (isinstance(choice, Opaque) and choice.format != FORMAT) or (choice == "required" and not kept):
+        raise UnsupportedError("tool_choice demands a tool that the target cannot offer.", param="tool_choice")
+    for tool in tools:
+        if isinstance(tool, Opaque) and tool.format != FORMAT:
+            reason = f"The Responses API has no tool of type {tool.raw.get('type')}."
+            _note(changes, Change(field="tools", action="dropped", reason=reason))
+    return {"tools": kept} if kept else {"tools": UNSET, "tool_choice": UNSET, "parallel_tool_calls": UNSET}
 
 
 def _search_tool(search: WebSearch) -> Opaque:
