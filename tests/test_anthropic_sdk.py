@@ -206,7 +206,7 @@ async def test_anthropic_s_own_api_gets_the_callers_bytes_and_headers() -> None:
     assert raw.headers["anthropic-ratelimit-requests-remaining"] == "9"
     assert raw.headers["request-id"] == raw.headers["x-request-id"]
     message = await raw.parse()
-    assert (message.model, message.content[0].text) == ("claude", "Hello there")  # type: ignore[union-attr]
+    assert (message.model, message.content[0].text) == ("claude", "Hello there")
 
 
 FAILURES: Any = {

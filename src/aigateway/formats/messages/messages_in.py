@@ -186,12 +186,17 @@ def _compaction(block: dict[str, Any], _: str) -> Part:
     return _told(block, block.get("content"))
 
 
+def _tool_reference(block: dict[str, Any], _: str) -> Part:
+    return _told(block, block.get("tool_name"))
+
+
 _PARTS: dict[str, Callable[[dict[str, Any], str], Part]] = {
     "text": _text,
     "image": _image,
     "document": _document,
     "search_result": _search_result,
     "compaction": _compaction,
+    "tool_reference": _tool_reference,
 }
 
 
