@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aigateway.coverage import document
 from aigateway.errors import InvalidRequestError
-from aigateway.surface import ADMINISTRATION, APIS, OPERATIONS, Operation
+from aigateway.surface import ADMINISTRATION, APIS, OPERATIONS, Operation, routes
 from aigateway.surface.administration import ROWS as ADMINISTRATION_ROWS
 from aigateway.surface.openai import ROWS
 from aigateway.surface.routes import EXACT, match, parameters_of, path_for, query_for
@@ -145,3 +145,20 @@ def test_the_document_is_what_the_table_says() -> None:
 )
 def test_what_openai_does_not_know_has_no_row(path: str) -> None:
     assert match(path.split("/")) is None
+
+
+def test_a_verb_stands_behind_the_rest_of_a_path_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Operation("x.generate", "x", "/models/{model}:generate", model="{model}", version="/v9")
+    monkeypatch.setattr(routes, "OPERATIONS", {**OPERATIONS, row.name: row})
+    routes._tree.cache_clear()
+    try:
+        for name in ("a", "llama3:8b", "team/a"):
+            asked = ["?", "v9", "models", *f"{name}:generate".split("/")]
+            assert match(asked) == {"POST": row}
+            assert parameters_of(row, asked) == {"model": name}
+        assert match(["?", "v9", "models", ":generate"]) is None
+        assert match(["?", "v9", "models", "a:other"]) is None
+        assert match(["?", "v8", "models", "a:generate"]) is None
+        assert path_for(row, {"model": "llama3:8b"}) == "/models/llama3:8b:generate"
+    finally:
+        routes._tree.cache_clear()

@@ -132,6 +132,8 @@ class _Writer:
             self._note("reasoning", "dropped", "The target's chat API takes no reasoning back.")
         if item.encrypted is not UNSET and not details:
             self._note("reasoning.encrypted_content", "dropped", "Only its maker can read it, and chat has no place.")
+        if item.signature is not UNSET and not details:
+            self._note("reasoning.signature", "dropped", "Only its maker can check it, and chat has no place.")
         turn.details += details
 
     def _said(self, turn: _Turn, item: Message) -> None:
@@ -216,6 +218,8 @@ class _Writer:
         message: dict[str, Any] = {"role": "tool", "tool_call_id": item.call_id, "content": self._output(item)}
         message.update(self._extra(item.extra))
         self.messages.append(message)
+        if item.is_error is True:
+            self._note("is_error", "dropped", "Chat does not tell of a result that the tool failed.")
 
     def _output(self, item: ToolResult) -> str | list[dict[str, Any]]:
         if isinstance(item.output, str):

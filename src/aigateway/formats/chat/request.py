@@ -266,8 +266,7 @@ def _note_dropped(request: Request, foreign: list[str], changes: list[Change]) -
     dropped: list[str] = [*foreign]
     if request.truncation is not UNSET and request.truncation != "disabled":
         dropped.append("truncation")
-    if request.max_tool_calls is not UNSET:
-        dropped.append("max_tool_calls")
+    dropped += [key for key in ("max_tool_calls", "top_k") if getattr(request, key) is not UNSET]
     if request.reasoning_summary is not UNSET:
         dropped.append("reasoning.summary")
     if request.include is not UNSET and any(entry != _LOGPROBS for entry in request.include):

@@ -32,7 +32,7 @@ ENCRYPTED = "reasoning.encrypted_content"
 
 MIN_OUTPUT_TOKENS = 16
 
-_LACKING = ("stop", "seed", "logit_bias", "prediction", "audio", "presence_penalty", "frequency_penalty")
+_LACKING = ("stop", "seed", "logit_bias", "prediction", "audio", "presence_penalty", "frequency_penalty", "top_k")
 
 
 def fitted(request: Request, changes: list[Change]) -> Request:
