@@ -17,6 +17,11 @@ USAGE = {"input_tokens": 11, "output_tokens": 7}
 
 CHAT_REQUEST: Object = {"model": "gpt", "messages": [{"role": "user", "content": "the question"}]}
 RESPONSES_REQUEST: Object = {"model": "gpt", "input": "the question"}
+MESSAGES_REQUEST: Object = {
+    "model": "gpt",
+    "max_tokens": 64,
+    "messages": [{"role": "user", "content": "the question"}],
+}
 COMPLETIONS_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
 EMBEDDINGS_REQUEST: Object = {"model": "gpt", "input": ["the question"]}
 IMAGES_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
@@ -25,6 +30,7 @@ REQUESTS: Mapping[str, Object] = {
     "chat": CHAT_REQUEST,
     "completions": COMPLETIONS_REQUEST,
     "responses": RESPONSES_REQUEST,
+    "messages": MESSAGES_REQUEST,
     "embeddings": EMBEDDINGS_REQUEST,
     "images": IMAGES_REQUEST,
 }
@@ -114,6 +120,44 @@ _UNNUMBERED: list[Object] = [
 ]
 RESPONSES_EVENTS: list[Object] = [{**event, "sequence_number": number} for number, event in enumerate(_UNNUMBERED)]
 
+MESSAGES_REPLY: Object = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "up-model",
+    "content": [{"type": "text", "text": TEXT}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {
+        "input_tokens": 11,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 7,
+    },
+}
+MESSAGES_EVENTS: list[Object] = [
+    {
+        "type": "message_start",
+        "message": {
+            **MESSAGES_REPLY,
+            "content": [],
+            "stop_reason": None,
+            "usage": {**MESSAGES_REPLY["usage"], "output_tokens": 1},
+        },
+    },
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "ping"},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " there"}},
+    {"type": "content_block_stop", "index": 0},
+    {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+        "usage": {"input_tokens": 11, "output_tokens": 7},
+    },
+    {"type": "message_stop"},
+]
+
 EMBEDDINGS_REPLY: Object = {
     "object": "list",
     "model": "up-model",
@@ -131,6 +175,7 @@ REPLIES: Mapping[str, Object] = {
     "chat": CHAT_REPLY,
     "completions": COMPLETIONS_REPLY,
     "responses": RESPONSES_REPLY,
+    "messages": MESSAGES_REPLY,
     "embeddings": EMBEDDINGS_REPLY,
     "images": IMAGES_REPLY,
 }
@@ -138,6 +183,7 @@ EVENTS: Mapping[str, list[Object]] = {
     "chat": CHAT_CHUNKS,
     "completions": COMPLETIONS_CHUNKS,
     "responses": RESPONSES_EVENTS,
+    "messages": MESSAGES_EVENTS,
     "images": IMAGES_EVENTS,
 }
 _ERROR_CHUNK: Object = {
@@ -153,6 +199,10 @@ ERROR_EVENTS: Mapping[str, Object] = {
         "message": "the model fell over",
         "param": None,
     },
+    "messages": {
+        "type": "error",
+        "error": {"type": "api_error", "message": "the model fell over", "code": "overloaded"},
+    },
     "images": {
         "type": "error",
         "error": {"type": "server_error", "code": "overloaded", "message": "the model fell over", "param": None},
@@ -160,7 +210,7 @@ ERROR_EVENTS: Mapping[str, Object] = {
 }
 """An error that an upstream puts into its stream."""
 
-NAMED = {"responses", "images"}
+NAMED = {"responses", "messages", "images"}
 """The APIs whose streams name their events in `event:` lines."""
 
 
@@ -174,7 +224,7 @@ def stream(api: str, events: list[Object] | None = None, *, done: bool | None = 
     return Script.of_events(
         EVENTS[api] if events is None else events,
         named=api in NAMED,
-        done=api != "images" if done is None else done,
+        done=api not in ("images", "messages") if done is None else done,
         **more,
     )
 

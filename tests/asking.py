@@ -72,6 +72,18 @@ ROWS = [
     Row("completions", "chat", stream=True),
     Row("completions", "responses"),
     Row("completions", "responses", stream=True),
+    Row("messages", "messages"),
+    Row("messages", "messages", stream=True),
+    Row("messages", "chat"),
+    Row("messages", "chat", stream=True),
+    Row("messages", "responses"),
+    Row("messages", "responses", stream=True),
+    Row("chat", "messages"),
+    Row("chat", "messages", stream=True),
+    Row("responses", "messages"),
+    Row("responses", "messages", stream=True),
+    Row("completions", "messages"),
+    Row("completions", "messages", stream=True),
     Row("embeddings", "embeddings"),
     Row("images", "images"),
     Row("images", "images", stream=True),
@@ -92,6 +104,11 @@ class Seen(msgspec.Struct):
     def json(self) -> Any:
         """The body decoded."""
         return msgspec.json.decode(self.body)
+
+    def code(self) -> Any:
+        """The code of the error."""
+        error = self.json()["error"]
+        return error.get("details", error)["code"]
 
 
 Ask = Callable[..., Awaitable[Seen]]

@@ -94,8 +94,8 @@ def test_base_url_is_ready_for_an_operation_path(row: CatalogRow) -> None:
 @each_row
 def test_apis_are_known_ones(row: CatalogRow) -> None:
     assert row.apis
-    assert row.apis <= APIS
-    assert row.apis & {"chat", "responses"}
+    assert row.apis <= APIS | {"messages"}
+    assert row.apis & {"chat", "responses", "messages"}
 
 
 @each_row
@@ -180,4 +180,4 @@ def test_mistral_is_asked_for_nothing_it_refuses() -> None:
 
 
 def test_llamacpp_responses_are_left_to_translation() -> None:
-    assert CATALOG["llamacpp"].apis == {"chat", "embeddings", "completions"}
+    assert CATALOG["llamacpp"].apis == {"chat", "messages", "embeddings", "completions"}

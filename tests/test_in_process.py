@@ -64,7 +64,7 @@ async def test_a_reply_is_a_lens(row: Row) -> None:
     assert reply.texts() == ([] if row.api == "embeddings" else [TEXT])
     assert reply.usage.input_tokens == USAGE["input_tokens"]
     assert reply.model == ("" if row.api == "images" else "gpt")
-    assert reply.finish_reason == ("stop" if row.api in ("chat", "completions", "responses") else None)
+    assert reply.finish_reason == ("stop" if row.api in ("chat", "completions", "responses", "messages") else None)
 
 
 @each_stream
@@ -144,7 +144,7 @@ async def test_a_stream_that_breaks_ends_as_over_http_and_then_raises(row: Row) 
     events = [event async for event in _broken_events(row)]
     *seen, raised = events
     assert isinstance(raised, (UpstreamProtocolError, UpstreamConnectionError))
-    last = {"chat": "error", "completions": "error", "responses": "response.failed", "images": "error"}[row.api]
+    last = "response.failed" if row.api == "responses" else "error"
     assert seen[-1].type == last
 
 

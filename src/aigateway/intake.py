@@ -132,7 +132,7 @@ def _wrong_type(text: str) -> InvalidRequestError:
 def _check(call: Call, head: _Head) -> None:
     if not head.model:
         raise _missing("model", "Name one of the models that GET /v1/models lists.")
-    if call.api == "chat":
+    if call.api in ("chat", "messages"):
         _check_list("messages", bytes(head.messages), "[", "Send an array with at least one message.")
     elif call.api == "completions":
         _check_prompt(bytes(head.prompt))

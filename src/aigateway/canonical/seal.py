@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 
 _MARK: Final = "aigw1."
+SEAL: Final = _MARK.encode()
+"""What stands in a body that holds any."""
 
 
 class Sealed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"origin": "o"}):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
-from aigateway.canonical.types import Usage
+from aigateway.canonical.types import Change, Usage
 from aigateway.errors import GatewayError
 from aigateway.formats.audio.lens import AudioEvent, AudioReply, AudioRequest, audio_usage
 from aigateway.formats.chat.codec import ChatCodec
@@ -20,6 +20,12 @@ from aigateway.formats.completions.lens import CompletionsEvent, CompletionsRepl
 from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
 from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
 from aigateway.formats.images.relay import ImagesRelay
+from aigateway.formats.messages.codec import MessagesCodec
+from aigateway.formats.messages.errors import messages_error
+from aigateway.formats.messages.lens import MessagesEvent, MessagesReply, MessagesRequest
+from aigateway.formats.messages.relay import MessagesRelay
+from aigateway.formats.messages.sealed import without_seals as messages_seals
+from aigateway.formats.messages.wire import messages_usage
 from aigateway.formats.moderations.lens import ModerationsRequest
 from aigateway.formats.passing import any_usage
 from aigateway.formats.protocol import CallerCodec, TextCodec
@@ -27,7 +33,20 @@ from aigateway.formats.relay import StreamRelay, error_object
 from aigateway.formats.responses.codec import ResponsesCodec
 from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, ResponsesRequest
 from aigateway.formats.responses.relay import ResponsesRelay
+from aigateway.formats.responses.sealed import without_seals as responses_seals
 from aigateway.formats.usage import chat_usage, responses_usage
+
+
+def openai_error(error: GatewayError, _: str) -> tuple[int, dict[str, Any]]:
+    """{"error": {message, type, param, code}}, all four keys always."""
+    return error.status, {"error": error_object(error)}
+
+
+def _responses_error(error: GatewayError, request_id: str) -> tuple[int, dict[str, Any]]:
+    status, body = openai_error(error, request_id)
+    if status == 404:
+        body["error"]["type"] = "not_found"
+    return status, body
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +60,11 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     done           whether a finished stream ends with `[DONE]`.
     done_on_error  whether a failed one does.
     asks_usage     whether a stream tells its usage only where `stream_options.include_usage` asks for it.
+    path           where a call goes upstream, below the base URL and with its query, for a model and for a stream or not;
+                   None = where the operation stands here.
+    key_headers    the headers that carry a caller's key beside `Authorization: Bearer`; names in lower case.
+    without_seals  takes seals of others' reasoning out of a request that is relayed, and lists what it took.
+    render_error   the status and the body of an error; the id is the request's.
     """
 
     codec: TextCodec | None
@@ -53,6 +77,10 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     done_on_error: bool
     asks_usage: bool = False
     caller_codec: CallerCodec | None = None
+    path: Callable[[str, bool], str] | None = None
+    key_headers: tuple[str, ...] = ()
+    without_seals: Callable[[dict[str, Any], list[Change]], None] | None = None
+    render_error: Callable[[GatewayError, str], tuple[int, dict[str, Any]]] = openai_error
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
@@ -67,6 +95,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done=True,
             done_on_error=False,
             asks_usage=True,
+            path=lambda *_: "/chat/completions",
         ),
         "completions": Format(
             codec=None,
@@ -89,6 +118,23 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             usage=responses_usage,
             done=True,
             done_on_error=True,
+            path=lambda *_: "/responses",
+            without_seals=responses_seals,
+            render_error=_responses_error,
+        ),
+        "messages": Format(
+            codec=MessagesCodec(),
+            request=MessagesRequest,
+            reply=MessagesReply,
+            event=MessagesEvent,
+            relay=MessagesRelay,
+            usage=messages_usage,
+            done=False,
+            done_on_error=False,
+            path=lambda *_: "/messages",
+            key_headers=("x-api-key",),
+            without_seals=messages_seals,
+            render_error=messages_error,
         ),
         "embeddings": Format(
             codec=None,
@@ -160,9 +206,13 @@ CALLER_CODECS: Mapping[str, CallerCodec] = MappingProxyType(
 """The formats whose callers can be served by those of CODECS."""
 
 
-def render_error(api: str, error: GatewayError) -> dict[str, Any]:
-    """An error body in the caller's own format: {"error": {message, type, param, code}}, all four keys always."""
-    body = error_object(error)
-    if api == "responses" and error.status == 404:
-        body["type"] = "not_found"
-    return {"error": body}
+KEY_HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {name: row.key_headers for name, row in FORMATS.items() if row.key_headers}
+    | {"models": tuple(dict.fromkeys(header for row in FORMATS.values() for header in row.key_headers))}
+)
+"""API -> the headers that carry a caller's key beside `Authorization`; the models are listed for callers of all APIs."""
+
+
+def render_error(api: str, error: GatewayError, request_id: str = "") -> tuple[int, dict[str, Any]]:
+    """The status and the body of an error in the caller's own API."""
+    return FORMATS.get(api, PASSING).render_error(error, request_id)

@@ -14,7 +14,7 @@ import msgspec
 
 from aigateway import _json, _sse
 from aigateway.canonical.types import Usage
-from aigateway.errors import GatewayError, UpstreamError, UpstreamProtocolError
+from aigateway.errors import GatewayError, UpstreamError, UpstreamOverloadedError, UpstreamProtocolError
 from aigateway.formats.protocol import WireEvent
 
 _STATUS_OF_CODE = {
@@ -24,7 +24,15 @@ _STATUS_OF_CODE = {
     "invalid_prompt": 400,
     "invalid_request_error": 400,
     "content_policy_violation": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
 }
+_OVERLOADED = 529
 _IDENTIFIER = re.compile(r"[a-z][a-z_]{1,40}")
 _TOO_LONG = re.compile(
     r"maximum context length|exceeds? the (?:available |model'?s? )?context|longer than the model's context"
@@ -206,7 +214,8 @@ def stream_error(raw: Any) -> UpstreamError:
     status = _status_in(facts)
     if status >= 500:
         told = code if isinstance(code, str) and _IDENTIFIER.fullmatch(code) else None
-        return UpstreamError("The upstream reported an error in its stream.", code=told)
+        kind_of_error = UpstreamOverloadedError if status == _OVERLOADED else UpstreamError
+        return kind_of_error("The upstream reported an error in its stream.", code=told)
     kind = facts.get("type")
     return UpstreamError(
         str(facts.get("message") or "The upstream reported an error."),

@@ -34,6 +34,7 @@ from aigateway.formats.chat.wire import (
     decode_audio,
     decode_reasoning,
     details_text,
+    is_signed,
     reasoning_details,
     reasoning_text,
     thinking_text,
@@ -107,8 +108,10 @@ def _assistant(message: dict[str, Any], place: str, calls: _Calls) -> list[Item]
     thinking, parts = _assistant_content(message, place)
     details = reasoning_details(message)
     thoughts = reasoning_text(message) or thinking or details_text(details)
-    if thoughts or details:
-        items.append(decode_reasoning(thoughts, details))
+    if len(details) > 1 and all(is_signed(entry) for entry in details):
+        items += [decode_reasoning(details_text([entry]), [entry]) for entry in details]
+    elif thoughts or details:
+        items.append(decode_reasoning(details_text(details) or thoughts if details else thoughts, details))
     called = _called(message, place, calls)
     if parts or not (items or called):
         items.append(

@@ -33,7 +33,9 @@ from aigateway.canonical.types import (
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.formats.chat.wire import FORMAT, encode_reasoning, encode_tool_call
 
-_RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"})
+_RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"}) | frozenset(
+    {"server_tool_use", "mcp_tool_use", "container_upload"}
+)
 """Items of other formats that hold nothing that was said: the answer stands in the message that follows."""
 
 
@@ -130,6 +132,8 @@ class _Writer:
             self._note("reasoning", "dropped", "The target's chat API takes no reasoning back.")
         if item.encrypted is not UNSET and not details:
             self._note("reasoning.encrypted_content", "dropped", "Only its maker can read it, and chat has no place.")
+        if item.signature is not UNSET and not details:
+            self._note("reasoning.signature", "dropped", "Only its maker can check it, and chat has no place.")
         turn.details += details
 
     def _said(self, turn: _Turn, item: Message) -> None:
@@ -202,7 +206,7 @@ class _Writer:
 
     def _opaque(self, item: Opaque) -> None:
         kind = item.raw.get("type")
-        if item.format != FORMAT and kind in _RECORDS:
+        if item.format != FORMAT and (kind in _RECORDS or str(kind).endswith("_tool_result")):
             self._note("input", "dropped", f"Chat has no item of type {kind}, which records what a hosted tool did.")
             return
         if item.format != FORMAT:
@@ -214,6 +218,8 @@ class _Writer:
         message: dict[str, Any] = {"role": "tool", "tool_call_id": item.call_id, "content": self._output(item)}
         message.update(self._extra(item.extra))
         self.messages.append(message)
+        if item.is_error is True:
+            self._note("is_error", "dropped", "Chat does not tell of a result that the tool failed.")
 
     def _output(self, item: ToolResult) -> str | list[dict[str, Any]]:
         if isinstance(item.output, str):

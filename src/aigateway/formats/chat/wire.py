@@ -30,6 +30,7 @@ FORMAT = "chat"
 LACKING = (AdditionalTools, File, Image, ToolResult)
 """What an answer of chat cannot hold."""
 
+_FORMATS = {"anthropic": "anthropic-claude-v1", "google": "google-gemini-v1"}
 _TELLING = 8  # letters and digits that a reply's id must have to be taken for its own
 
 
@@ -74,9 +75,23 @@ def decode_reasoning(text: str, details: list[dict[str, Any]]) -> Reasoning:
         content=content,
         encrypted=_first(details, "data"),
         signature=_first(details, "signature"),
+        origin=origin_of(details),
         id=_first(details, "id"),
         extra=Extra(format=FORMAT, fields={"reasoning_details": details}),
     )
+
+
+_ORIGINS = {"anthropic": "anthropic", "openai": "openai", "google": "google"}
+
+
+def origin_of(details: list[dict[str, Any]]) -> Any:
+    """Who made the reasoning, as far as a `format` says it: `anthropic-claude-v1`, `openai-responses-v1`."""
+    return _ORIGINS.get(str(_first(details, "format")).partition("-")[0], UNSET)
+
+
+def is_signed(entry: dict[str, Any]) -> bool:
+    """Whether an entry of the details stands for itself: its signature or its seal is that of one thought."""
+    return bool(entry.get("signature") or entry.get("data"))
 
 
 def _first(details: list[dict[str, Any]], key: str) -> Any:
@@ -96,9 +111,14 @@ def encode_reasoning_details(reasoning: Reasoning) -> list[dict[str, Any]]:
     """The details as they came, else the encrypted form in OpenRouter's dress: a caller that sends it back keeps it."""
     if reasoning.extra is not UNSET and reasoning.extra.format == FORMAT:
         return list(reasoning.extra.fields.get("reasoning_details", ()))
-    if reasoning.encrypted is UNSET:
+    form = _FORMATS.get(reasoning.origin or "", "openai-responses-v1")
+    entry: dict[str, Any] = {"format": form, "index": 0}
+    if reasoning.signature is not UNSET:
+        entry |= {"type": "reasoning.text", "text": encode_reasoning(reasoning), "signature": reasoning.signature}
+    elif reasoning.encrypted is not UNSET:
+        entry |= {"type": "reasoning.encrypted", "data": reasoning.encrypted}
+    else:
         return []
-    entry = {"type": "reasoning.encrypted", "data": reasoning.encrypted, "format": "openai-responses-v1", "index": 0}
     return [entry if reasoning.id is UNSET else {**entry, "id": reasoning.id}]
 
 
