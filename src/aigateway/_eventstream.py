@@ -49,7 +49,7 @@ class MessageDecoder:
     What came before a broken message is given first, wherever the bytes were split: the error is raised by the next call.
     """
 
-    __slots__ = ("_buffer", "_broken")
+    __slots__ = ("_broken", "_buffer")
 
     def __init__(self) -> None:
         self._buffer = bytearray()

@@ -40,7 +40,6 @@ from aigateway.providers.secret import reveal
 from aigateway.routing.course import Course
 from aigateway.routing.failures import was_not_sent
 from aigateway.routing.traffic import Lane, Traffic
-from aigateway.surface.routes import query_for
 from aigateway.translation import Translation
 from aigateway.upstream import (
     forwarded_headers,
@@ -49,6 +48,7 @@ from aigateway.upstream import (
     reply_error,
     shown_headers,
     unary_head,
+    upstream_path,
     upstream_request,
 )
 
@@ -338,12 +338,9 @@ class Exchange:
 
     async def _request(self, attempt: Attempt) -> ProviderRequest:
         call = self.call
-        path = call.operation.path if not attempt.plan.translates else _PATHS[attempt.plan.upstream_api]
-        if call.query and not attempt.plan.translates:
-            path = f"{path}?{query_for(call.query)}"
         return ProviderRequest(
             api=attempt.plan.upstream_api,
-            path=path,
+            path=upstream_path(call, attempt.plan),
             model=attempt.model,
             body=attempt.body,
             content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],
@@ -647,7 +644,6 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-_PATHS = {"chat": "/chat/completions", "responses": "/responses"}
 
 
 def _content_type(reply: ProviderReply) -> str:

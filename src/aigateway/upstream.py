@@ -12,13 +12,14 @@ from aigateway.call import Call, Plan, Target
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import Change, Usage
 from aigateway.errors import UnsupportedError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
-from aigateway.formats import CALLER_CODECS, CODECS, FORMATS
+from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
 from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
 from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
 from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
 from aigateway.providers.protocol import ProviderLike, ProviderReply
+from aigateway.surface.routes import query_for
 
 SHOWN_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version"})
 
@@ -43,8 +44,8 @@ def plan_for(call: Call, target: Target) -> Plan:
     apis = target.provider.apis
     wanted = [call.api]
     if call.api in CALLER_CODECS:
-        wanted = [call.api, *CODECS]
-        if target.prefer is not None and target.prefer in CODECS:
+        wanted = [call.api, *UPSTREAM_CODECS]
+        if target.prefer is not None and target.prefer in UPSTREAM_CODECS:
             wanted.insert(0, target.prefer)
     for api in wanted:
         if api in apis:
@@ -55,6 +56,16 @@ def plan_for(call: Call, target: Target) -> Plan:
         param="model",
         code="unsupported_api",
     )
+
+
+def upstream_path(call: Call, plan: Plan) -> str:
+    """Where an attempt goes, below the provider's base URL, with its query."""
+    if not plan.translates:
+        return f"{call.operation.path}?{query_for(call.query)}" if call.query else call.operation.path
+    path_of = FORMATS[plan.upstream_api].path
+    if path_of is None:
+        raise TypeError(f"nothing is translated into {plan.upstream_api}")
+    return path_of(plan.model, call.stream)
 
 
 _FORWARDED = ("openai-beta", "idempotency-key", "traceparent", "tracestate", "x-client-request-id")

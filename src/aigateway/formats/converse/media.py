@@ -10,7 +10,13 @@ from msgspec import UNSET
 from aigateway.canonical.types import Audio, File, Image
 from aigateway.canonical.uncarried import UncarriedError
 
-_IMAGES: Final = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
+_IMAGES: Final = {
+    "image/png": "png",
+    "image/jpeg": "jpeg",
+    "image/jpg": "jpeg",
+    "image/gif": "gif",
+    "image/webp": "webp",
+}
 _DOCUMENTS: Final = {
     "application/pdf": "pdf",
     "application/x-pdf": "pdf",

@@ -119,7 +119,9 @@ class _Writer:
         self._called = []
         found.sort()
         if found and found[-1] >= position + len(found):
-            self._note("input", "changed", "Converse wants tool results right behind their calls: they were moved there.")
+            self._note(
+                "input", "changed", "Converse wants tool results right behind their calls: they were moved there."
+            )
         for place in found:
             self._item(items[place])
         return set(found)
@@ -145,7 +147,9 @@ class _Writer:
         elif not self.messages:
             self.system += [block for block in self._content(item.content) if self._fits_system(block, item)]
         else:
-            self._note("messages", "changed", "Converse has no system messages within a conversation: sent as a user's.")
+            self._note(
+                "messages", "changed", "Converse has no system messages within a conversation: sent as a user's."
+            )
             self._append("user", *self._content(item.content))
 
     @staticmethod
@@ -195,7 +199,9 @@ class _Writer:
             told = {"text": "".join(item.content), "signature": item.signature}
             self._append("assistant", {"reasoningContent": {"reasoningText": told}})
         elif item.content or item.summary or item.encrypted is not UNSET:
-            self._note("reasoning", "dropped", "Only what the model's own maker has signed can be sent back as reasoning.")
+            self._note(
+                "reasoning", "dropped", "Only what the model's own maker has signed can be sent back as reasoning."
+            )
 
     def _call(self, item: ToolCall) -> dict[str, Any]:
         try:
@@ -204,7 +210,9 @@ class _Writer:
             given = item.arguments
         if not isinstance(given, dict):
             given = {"arguments": item.arguments}
-            self._note("tool_calls.arguments", "changed", "Converse takes an object as arguments: the text is put into one.")
+            self._note(
+                "tool_calls.arguments", "changed", "Converse takes an object as arguments: the text is put into one."
+            )
         return {"toolUseId": _call_id(item.call_id), "name": item.name, "input": given}
 
     def _result(self, item: ToolResult) -> dict[str, Any]:
@@ -223,7 +231,9 @@ class _Writer:
     def _opaque(self, item: Opaque) -> None:
         kind = item.raw.get("type")
         if kind in _RECORDS:
-            self._note("input", "dropped", f"Converse has no item of type {kind}, which records what a hosted tool did.")
+            self._note(
+                "input", "dropped", f"Converse has no item of type {kind}, which records what a hosted tool did."
+            )
             return
         raise UncarriedError(f"Converse cannot carry an input item of type {kind}.", item)
 
@@ -242,8 +252,8 @@ def _call_id(call_id: str) -> str:
 
 def _cache_point(part: Part) -> Block | None:
     """What stands behind a part up to which the prompt is to be cached."""
-    wanted = getattr(part, "prompt_cache_breakpoint", UNSET)
-    if not isinstance(wanted, dict):
+    wanted = part.prompt_cache_breakpoint if isinstance(part, Text | Image | File) else UNSET
+    if wanted is UNSET:
         return None
     ttl = wanted.get("ttl")
     return {"cachePoint": {"type": "default"} | ({"ttl": ttl} if ttl in ("5m", "1h") else {})}

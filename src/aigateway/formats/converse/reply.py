@@ -51,9 +51,7 @@ def decode_reply(body: dict[str, Any]) -> Reply:
 
 
 def _add(items: list[Item], block: dict[str, Any]) -> None:
-    text, call, thought, cited = (
-        block.get(key) for key in ("text", "toolUse", "reasoningContent", "citationsContent")
-    )
+    text, call, thought, cited = (block.get(key) for key in ("text", "toolUse", "reasoningContent", "citationsContent"))
     if isinstance(text, str):
         _say(items, Text(text=text))
     elif isinstance(cited, dict):

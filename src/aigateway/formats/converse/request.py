@@ -11,11 +11,12 @@ from msgspec import UNSET
 from aigateway import _json
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, JSONSchemaFormat, Request
+from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
 from aigateway.formats.converse.messages import encode_messages, has_tool_blocks
 from aigateway.formats.converse.thinking import encode_thinking, thinks
 from aigateway.formats.converse.tools import encode_tools, forces_a_tool
-from aigateway.formats.converse.wire import ANTHROPIC, maker_of
+from aigateway.formats.converse.wire import ANTHROPIC, FORMAT, maker_of
 
 OWN_FIELDS: Final = frozenset(
     {
@@ -43,6 +44,8 @@ _LACKING: Final = (
     "safety_identifier",
     "prompt_cache_key",
     "prompt_cache_retention",
+    "prompt_cache_options",
+    "web_search",
 )
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _TIERS: Final = frozenset({"default", "flex", "priority", "reserved"})
@@ -186,4 +189,5 @@ def _note_dropped(request: Request, changes: list[Change]) -> None:
         dropped.append("include")
     if request.extra is not UNSET:
         dropped += [key for key in request.extra.fields if key not in OWN_FIELDS]
+    dropped += foreign_keys(request, FORMAT)
     changes += [Change(field=name, action="dropped", reason=f"Converse has no {name}.") for name in dropped]

@@ -142,9 +142,7 @@ class ConverseStreamDecoder:
         block = self._blocks.get(index)
         if block is None:
             block = self._blocks[index] = _Block("thought" if "reasoningContent" in delta else "text")
-        text, citation, thought, call = (
-            delta.get(key) for key in ("text", "citation", "reasoningContent", "toolUse")
-        )
+        text, citation, thought, call = (delta.get(key) for key in ("text", "citation", "reasoningContent", "toolUse"))
         if block.kind == "text" and isinstance(text, str):
             self._write(block, text, events)
         elif block.kind == "text" and isinstance(citation, dict):

@@ -9,7 +9,7 @@ import re
 from typing import Any, Final
 from urllib.parse import quote
 
-from aigateway.canonical.types import Annotation, Opaque, Usage, UrlCitation
+from aigateway.canonical.types import Annotation, Opaque, UrlCitation, Usage
 from aigateway.errors import UpstreamError
 from aigateway.formats.relay import stream_error
 
@@ -21,8 +21,10 @@ _OPAQUE_MODELS: Final = re.compile(
     r":(?:application-inference-profile|provisioned-model|imported-model|custom-model|custom-model-deployment"
     r"|prompt-router|default-prompt-router|prompt|endpoint)/"
 )
-_MAKER: Final = re.compile(r"(?:^|[./])(ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshot"
-                           r"|nvidia|openai|qwen|writer)\.")
+_MAKER: Final = re.compile(
+    r"(?:^|[./])(ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshot"
+    r"|nvidia|openai|qwen|writer)\."
+)
 
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
