@@ -30,22 +30,18 @@ from aigateway.hooks import APIKeyAuthenticator, Hook, LoggingHook
 from aigateway.intake import Limits
 from aigateway.models import Models
 from aigateway.policies import Breaker, Fallback, Hedge, Queue, Retry
-from aigateway.providers.bedrock import BedrockProvider
 from aigateway.providers.function import FunctionProvider
 from aigateway.providers.protocol import Answer, ConnectRequest, ProviderLike, ProviderReply, ProviderRequest
 from aigateway.providers.provider import Provider
 from aigateway.providers.secret import Secret
-from aigateway.providers.sigv4 import AWSCredentials
 from aigateway.raw_reply import RawReply
 from aigateway.transport.protocol import TLS, Pool, Timeout, Transport, WebSocket, WebSocketClosedError
 
 __all__ = [
     "APIKeyAuthenticator",
-    "AWSCredentials",
     "Answer",
     "Attempt",
     "AuthenticationError",
-    "BedrockProvider",
     "Breaker",
     "CORS",
     "Call",

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from aigateway._eventstream import EventStreamDecoder
 from aigateway._sse import SSEDecoder
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
 from aigateway.canonical.types import Usage
@@ -19,8 +18,7 @@ from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
 from aigateway.formats.choices import ChoicesRelay
 from aigateway.formats.completions.codec import CompletionsCodec
 from aigateway.formats.completions.lens import CompletionsEvent, CompletionsReply, CompletionsRequest
-from aigateway.formats.converse.codec import ConverseCodec
-from aigateway.formats.converse.wire import path_for as converse_path
+from aigateway.formats.converse import codec as converse
 from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
 from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
 from aigateway.formats.images.relay import ImagesRelay
@@ -112,9 +110,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             usage=any_usage,
             done=False,
             done_on_error=False,
-            upstream_codec=ConverseCodec(),
-            framing=EventStreamDecoder,
-            path=converse_path,
+            upstream_codec=converse.ConverseCodec(),
+            framing=converse.framing,
+            path=converse.path_for,
         ),
         "embeddings": Format(
             codec=None,

@@ -20,8 +20,10 @@ from aigateway.providers.secret import KeySource, Secret, reveal
 from aigateway.providers.sigv4 import AWSCredentials, CredentialsSource, Signer, reveal_credentials
 from aigateway.transport.protocol import HTTPRequest
 
+__all__ = ["AWSCredentials", "BedrockProvider"]
+
 BEDROCK: Final = "bedrock"
-BEARER_TOKEN: Final = "AWS_BEARER_TOKEN_BEDROCK"
+BEARER_TOKEN: Final = "AWS_BEARER_TOKEN_BEDROCK"  # noqa: S105 - the name of a variable
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _SERVICE: Final = "bedrock"
 REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
-from urllib.parse import quote
 
 from aigateway.canonical.types import Annotation, Opaque, UrlCitation, Usage
 from aigateway.errors import UpstreamError
@@ -51,11 +50,6 @@ STATUSES: Final = {
     "ValidationException": 400,
 }
 """Of the exceptions of Bedrock's runtime, the HTTP status that says whose fault it was. A model that failed is theirs."""
-
-
-def path_for(model: str, stream: bool) -> str:  # noqa: FBT001 - as every format's path is asked for
-    """Where a model is asked: an id, the ARN of an inference profile, ..., as one segment of the path."""
-    return f"/model/{quote(model, safe='')}/{'converse-stream' if stream else 'converse'}"
 
 
 def maker_of(model: str) -> str:
