@@ -176,7 +176,8 @@ def _recorded(name: str, raw: Object) -> Recorded | None:
     model, _, operation = raw["url"].partition("/model/")[2].rpartition("/")
     if operation not in ("converse", "converse-stream"):
         return None
-    body = base64.b64decode(raw["body"]["base64"]) if raw.get("body") else json.dumps(raw["json"]).encode()
+    given = raw.get("body") or json.dumps(raw["json"])
+    body = given.encode() if isinstance(given, str) else base64.b64decode(given["base64"])
     kind = raw["headers"]["content-type"]
     return Recorded(name, model.replace("%3A", ":"), raw["request"], raw["status"], kind, body)
 

@@ -48,7 +48,7 @@ class ConverseStreamDecoder:
 
     def __init__(self) -> None:
         self._acc = Accumulator()
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[int, _Block] = {}
         self._message = -1
         self._told = False
         self._started = False
@@ -74,11 +74,11 @@ class ConverseStreamDecoder:
             self._started = True
             events.append(Started("", "", 0))
         if event.event == "contentBlockDelta":
-            self._delta(body.get("contentBlockIndex"), body.get("delta"), events)
+            self._delta(_index_of(body), body.get("delta"), events)
         elif event.event == "contentBlockStart":
-            self._start(body.get("contentBlockIndex"), body.get("start"), events)
+            self._start(_index_of(body), body.get("start"), events)
         elif event.event == "contentBlockStop":
-            self._end_block(body.get("contentBlockIndex"), events)
+            self._end_block(_index_of(body), events)
         elif event.event == "messageStop":
             self._stop = body.get("stopReason")
             broken = broken_stop(self._stop)
@@ -123,7 +123,7 @@ class ConverseStreamDecoder:
 
     # blocks
 
-    def _start(self, index: Any, start: Any, events: list[StreamEvent]) -> None:
+    def _start(self, index: int, start: Any, events: list[StreamEvent]) -> None:
         call = start.get("toolUse") if isinstance(start, dict) else None
         if not isinstance(call, dict) or call.get("type") == "server_tool_use":
             self._blocks[index] = _Block("" if isinstance(start, dict) and start else "text")
@@ -136,7 +136,7 @@ class ConverseStreamDecoder:
             events,
         )
 
-    def _delta(self, index: Any, delta: Any, events: list[StreamEvent]) -> None:
+    def _delta(self, index: int, delta: Any, events: list[StreamEvent]) -> None:
         if not isinstance(delta, dict):
             return
         block = self._blocks.get(index)
@@ -183,7 +183,7 @@ class ConverseStreamDecoder:
         known = self._acc.item_of(block.item)
         self._acc.update_item(block.item, msgspec.structs.replace(known, **{field: value, "origin": ANTHROPIC}))
 
-    def _end_block(self, index: Any, events: list[StreamEvent]) -> None:
+    def _end_block(self, index: int, events: list[StreamEvent]) -> None:
         block = self._blocks.pop(index, None)
         if block is None or block.item < 0:
             return
@@ -227,6 +227,11 @@ class ConverseStreamDecoder:
                     block.item = block.part = -1
             events += self._acc.end_item(self._message)
             self._message = -1
+
+
+def _index_of(body: dict[str, Any]) -> int:
+    index = body.get("contentBlockIndex")
+    return index if isinstance(index, int) else -1
 
 
 def _joined(pieces: list[str]) -> str:
