@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from aigateway._eventstream import MAX_MESSAGE_BYTES, EventStreamDecoder, EventStreamMessage, MessageDecoder, encode
 from aigateway.errors import UpstreamProtocolError
-from tests.bedrock import frame, frames, message
+from tests.bedrock import Object, frame, frames, message
 from tests.playback import cut
 
-EVENTS = [
+EVENTS: list[tuple[str, Object]] = [
     ("messageStart", {"role": "assistant"}),
     ("contentBlockDelta", {"delta": {"text": "Grüße 🌍"}}),
     ("metadata", {}),

@@ -49,8 +49,8 @@ def read_bytes(raw: bytes, cuts: list[int] | None = None) -> list[StreamEvent]:
             found += decoder.feed(event)
     framing.flush()
     found += decoder.flush()
-    for event in found:
-        laws.feed(event)
+    for told in found:
+        laws.feed(told)
     return found
 
 
