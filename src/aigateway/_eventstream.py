@@ -49,10 +49,13 @@ class MessageDecoder:
     What came before a broken message is given first, wherever the bytes were split: the error is raised by the next call.
     """
 
-    __slots__ = ("_broken", "_buffer")
+    __slots__ = ("_block", "_broken", "_buffer", "_headers")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        # Of most messages of a stream the headers are those of the one before: they are read once.
+        self._block = b""
+        self._headers: Mapping[str, HeaderValue] = {}
         self._broken: UpstreamProtocolError | None = None
 
     def feed(self, chunk: bytes) -> list[EventStreamMessage]:
@@ -68,7 +71,7 @@ class MessageDecoder:
                 total = _total(buffer, at)
                 if len(buffer) - at < total:
                     break
-                messages.append(_message(bytes(buffer[at : at + total])))
+                messages.append(self._message(bytes(buffer[at : at + total])))
                 at += total
         except _BrokenError as error:
             self._broken = UpstreamProtocolError(f"The upstream sent a broken event stream: {error}.")
@@ -84,6 +87,16 @@ class MessageDecoder:
         if self._broken is not None:
             raise self._broken
         return []
+
+    def _message(self, raw: bytes) -> EventStreamMessage:
+        if crc32(raw[:-4]) != _CRC.unpack_from(raw, len(raw) - 4)[0]:
+            raise _BrokenError("the checksum of a message does not fit")
+        end = _PRELUDE.size + int.from_bytes(raw[4:8], "big")
+        block = raw[_PRELUDE.size : end]
+        if block != self._block:
+            self._headers = _headers(block)
+            self._block = block
+        return EventStreamMessage(self._headers, raw[end:-4])
 
 
 class EventStreamDecoder:
@@ -127,25 +140,17 @@ def _total(buffer: bytearray, at: int) -> int:
     return int(total)
 
 
-def _message(raw: bytes) -> EventStreamMessage:
-    if crc32(raw[:-4]) != _CRC.unpack_from(raw, len(raw) - 4)[0]:
-        raise _BrokenError("the checksum of a message does not fit")
-    end = _PRELUDE.size + int.from_bytes(raw[4:8], "big")
-    try:
-        headers = _headers(raw[_PRELUDE.size : end])
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
-        raise _BrokenError("the headers of a message cannot be read") from error
-    return EventStreamMessage(headers, raw[end:-4])
-
-
 def _headers(block: bytes) -> dict[str, HeaderValue]:
     headers: dict[str, HeaderValue] = {}
     at = 0
-    while at < len(block):
-        start = at + 1
-        at = start + block[at]
-        name = block[start:at].decode()
-        headers[name], at = _value(block, block[at], at + 1)
+    try:
+        while at < len(block):
+            start = at + 1
+            at = start + block[at]
+            name = block[start:at].decode()
+            headers[name], at = _value(block, block[at], at + 1)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise _BrokenError("the headers of a message cannot be read") from error
     return headers
 
 
