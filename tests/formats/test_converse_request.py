@@ -306,6 +306,44 @@ def test_reasoning_effort_is_told_as_the_maker_of_the_model_wants_it(
     assert body.get("outputConfig") == ({"effort": "high"} if model == NEW_CLAUDE else None)
 
 
+def test_a_budget_is_told_as_it_is_or_as_an_effort() -> None:
+    items = (Message(role="user", content=(Text(text="hi"),)),)
+    body, _ = encoded(Request(model="m", items=items, reasoning_budget=5000))
+    assert body["additionalModelRequestFields"]["thinking"]["budget_tokens"] == 5000
+    body, _ = encoded(Request(model="m", items=items, reasoning_budget=5000), NEW_CLAUDE)
+    assert body["outputConfig"] == {"effort": "medium"}
+    body, changes = encoded(Request(model="m", items=items, reasoning_budget=-1), NEW_CLAUDE)
+    assert (body.get("outputConfig"), changes) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("thought", "model", "changed"),
+    [
+        (SIGNED, CLAUDE, []),
+        (Reasoning(content=("t",)), CLAUDE, ["dropped:reasoning", "dropped:reasoning_effort"]),
+        (Reasoning(content=("t",)), NEW_CLAUDE, ["dropped:reasoning"]),
+    ],
+    ids=["own thought", "no thought", "adaptive"],
+)
+def test_thinking_goes_on_after_calls_only_where_the_thought_is_there(
+    thought: Reasoning, model: str, changed: list[str]
+) -> None:
+    items = (
+        Message(role="user", content=(Text(text="?"),)),
+        thought,
+        ToolCall(call_id="a", name="weather", arguments="{}"),
+        ToolResult(call_id="a", output="warm"),
+    )
+    body, changes = encoded(Request(model="m", items=items, reasoning_effort="low"), model)
+    assert [code for code in changes if code.startswith("dropped")] == changed
+    assert ("additionalModelRequestFields" in body) is ("dropped:reasoning_effort" not in changed)
+
+
+def test_a_temperature_that_converse_has_not_is_the_highest() -> None:
+    body, changes = sent(ask(temperature=1.7))
+    assert (body["inferenceConfig"], changes) == ({"temperature": 1.0}, ["changed:temperature"])
+
+
 # tools
 
 SPEC = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object", "properties": {}}}}}

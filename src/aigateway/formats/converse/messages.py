@@ -63,6 +63,13 @@ def has_tool_blocks(messages: Sequence[dict[str, Any]]) -> bool:
     return any("toolUse" in block or "toolResult" in block for message in messages for block in message["content"])
 
 
+def goes_on_without_thoughts(messages: Sequence[dict[str, Any]]) -> bool:
+    """Whether results answer calls of a turn that does not begin with reasoning."""
+    if len(messages) < 2 or not any("toolResult" in block for block in messages[-1]["content"]):
+        return False
+    return "reasoningContent" not in messages[-2]["content"][0]
+
+
 class _Writer:
     def __init__(self, maker: str, changes: list[Change]) -> None:
         self.system: list[Block] = []

@@ -13,7 +13,7 @@ from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, JSONSchemaFormat, Request
 from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
-from aigateway.formats.converse.messages import encode_messages, has_tool_blocks
+from aigateway.formats.converse.messages import encode_messages, goes_on_without_thoughts, has_tool_blocks
 from aigateway.formats.converse.thinking import encode_thinking, thinks
 from aigateway.formats.converse.tools import encode_tools, forces_a_tool
 from aigateway.formats.converse.wire import ANTHROPIC, FORMAT, maker_of
@@ -51,6 +51,7 @@ _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _TIERS: Final = frozenset({"default", "flex", "priority", "reserved"})
 _METADATA: Final = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,\-.]{0,256}")
 _METADATA_MAX: Final = 16
+_TEMPERATURE_MAX: Final = 1.0
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 
 
@@ -64,11 +65,17 @@ def encode_request(request: Request, *, model: str, changes: list[Change]) -> di
     maker = maker_of(model)
     body = encode_messages(request, maker=maker, changes=changes)
     tools = encode_tools(request, model, changes, bound=has_tool_blocks(body["messages"]))
-    thinking = encode_thinking(request, model, changes, forced=forces_a_tool(tools))
+    thinking = encode_thinking(
+        request,
+        model,
+        changes,
+        forced=forces_a_tool(tools),
+        thoughtless=goes_on_without_thoughts(body["messages"]),
+    )
     if thinks(thinking):
         request = _without_sampling(request, changes)
     body |= tools
-    body |= _inference(request)
+    body |= _inference(request, changes)
     _merge(body, thinking)
     _merge(body, _top_k(request, maker, changes))
     _merge(body, _output_format(request, changes))
@@ -108,11 +115,16 @@ def _without_sampling(request: Request, changes: list[Change]) -> Request:
     return msgspec.structs.replace(request, **dict.fromkeys(given, UNSET))
 
 
-def _inference(request: Request) -> dict[str, Any]:
+def _inference(request: Request, changes: list[Change]) -> dict[str, Any]:
+    temperature = request.temperature
+    if temperature is not UNSET and temperature > _TEMPERATURE_MAX:
+        temperature = _TEMPERATURE_MAX
+        reason = "Converse takes a temperature up to 1."
+        changes.append(Change(field="temperature", action="changed", reason=reason))
     stop = (request.stop,) if isinstance(request.stop, str) else request.stop
     config = {
         "maxTokens": request.max_output_tokens,
-        "temperature": request.temperature,
+        "temperature": temperature,
         "topP": request.top_p,
         "stopSequences": UNSET if stop is UNSET else [text for text in stop if text],
     }

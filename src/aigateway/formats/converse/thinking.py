@@ -19,15 +19,25 @@ _ADAPTIVE: Final = re.compile(r"claude-(?:(?:opus|sonnet|haiku)-4-[6-9]|[a-z]+-[
 _REASON: Final = "The target has no way to be told how much to think."
 
 
-def encode_thinking(request: Request, model: str, changes: list[Change], *, forced: bool) -> dict[str, Any]:
-    """Fields of a request: `additionalModelRequestFields`, `outputConfig`. forced: whether a tool must be called."""
+def encode_thinking(
+    request: Request, model: str, changes: list[Change], *, forced: bool, thoughtless: bool
+) -> dict[str, Any]:
+    """Fields of a request: `additionalModelRequestFields`, `outputConfig`.
+
+    forced       whether a tool must be called.
+    thoughtless  whether it goes on with a turn of calls that has no thinking before them.
+    """
     budget = _budget(request)
     if budget is None:
         return {}
     name = "reasoning_effort" if request.reasoning_effort is not UNSET else "reasoning_budget"
     maker = maker_of(model)
     if maker == ANTHROPIC or not maker:
-        return _claude(request, model, budget, name, changes, forced=forced)
+        found = _claude(request, model, budget, forced=forced, thoughtless=thoughtless)
+        if isinstance(found, str):
+            changes.append(Change(field=name, action="dropped", reason=found))
+            return {}
+        return found
     level = _LEVELS.get(request.reasoning_effort or "") or _level_of(budget)
     if maker == "openai" and budget:
         return {"additionalModelRequestFields": {"reasoning_effort": level}}
@@ -54,30 +64,27 @@ def _level_of(budget: int) -> str:
     return "low" if budget <= _BUDGETS["low"] else "medium" if budget <= _BUDGETS["medium"] else "high"
 
 
-def _claude(
-    request: Request, model: str, budget: int, name: str, changes: list[Change], *, forced: bool
-) -> dict[str, Any]:
+def _claude(request: Request, model: str, budget: int, *, forced: bool, thoughtless: bool) -> dict[str, Any] | str:
+    """The fields, or why it cannot think. It does not unless it is told to."""
     if not budget:
-        return {}  # it does not think unless it is told to
-    if forced:
-        reason = "Claude does not think where it must call a tool."
-        changes.append(Change(field=name, action="dropped", reason=reason))
         return {}
+    if forced:
+        return "Claude does not think where it must call a tool."
     if _ADAPTIVE.search(model):
         fields: dict[str, Any] = {"additionalModelRequestFields": {"thinking": {"type": "adaptive"}}}
-        if request.reasoning_effort is not UNSET:
-            fields["outputConfig"] = {"effort": _LEVELS.get(request.reasoning_effort, "high")}
-        return fields
+        effort = _LEVELS.get(request.reasoning_effort or "") or (_level_of(budget) if budget > 0 else "")
+        return fields | ({"outputConfig": {"effort": effort}} if effort else {})
+    if thoughtless:
+        return "Claude goes on thinking only where its thoughts before the calls are sent back."
     if budget < 0:
         budget = _BUDGETS["medium"]
     if request.max_output_tokens is not UNSET and request.max_output_tokens <= budget:
         budget = request.max_output_tokens - _BUDGET_MIN // 2
-    if budget < _BUDGET_MIN and request.max_output_tokens is not UNSET:
-        reason = f"Claude thinks with {_BUDGET_MIN} tokens or more, and max_output_tokens leaves no room for them."
-        changes.append(Change(field=name, action="dropped", reason=reason))
-        return {}
-    budget = max(budget, _BUDGET_MIN)
-    return {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": budget}}}
+        if budget < _BUDGET_MIN:
+            return f"Claude thinks with {_BUDGET_MIN} tokens or more, and max_output_tokens leaves no room for them."
+    return {
+        "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": max(budget, _BUDGET_MIN)}}
+    }
 
 
 def thinks(fields: dict[str, Any]) -> bool:
