@@ -17,7 +17,9 @@ from aigateway.providers.catalog import CATALOG, CatalogRow
 from aigateway.surface import APIS
 
 LOCAL = {"litellm", "llamacpp", "lmstudio", "localai", "ollama", "sglang", "tgi", "vllm"}
-WITHOUT_BASE_URL = {"cloudflare", "databricks"}
+WITHOUT_BASE_URL = {"bedrock", "cloudflare", "databricks"}
+OTHER_APIS = {"converse"}
+"""What a row may speak that callers cannot."""
 
 each_row = pytest.mark.parametrize("row", CATALOG.values(), ids=CATALOG.keys())
 
@@ -94,8 +96,8 @@ def test_base_url_is_ready_for_an_operation_path(row: CatalogRow) -> None:
 @each_row
 def test_apis_are_known_ones(row: CatalogRow) -> None:
     assert row.apis
-    assert row.apis <= APIS | {"messages"}
-    assert row.apis & {"chat", "responses", "messages"}
+    assert row.apis <= APIS | OTHER_APIS | {"messages"}
+    assert row.apis & {"chat", "responses", "messages", *OTHER_APIS}
 
 
 @each_row
@@ -103,7 +105,7 @@ def test_key_variable_is_named_like_one(row: CatalogRow) -> None:
     if row.api_key_env is None:
         assert row.name in LOCAL
     else:
-        assert re.fullmatch(r"[A-Z][A-Z0-9_]*_(KEY|TOKEN)", row.api_key_env)
+        assert re.fullmatch(r"[A-Z][A-Z0-9_]*_(KEY|TOKEN|TOKEN_BEDROCK)", row.api_key_env)
     if row.base_url_env is not None:
         assert re.fullmatch(r"[A-Z][A-Z0-9_]*_BASE_URL", row.base_url_env)
 

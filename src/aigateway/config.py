@@ -25,6 +25,7 @@ from aigateway.hooks.import_path import HookImportError, load_hook
 from aigateway.intake import Limits
 from aigateway.models import CREATED
 from aigateway.policies import Balance, Breaker, Fallback, Hedge, Queue, Retry
+from aigateway.providers.bedrock import BEDROCK, REGION
 from aigateway.providers.catalog import CATALOG
 from aigateway.providers.provider import DEFAULT_APIS, join_base
 from aigateway.surface import ADMINISTRATION, APIS
@@ -38,6 +39,7 @@ LOCAL: Final = "local"
 _LOCAL_APIS: Final = frozenset({"chat", "embeddings"})
 _APIS: Final = APIS | {"messages", "generate_content", "converse", ADMINISTRATION}
 _TYPES: Final = (*CATALOG, LOCAL)
+_AWS: Final = ("region", "access_key_id", "secret_access_key", "session_token")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HIDDEN: Final = frozenset({("auth",), ("auth", "keys")})
 
@@ -86,6 +88,10 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     breaker: Breaker | None = None
     max_concurrent: Annotated[int, msgspec.Meta(ge=1)] | None = None
     queue: Queue | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+    session_token: str | None = None
 
     def __repr__(self) -> str:
         return f"ProviderConfig(type={self.type!r}, base_url={self.base_url!r})"  # no key, no headers
@@ -251,6 +257,7 @@ def _provider(document: Document, name: str, provider: ProviderConfig, folder: P
     _check_amounts(document, (*place, "timeout"), provider.timeout)
     _check_amounts(document, (*place, "pool"), provider.pool)
     _check_proxy(document, place, provider)
+    _check_aws(document, place, kind, provider)
     return msgspec.structs.replace(
         provider,
         type=kind,
@@ -273,6 +280,8 @@ def _local(document: Document, place: tuple[str, ...], provider: ProviderConfig,
 
 def _check_url(document: Document, place: tuple[str, ...], kind: str | None, provider: ProviderConfig) -> None:
     url = provider.base_url or (CATALOG[kind].base_url if kind is not None else None)
+    if url is None and kind == BEDROCK:
+        return  # its region says where it is
     if url is None:
         if document.sound(*place, "base_url") and document.sound(*place, "type"):
             known = f"the catalog knows none for {kind}" if kind else "or a type of the provider catalog"
@@ -283,6 +292,28 @@ def _check_url(document: Document, place: tuple[str, ...], kind: str | None, pro
     except ValueError as error:
         words = str(error).partition(", not ")[0]  # the URL itself may hold a secret
         document.error((*place, "base_url"), words.removeprefix("base_url "))
+
+
+def _check_aws(document: Document, place: tuple[str, ...], kind: str | None, provider: ProviderConfig) -> None:
+    """What only Amazon's providers have: a region, and credentials in place of a key."""
+    given = [key for key in _AWS if document.given(*place, key)]
+    if kind != BEDROCK:
+        for key in given if document.sound(*place, "type") else ():
+            document.error((*place, key), f"only a provider of type {BEDROCK} has one")
+        return
+    if document.given(*place, "base_path"):
+        document.error((*place, "base_path"), f"a provider of type {BEDROCK} has no such setting")
+    if provider.region is not None and not REGION.fullmatch(provider.region):
+        document.error((*place, "region"), "must be one of AWS's regions, like us-east-1")
+    for key in _AWS[1:]:
+        _check_key(document, (*place, key), getattr(provider, key) or "")
+    for key, other in (_AWS[1:3], _AWS[2:0:-1], (_AWS[3], _AWS[1])):
+        if key in given and other not in given:
+            document.error((*place, key), f"needs a {other} beside it")
+    if len(given) > given.count("region") and (provider.api_key is not None or provider.api_keys is not None):
+        document.error(
+            (*place, "api_key" if provider.api_key else "api_keys"), "give a key or AWS credentials, not both"
+        )
 
 
 def _check_proxy(document: Document, place: tuple[str, ...], provider: ProviderConfig) -> None:

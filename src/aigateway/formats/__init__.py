@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from aigateway._sse import SSEDecoder
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
 from aigateway.canonical.types import Change, Usage
 from aigateway.errors import GatewayError
@@ -17,6 +18,7 @@ from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
 from aigateway.formats.choices import ChoicesRelay
 from aigateway.formats.completions.codec import CompletionsCodec
 from aigateway.formats.completions.lens import CompletionsEvent, CompletionsReply, CompletionsRequest
+from aigateway.formats.converse import codec as converse
 from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
 from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
 from aigateway.formats.images.relay import ImagesRelay
@@ -28,7 +30,7 @@ from aigateway.formats.messages.sealed import without_seals as messages_seals
 from aigateway.formats.messages.wire import messages_usage
 from aigateway.formats.moderations.lens import ModerationsRequest
 from aigateway.formats.passing import any_usage
-from aigateway.formats.protocol import CallerCodec, TextCodec
+from aigateway.formats.protocol import CallerCodec, FrameDecoder, TextCodec, UpstreamCodec
 from aigateway.formats.relay import StreamRelay, error_object
 from aigateway.formats.responses.codec import ResponsesCodec
 from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, ResponsesRequest
@@ -54,6 +56,10 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
     codec          translates through the canonical form, both ways; None = other APIs cannot be told in this one.
     caller_codec   where `codec` is None: lets other APIs serve the callers of this one; None = it is only relayed.
+    upstream_codec  where `codec` is None: serves the callers of other APIs, and has none of its own.
+    framing        how its streams are cut into events.
+    path           where a call goes upstream, below the base URL, for a model and for a stream or not; None = where the
+                   operation stands here.
     request, reply, event   the lenses for hooks.
     relay          for streams whose both sides have this form.
     usage          reads the usage object of its replies.
@@ -77,6 +83,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     done_on_error: bool
     asks_usage: bool = False
     caller_codec: CallerCodec | None = None
+    upstream_codec: UpstreamCodec | None = None
+    framing: Callable[[], FrameDecoder] = SSEDecoder
     path: Callable[[str, bool], str] | None = None
     key_headers: tuple[str, ...] = ()
     without_seals: Callable[[dict[str, Any], list[Change]], None] | None = None
@@ -135,6 +143,19 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             key_headers=("x-api-key",),
             without_seals=messages_seals,
             render_error=messages_error,
+        ),
+        "converse": Format(
+            codec=None,
+            request=RequestLens,
+            reply=ReplyLens,
+            event=EventLens,
+            relay=StreamRelay,
+            usage=any_usage,
+            done=False,
+            done_on_error=False,
+            upstream_codec=converse.ConverseCodec(),
+            framing=converse.framing,
+            path=converse.path_for,
         ),
         "embeddings": Format(
             codec=None,
@@ -196,6 +217,11 @@ CODECS: Mapping[str, TextCodec] = MappingProxyType(
 )
 """The formats that can be translated into each other."""
 
+UPSTREAM_CODECS: Mapping[str, UpstreamCodec] = MappingProxyType(
+    {**CODECS, **{name: row.upstream_codec for name, row in FORMATS.items() if row.upstream_codec is not None}}
+)
+"""The formats that serve the callers of CALLER_CODECS, best first."""
+
 CALLER_CODECS: Mapping[str, CallerCodec] = MappingProxyType(
     {
         name: codec
@@ -203,7 +229,7 @@ CALLER_CODECS: Mapping[str, CallerCodec] = MappingProxyType(
         if (codec := row.codec if row.codec is not None else row.caller_codec) is not None
     }
 )
-"""The formats whose callers can be served by those of CODECS."""
+"""The formats whose callers can be served by those of UPSTREAM_CODECS."""
 
 
 KEY_HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(

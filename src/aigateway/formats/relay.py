@@ -36,7 +36,8 @@ _OVERLOADED = 529
 _IDENTIFIER = re.compile(r"[a-z][a-z_]{1,40}")
 _TOO_LONG = re.compile(
     r"maximum context length|exceeds? the (?:available |model'?s? )?context|longer than the model's context"
-    r"|prompt is too long|exceeds the maximum number of tokens|exceed_context_size",
+    r"|prompt is too long|exceeds the maximum number of tokens|exceed_context_size"
+    r"|input is too long|too many input tokens|exceeds? context limit",
     re.IGNORECASE,
 )
 _BLANK_AT_LAST = (b"\n\r", b"\r\r")

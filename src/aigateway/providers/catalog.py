@@ -64,6 +64,14 @@ _HOSTED = (
         notes="Responses are stateless.",
     ),
     CatalogRow(
+        name="bedrock",
+        base_url=None,
+        api_key_env="AWS_BEARER_TOKEN_BEDROCK",
+        apis=frozenset({"converse", "embeddings"}),
+        docs="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html",
+        notes="The base URL is https://bedrock-runtime.{region}.amazonaws.com; AWS credentials are taken in place of a key.",
+    ),
+    CatalogRow(
         name="cerebras",
         base_url="https://api.cerebras.ai/v1",
         api_key_env="CEREBRAS_API_KEY",
