@@ -110,7 +110,7 @@ def test_upstream_errors_name_their_provider() -> None:
 @pytest.mark.parametrize("api", [*FORMATS, "models", "unknown"])
 def test_rendered_errors_have_all_four_keys(api: str, kind: type[GatewayError]) -> None:
     error = kind("words")
-    shown = render_error(api, error)["error"]
+    shown = render_error(api, error)[1]["error"]
     type_ = "not_found" if api == "responses" and error.status == 404 else error.type
     assert shown == {"message": "words", "type": type_, "param": None, "code": error.code}
     assert list(shown) == ["message", "type", "param", "code"]
@@ -118,7 +118,7 @@ def test_rendered_errors_have_all_four_keys(api: str, kind: type[GatewayError]) 
 
 def test_rendered_errors_name_the_field_at_fault() -> None:
     error = UnsupportedError("no audio here", param="messages[0].content[1]", code="unsupported_content")
-    assert render_error("chat", error) == {
+    assert render_error("chat", error)[1] == {
         "error": {
             "message": "no audio here",
             "type": "invalid_request_error",
@@ -130,7 +130,7 @@ def test_rendered_errors_name_the_field_at_fault() -> None:
 
 @given(st.text(), st.none() | st.text(), st.none() | st.text())
 def test_rendering_loses_nothing(message: str, param: str | None, code: str | None) -> None:
-    shown = render_error("chat", InvalidRequestError(message, param=param, code=code))["error"]
+    shown = render_error("chat", InvalidRequestError(message, param=param, code=code))[1]["error"]
     assert (shown["message"], shown["param"], shown["code"]) == (message, param, code or shown["code"])
     if code is None:
         assert shown["code"] == "invalid_request"

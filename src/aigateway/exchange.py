@@ -40,7 +40,6 @@ from aigateway.providers.secret import reveal
 from aigateway.routing.course import Course
 from aigateway.routing.failures import was_not_sent
 from aigateway.routing.traffic import Lane, Traffic
-from aigateway.surface.routes import query_for
 from aigateway.translation import Translation
 from aigateway.upstream import (
     forwarded_headers,
@@ -49,6 +48,7 @@ from aigateway.upstream import (
     reply_error,
     shown_headers,
     unary_head,
+    upstream_path,
     upstream_request,
 )
 
@@ -56,6 +56,9 @@ logger = logging.getLogger("aigateway")
 
 BodyReader = Callable[[], Awaitable[Any]]
 """Gives the body: bytes, or for an operation that `uploads` an iterator of them."""
+
+ANTHROPIC_VERSION = "anthropic-version"
+"""The header that tells a caller of Anthropic's API."""
 
 CHANGES_HEADER = "x-aigateway-changes"
 JSON_TYPE = ("content-type", "application/json")
@@ -338,17 +341,15 @@ class Exchange:
 
     async def _request(self, attempt: Attempt) -> ProviderRequest:
         call = self.call
-        path = call.operation.path if not attempt.plan.translates else _PATHS[attempt.plan.upstream_api]
-        if call.query and not attempt.plan.translates:
-            path = f"{path}?{query_for(call.query)}"
         return ProviderRequest(
             api=attempt.plan.upstream_api,
-            path=path,
+            path=upstream_path(call, attempt.plan),
             model=attempt.model,
             body=attempt.body,
             content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],
             stream=call.stream,
-            headers=forwarded_headers(call) | {name.lower(): value for name, value in attempt.headers.items()},
+            headers=forwarded_headers(call, attempt.plan.upstream_api)
+            | {name.lower(): value for name, value in attempt.headers.items()},
             api_key=await reveal(attempt.api_key),
             request_id=call.id,
         )
@@ -593,7 +594,8 @@ class Exchange:
             result = raised
         self._note(result)
         headers = [JSON_TYPE, *result.headers.items()]
-        return Answer(result.status, headers, _json.encode(render_error(self.call.api, result)))
+        status, body = render_error(error_api(self.call), result, self.call.id)
+        return Answer(status, headers, _json.encode(body))
 
     async def _told(self, error: GatewayError) -> GatewayError:
         """The error of a stream that has begun, as the hooks want it; a reply in its place comes too late."""
@@ -647,7 +649,11 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-_PATHS = {"chat": "/chat/completions", "responses": "/responses"}
+
+
+def error_api(call: Call) -> str:
+    """The API in which a call's errors are told: the models are listed for callers of all of them."""
+    return "messages" if call.api == "models" and ANTHROPIC_VERSION in call.headers else call.api
 
 
 def _content_type(reply: ProviderReply) -> str:

@@ -17,7 +17,7 @@ from aigateway.hooks.chain import STAGES, Chain
 from aigateway.intake import Limits, read_wishes, understand
 from aigateway.models import Models
 from aigateway.translation import Translation
-from aigateway.upstream import plan_for, upstream_request
+from aigateway.upstream import plan_for, upstream_path, upstream_request
 
 
 class PlannedAttempt(msgspec.Struct, kw_only=True):
@@ -161,14 +161,11 @@ def _mode(plan: Plan, chain: Chain, *, stream: bool) -> str:
     return "observe" if chain.has("on_complete") else "relay"
 
 
-_PATHS = {"chat": "/chat/completions", "responses": "/responses"}
-
-
 def _url(plan: Plan, call: Call) -> str | None:
     base: Any = getattr(plan.target.provider, "base_url", None)
     if not isinstance(base, str):
         return None
-    return base + (_PATHS.get(plan.upstream_api, call.operation.path) if plan.translates else call.operation.path)
+    return base + upstream_path(call, plan)
 
 
 def _hooks_of(chain: Chain) -> dict[str, list[str]]:

@@ -223,7 +223,7 @@ class Journey:
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
         settings = (self._call(operation, headers, api_key, client), self._chain, self.models, self.limits, new_id)
-        if settings[0].operation.kind == "relay":
+        if settings[0].operation.kind in ("relay", "count"):
             return PassThrough(
                 *settings, default=self._default, traffic=self.traffic, on_unsupported=self.on_unsupported
             )

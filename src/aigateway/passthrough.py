@@ -132,7 +132,9 @@ class PassThrough(Exchange):
         path = path_for(call.operation, parameters_naming(call, model))
         query = query_for(query_naming(call, model))
         wanted = _FORWARDED if self._upload is None else _FORWARDED + _UPLOADED
-        headers = forwarded_headers(call) | {name: call.headers[name] for name in wanted if name in call.headers}
+        headers = forwarded_headers(call, call.api) | {
+            name: call.headers[name] for name in wanted if name in call.headers
+        }
         has_body = self._upload is not None or attempt.body
         return ProviderRequest(
             api=call.api,

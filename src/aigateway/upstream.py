@@ -11,7 +11,13 @@ from aigateway import _json
 from aigateway.call import Call, Plan, Target
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import Change, Usage
-from aigateway.errors import UnsupportedError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from aigateway.errors import (
+    UnsupportedError,
+    UpstreamError,
+    UpstreamOverloadedError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+)
 from aigateway.formats import CALLER_CODECS, CODECS, FORMATS
 from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
 from aigateway.formats.chat.strict import strict_body
@@ -19,12 +25,15 @@ from aigateway.formats.embeddings.encoding import in_encoding
 from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
 from aigateway.providers.protocol import ProviderLike, ProviderReply
+from aigateway.surface.routes import query_for
 
 SHOWN_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version"})
+_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-")
 
 _KEY = re.compile(r"\b(?:(?:sk|pk|rk|gsk|xai|hf|csk|nvapi)[-_]|AIza)[A-Za-z0-9*._-]{5,}[A-Za-z0-9*]")
 _DEFAULT_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _RETRYABLE = frozenset({401, 403, 408, 409, 429})
+_KINDS: dict[int, type[UpstreamError]] = {504: UpstreamTimeoutError, 529: UpstreamOverloadedError}
 _MESSAGE_MAX = 4000
 
 
@@ -57,18 +66,30 @@ def plan_for(call: Call, target: Target) -> Plan:
     )
 
 
+def upstream_path(call: Call, plan: Plan) -> str:
+    """Where an attempt goes, below the provider's base URL, with its query."""
+    path_of = FORMATS[plan.upstream_api].path
+    if not plan.translates and (path_of is None or "{" not in call.operation.path):
+        return f"{call.operation.path}?{query_for(call.query)}" if call.query else call.operation.path
+    if path_of is None:
+        raise TypeError(f"nothing is translated into {plan.upstream_api}")
+    return path_of(plan.model, call.stream)
+
+
 _FORWARDED = ("openai-beta", "idempotency-key", "traceparent", "tracestate", "x-client-request-id")
+_FORWARDED_TO = {"messages": ("anthropic-beta", "anthropic-version", *_FORWARDED)}
+"""By the API that is spoken upstream, where that has headers of its own."""
 
 
-def forwarded_headers(call: Call) -> dict[str, str]:
-    """The caller's headers that go on to the upstream: none that carries a key or a cookie."""
+def forwarded_headers(call: Call, api: str) -> dict[str, str]:
+    """The caller's headers that go on to an upstream of this API: none that carries a key or a cookie."""
     headers = call.headers
-    return {name: headers[name] for name in _FORWARDED if name in headers}
+    return {name: headers[name] for name in _FORWARDED_TO.get(api, _FORWARDED) if name in headers}
 
 
 def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
     """The upstream's headers that the caller sees."""
-    return [(name, value) for name, value in reply.headers if name in SHOWN_HEADERS or name.startswith("x-ratelimit-")]
+    return [pair for pair in reply.headers if pair[0] in SHOWN_HEADERS or pair[0].startswith(_LIMITS)]
 
 
 def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
@@ -172,7 +193,7 @@ async def reply_error(reply: ProviderReply, provider: str) -> UpstreamError:
         value = value[0]
     error = error_of(value, reply.status, provider)
     for name, header in reply.headers:
-        if name in SHOWN_HEADERS or name.startswith("x-ratelimit-"):
+        if name in SHOWN_HEADERS or name.startswith(_LIMITS):
             error.headers[name] = header
     return error
 
@@ -185,7 +206,7 @@ def error_of(value: Any, status: int, provider: str) -> UpstreamError:
     """
     peer = f"Provider '{provider}'" if provider else "The upstream"
     if status >= 500 or status < 400:
-        kind = UpstreamTimeoutError if status == 504 else UpstreamError
+        kind = _KINDS.get(status, UpstreamError)
         said = "reported an error in its answer" if not provider else f"answered with HTTP {status}"
         return kind(f"{peer} {said}.", provider=provider)
     facts = _facts(value)

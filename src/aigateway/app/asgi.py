@@ -20,12 +20,13 @@ from aigateway.errors import (
     UpgradeRequiredError,
 )
 from aigateway.exchange import JSON_TYPE, Answer, CutShortError
-from aigateway.formats import render_error
+from aigateway.formats import KEY_HEADERS, render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
 from aigateway.models import Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
+from aigateway.surface import OPERATIONS
 from aigateway.surface.routes import EXACT, Methods, match, parameters_of
 
 Scope = MutableMapping[str, Any]
@@ -34,6 +35,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger("aigateway")
 
+_KEYS = ("authorization", *KEY_HEADERS["models"])
 _NO_WEBSOCKET = UpgradeRequiredError("This path is served over HTTP only; no WebSocket is spoken here.")
 
 
@@ -125,7 +127,7 @@ class Gateway(Journey):
             # nothing but CORS keeps pages from a gateway that asks nobody for a key, and it knows no WebSockets
             error = error or PermissionDeniedError("Pages of this origin may not open a WebSocket here (see `cors`).")
         if error is not None or operation is None:
-            body = _json.encode(render_error("unknown", error or _NO_WEBSOCKET))
+            body = _json.encode(render_error("unknown", error or _NO_WEBSOCKET)[1])
             shown = [JSON_TYPE, ("x-request-id", request_id(headers))]
             if operation is None:
                 shown.append(("upgrade", "HTTP/1.1"))
@@ -137,7 +139,7 @@ class Gateway(Journey):
             headers,
             query=scope.get("query_string", b"").decode("latin-1"),
             subprotocols=offer.kept,
-            api_key=_api_key(headers) or offer.key,
+            api_key=_api_key(headers, "realtime") or offer.key,
             client=client[0] if client else "",
         )
         await serve_session(socket, session)
@@ -165,18 +167,21 @@ class Gateway(Journey):
             await delivery.send(Answer(200, shown, b'{"status":"ok"}'))
             return
         if headers.get("upgrade", "").lower() == "websocket":
-            body = _json.encode(render_error("unknown", _NO_HANDSHAKE if path in WEBSOCKETS else _NO_WEBSOCKET))
+            body = _json.encode(render_error("unknown", _NO_HANDSHAKE if path in WEBSOCKETS else _NO_WEBSOCKET)[1])
             shown = [JSON_TYPE, ("x-request-id", request_id(headers)), ("upgrade", "HTTP/1.1"), *cors]
             await delivery.send(Answer(426, shown, body))
             return
         operation, parameters, served = self._find(scope, path, method)
         client = scope.get("client")
-        exchange = self.exchange(operation, headers, api_key=_api_key(headers), client=client[0] if client else "")
+        key = _api_key(headers, OPERATIONS[operation].api)
+        exchange = self.exchange(operation, headers, api_key=key, client=client[0] if client else "")
         if parameters:
             exchange.call.parameters = parameters
         if query := scope.get("query_string"):
             exchange.call.query = query.decode("latin-1")
         extra = [("x-request-id", exchange.call.id), *cors]
+        if exchange.call.api == "messages":
+            extra.append(("request-id", exchange.call.id))
 
         async def work() -> None:
             read_body = delivery.open_body if exchange.call.operation.uploads else delivery.read_body
@@ -240,7 +245,7 @@ def _raising(error: GatewayError) -> Callable[[Call], dict[str, Any]]:
 
 
 def route_path(scope: Scope) -> str:
-    """The path below `/v1`, whatever prefix the gateway is mounted under; other paths as they are."""
+    """The path below `/v1`, whatever prefix the gateway is mounted under; `/?` and the path for any other."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     if root and (path == root or path.startswith(f"{root}/")):
@@ -255,18 +260,22 @@ def route_path(scope: Scope) -> str:
 def _segments(scope: Scope, path: str) -> list[str]:
     """The decoded segments of a path below `/v1`: cut where the caller wrote a slash, not where he encoded one."""
     raw: bytes | None = scope.get("raw_path")
-    if raw is None or path.startswith("/?"):
+    if raw is None:
         return path.split("/")[1:]
     segments = raw.partition(b"?")[0].decode("latin-1").split("/")
-    below = scope["path"].count("/") - path.count("/")  # what stands before it: the prefix of a mount, and `/v1`
-    return [unquote(segment) for segment in segments[1 + below :]]
+    mark, inner = ["?"] if path.startswith("/?/") else [], path.removeprefix("/?")
+    below = scope["path"].count("/") - inner.count("/")  # what stands before it: the prefix of a mount, and `/v1`
+    return mark + [unquote(segment) for segment in segments[1 + below :]]
 
 
 def _headers(scope: Scope) -> dict[str, str]:
     """Names in lower case. Of repeated ones the last counts, but none of several keys: who has read which of them?"""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"authorization") > 1:
-        del headers["authorization"]
+    if len(headers) < len(scope["headers"]):
+        given = [name.decode("latin-1") for name, _ in scope["headers"]]
+        if any(given.count(name) > 1 for name in _KEYS):
+            for name in _KEYS:
+                headers.pop(name, None)
     return headers
 
 
@@ -279,7 +288,12 @@ def _is_preflight(scope: Scope, headers: Mapping[str, str]) -> bool:
     return bool(scope["method"] == "OPTIONS") and "access-control-request-method" in headers
 
 
-def _api_key(headers: Mapping[str, str]) -> str | None:
-    """The caller's key: `Authorization: Bearer KEY`."""
+def _api_key(headers: Mapping[str, str], api: str) -> str | None:
+    """The caller's key: `Authorization: Bearer KEY`, or what the API has in its place. Of several different ones none."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() or None if scheme.lower() == "bearer" else None
+    bearer = key.strip() or None if scheme.lower() == "bearer" else None
+    own = KEY_HEADERS.get(api)
+    if own is None:
+        return bearer
+    keys = {bearer, *(headers.get(name, "").strip() or None for name in own)} - {None}
+    return keys.pop() if len(keys) == 1 else None

@@ -30,6 +30,18 @@ from aigateway.formats.responses.relay import ResponsesRelay
 from aigateway.formats.usage import chat_usage, responses_usage
 
 
+def openai_error(error: GatewayError, _: str) -> tuple[int, dict[str, Any]]:
+    """{"error": {message, type, param, code}}, all four keys always."""
+    return error.status, {"error": error_object(error)}
+
+
+def _responses_error(error: GatewayError, request_id: str) -> tuple[int, dict[str, Any]]:
+    status, body = openai_error(error, request_id)
+    if status == 404:
+        body["error"]["type"] = "not_found"
+    return status, body
+
+
 class Format(msgspec.Struct, frozen=True, kw_only=True):
     """One API's form.
 
@@ -41,6 +53,10 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     done           whether a finished stream ends with `[DONE]`.
     done_on_error  whether a failed one does.
     asks_usage     whether a stream tells its usage only where `stream_options.include_usage` asks for it.
+    path           where a call goes upstream, below the base URL and with its query, for a model and for a stream or not;
+                   None = where the operation stands here.
+    key_headers    the headers that carry a caller's key beside `Authorization: Bearer`; names in lower case.
+    render_error   the status and the body of an error; the id is the request's.
     """
 
     codec: TextCodec | None
@@ -53,6 +69,9 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     done_on_error: bool
     asks_usage: bool = False
     caller_codec: CallerCodec | None = None
+    path: Callable[[str, bool], str] | None = None
+    key_headers: tuple[str, ...] = ()
+    render_error: Callable[[GatewayError, str], tuple[int, dict[str, Any]]] = openai_error
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
@@ -67,6 +86,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done=True,
             done_on_error=False,
             asks_usage=True,
+            path=lambda *_: "/chat/completions",
         ),
         "completions": Format(
             codec=None,
@@ -89,6 +109,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             usage=responses_usage,
             done=True,
             done_on_error=True,
+            path=lambda *_: "/responses",
+            render_error=_responses_error,
         ),
         "embeddings": Format(
             codec=None,
@@ -160,9 +182,13 @@ CALLER_CODECS: Mapping[str, CallerCodec] = MappingProxyType(
 """The formats whose callers can be served by those of CODECS."""
 
 
-def render_error(api: str, error: GatewayError) -> dict[str, Any]:
-    """An error body in the caller's own format: {"error": {message, type, param, code}}, all four keys always."""
-    body = error_object(error)
-    if api == "responses" and error.status == 404:
-        body["type"] = "not_found"
-    return {"error": body}
+KEY_HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {name: row.key_headers for name, row in FORMATS.items() if row.key_headers}
+    | {"models": tuple(dict.fromkeys(header for row in FORMATS.values() for header in row.key_headers))}
+)
+"""API -> the headers that carry a caller's key beside `Authorization`; the models are listed for callers of all APIs."""
+
+
+def render_error(api: str, error: GatewayError, request_id: str = "") -> tuple[int, dict[str, Any]]:
+    """The status and the body of an error in the caller's own API."""
+    return FORMATS.get(api, PASSING).render_error(error, request_id)

@@ -9,6 +9,7 @@ from aigateway.canonical.quirks import Quirks
 from aigateway.errors import UpstreamError
 from aigateway.policies import Breaker, Queue, Retry
 from aigateway.providers.catalog import CATALOG, CatalogRow
+from aigateway.providers.entry import ENTRIES, bearer
 from aigateway.providers.keys import KeyRing
 from aigateway.providers.protocol import ConnectRequest, ProviderReply, ProviderRequest
 from aigateway.providers.secret import KeySource, Secret, reveal
@@ -30,7 +31,15 @@ DEFAULT_APIS = APIS
 
 USER_AGENT = "aigateway/0.1.0"
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
-_OPERATIONS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations", "/realtime")
+_OPERATIONS = (
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/messages",
+    "/embeddings",
+    "/images/generations",
+    "/realtime",
+)
 
 
 class Provider:
@@ -38,9 +47,10 @@ class Provider:
 
     name       how the gateway calls it, in routes, logs and errors.
     base_url   `https://host/v1`, with or without `/v1` and a trailing slash. None = the catalog's, by `type` or `name`.
-    api_key    a string, a Secret, or a function (async or not) asked at every request. None = no Authorization header.
+    api_key    a string, a Secret, or a function (async or not) asked at every request. None = no key is sent. Which
+               header carries it is up to the API (providers/entry.py).
     type       a row of the provider catalog, which then gives the base URL, the APIs and the quirks not named here.
-    apis       the APIs it speaks: chat, responses, embeddings, images, ...
+    apis       the APIs it speaks: chat, responses, messages, embeddings, images, ...
     timeout    connect, first byte, idle and total limits in seconds.
     headers    sent with every request; they win over what the provider would set.
     base_path  the path that operations stand under at this host (`/v1`, `/openai/v1`, ""), where base_url leaves it out.
@@ -134,12 +144,15 @@ class Provider:
             headers["content-type"] = request.content_type
         headers["accept"] = "text/event-stream" if request.stream else "application/json"
         key = request.api_key or await reveal(self._api_key)
-        if key is not None:
-            headers["authorization"] = f"Bearer {key}"
+        entry = ENTRIES.get(request.api)
+        if entry is not None:
+            headers.update(entry.headers)
+        given = {} if key is None else bearer(key, "") if entry is None else entry.key_headers(key, self.base_url)
+        headers.update(given)
         if self._headers:
             headers.update(self._headers)
         if request.api_key is not None:
-            headers["authorization"] = f"Bearer {key}"
+            headers.update(given)
         if request.headers:
             headers.update({name.lower(): value for name, value in request.headers.items()})
         try:
