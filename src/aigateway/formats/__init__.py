@@ -24,6 +24,7 @@ from aigateway.formats.moderations.lens import ModerationsRequest
 from aigateway.formats.passing import any_usage
 from aigateway.formats.protocol import CallerCodec, TextCodec
 from aigateway.formats.relay import StreamRelay, error_object
+from aigateway.formats.rerank.lens import RerankReply, RerankRequest, rerank_usage
 from aigateway.formats.responses.codec import ResponsesCodec
 from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, ResponsesRequest
 from aigateway.formats.responses.relay import ResponsesRelay
@@ -149,6 +150,16 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             event=EventLens,
             relay=StreamRelay,
             usage=any_usage,
+            done=False,
+            done_on_error=False,
+        ),
+        "rerank": Format(
+            codec=None,
+            request=RerankRequest,
+            reply=RerankReply,
+            event=EventLens,
+            relay=StreamRelay,
+            usage=rerank_usage,
             done=False,
             done_on_error=False,
         ),
