@@ -104,7 +104,8 @@ class Provider:
             raise ValueError("max_concurrent must be at least 1")
         row = _catalog_row(name, type, base_url)
         self.name = name
-        self.base_url = join_base(base_url or (row.base_url if row else None) or "", base_path)
+        known = row.base_url if row is not None and not base_url else None
+        self.base_url = join_base(known or base_url or "", "" if known and base_path is None else base_path)
         self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
         self.timeout = timeout or Timeout()
         self.quirks = quirks or _quirks(row, self.base_url)
