@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aigateway import _json, _sse
+from aigateway import _json
 from aigateway.call import Call, Plan
 from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
@@ -18,8 +18,8 @@ from aigateway.canonical.toolbox import CallRestorer
 from aigateway.canonical.types import Message, Reply, Request, Text
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.errors import GatewayError, UpstreamProtocolError
-from aigateway.formats import CALLER_CODECS, CODECS
-from aigateway.formats.protocol import CallerCodec, Profile, ReplyContext, StreamEncoder, TextCodec, WireEvent
+from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
+from aigateway.formats.protocol import CallerCodec, Profile, ReplyContext, StreamEncoder, UpstreamCodec, WireEvent
 from aigateway.providers.protocol import ProviderReply
 from aigateway.upstream import quirks_of
 
@@ -55,9 +55,9 @@ class Translation:
         self._calls = CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
     @property
-    def _theirs(self) -> TextCodec:
+    def _theirs(self) -> UpstreamCodec:
         """The upstream's, where it differs from the caller's."""
-        return CODECS[self._plan.upstream_api]
+        return UPSTREAM_CODECS[self._plan.upstream_api]
 
     @property
     def encoder(self) -> StreamEncoder:
@@ -107,7 +107,7 @@ class Translation:
             for wire in self._wire(unfold(self._decoded(await reply.read()))):
                 yield wire
             return
-        frames = _sse.SSEDecoder()
+        frames = FORMATS[self._plan.upstream_api].framing()
         decoder = self._theirs.stream_decoder()
         source = reply.stream()
         try:
@@ -147,7 +147,7 @@ class Translation:
             raise UpstreamProtocolError("The upstream answered with something that is not JSON.") from error
         if not isinstance(value, dict):
             raise UpstreamProtocolError("The upstream answered with something that is not a JSON object.")
-        reply = CALLER_CODECS[self._plan.upstream_api].decode_reply(value)
+        reply = (self._theirs if self._plan.translates else self._ours).decode_reply(value)
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
         if self._calls is not None:

@@ -18,7 +18,7 @@ from aigateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeoutError,
 )
-from aigateway.formats import CALLER_CODECS, CODECS, FORMATS
+from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
 from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
 from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
@@ -52,8 +52,8 @@ def plan_for(call: Call, target: Target) -> Plan:
     apis = target.provider.apis
     wanted = [call.api]
     if call.api in CALLER_CODECS:
-        wanted = [call.api, *CODECS]
-        if target.prefer is not None and target.prefer in CODECS:
+        wanted = [call.api, *UPSTREAM_CODECS]
+        if target.prefer is not None and target.prefer in UPSTREAM_CODECS:
             wanted.insert(0, target.prefer)
     for api in wanted:
         if api in apis:

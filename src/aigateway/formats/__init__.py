@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from aigateway._sse import SSEDecoder
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
 from aigateway.canonical.types import Usage
 from aigateway.errors import GatewayError
@@ -15,6 +16,7 @@ from aigateway.formats.audio.lens import AudioEvent, AudioReply, AudioRequest, a
 from aigateway.formats.chat.codec import ChatCodec
 from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
 from aigateway.formats.choices import ChoicesRelay
+from aigateway.formats.cohere_chat.codec import CohereChatCodec
 from aigateway.formats.completions.codec import CompletionsCodec
 from aigateway.formats.completions.lens import CompletionsEvent, CompletionsReply, CompletionsRequest
 from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
@@ -22,7 +24,7 @@ from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesReques
 from aigateway.formats.images.relay import ImagesRelay
 from aigateway.formats.moderations.lens import ModerationsRequest
 from aigateway.formats.passing import any_usage
-from aigateway.formats.protocol import CallerCodec, TextCodec
+from aigateway.formats.protocol import CallerCodec, FrameDecoder, TextCodec, UpstreamCodec
 from aigateway.formats.relay import StreamRelay, error_object
 from aigateway.formats.rerank.lens import RerankReply, RerankRequest, rerank_usage
 from aigateway.formats.responses.codec import ResponsesCodec
@@ -48,6 +50,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
     codec          translates through the canonical form, both ways; None = other APIs cannot be told in this one.
     caller_codec   where `codec` is None: lets other APIs serve the callers of this one; None = it is only relayed.
+    upstream_codec  where `codec` is None: serves the callers of other APIs, and has none of its own.
+    framing        how its streams are cut into events.
     request, reply, event   the lenses for hooks.
     relay          for streams whose both sides have this form.
     usage          reads the usage object of its replies.
@@ -70,6 +74,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     done_on_error: bool
     asks_usage: bool = False
     caller_codec: CallerCodec | None = None
+    upstream_codec: UpstreamCodec | None = None
+    framing: Callable[[], FrameDecoder] = SSEDecoder
     path: Callable[[str, bool], str] | None = None
     key_headers: tuple[str, ...] = ()
     render_error: Callable[[GatewayError, str], tuple[int, dict[str, Any]]] = openai_error
@@ -112,6 +118,18 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done_on_error=True,
             path=lambda *_: "/responses",
             render_error=_responses_error,
+        ),
+        "cohere_chat": Format(
+            codec=None,
+            request=RequestLens,
+            reply=ReplyLens,
+            event=EventLens,
+            relay=StreamRelay,
+            usage=any_usage,
+            done=False,
+            done_on_error=False,
+            upstream_codec=CohereChatCodec(),
+            path=lambda *_: "/chat",
         ),
         "embeddings": Format(
             codec=None,
@@ -183,6 +201,11 @@ CODECS: Mapping[str, TextCodec] = MappingProxyType(
 )
 """The formats that can be translated into each other."""
 
+UPSTREAM_CODECS: Mapping[str, UpstreamCodec] = MappingProxyType(
+    {**CODECS, **{name: row.upstream_codec for name, row in FORMATS.items() if row.upstream_codec is not None}}
+)
+"""The formats that serve the callers of CALLER_CODECS, best first."""
+
 CALLER_CODECS: Mapping[str, CallerCodec] = MappingProxyType(
     {
         name: codec
@@ -190,7 +213,7 @@ CALLER_CODECS: Mapping[str, CallerCodec] = MappingProxyType(
         if (codec := row.codec if row.codec is not None else row.caller_codec) is not None
     }
 )
-"""The formats whose callers can be served by those of CODECS."""
+"""The formats whose callers can be served by those of UPSTREAM_CODECS."""
 
 
 KEY_HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
