@@ -38,7 +38,7 @@ LOCAL: Final = "local"
 """The provider type of the model in this process."""
 
 _LOCAL_APIS: Final = frozenset({"chat", "embeddings"})
-_APIS: Final = DEFAULT_APIS | {"messages", "generate_content", "converse", ADMINISTRATION}
+_APIS: Final = DEFAULT_APIS | {"messages", "generate_content", "converse", "cohere_chat", ADMINISTRATION}
 _TYPES: Final = (*CATALOG, LOCAL)
 AZURE: Final = ("azure",)
 VERTEX: Final = ("vertex", "vertex-anthropic")
