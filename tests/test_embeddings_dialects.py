@@ -36,9 +36,11 @@ async def through(type: str, reply: Any, body: dict[str, Any], status: int = 200
     async with ScriptedUpstream() as upstream, aiohttp.ClientSession() as session:
         upstream.script(Script.of_json(reply, status))
         provider = Provider("up", upstream.base_url, "key", type=type)
-        async with served(Gateway(models={"ours": Target(provider, "theirs")})) as url:
-            async with session.post(f"{url}/v1/embeddings", json={"model": "ours"} | body) as response:
-                got = Got(response.status, response.headers, await response.read())
+        async with (
+            served(Gateway(models={"ours": Target(provider, "theirs")})) as url,
+            session.post(f"{url}/v1/embeddings", json={"model": "ours"} | body) as response,
+        ):
+            got = Got(response.status, response.headers, await response.read())
         sent = upstream.requests[-1] if upstream.requests else None
         return got, sent.json() if sent else {}, sent.path if sent else ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -135,7 +136,7 @@ def decoded(events: list[Object], cuts: list[int] | None = None) -> list[StreamE
     places = sorted({0, len(raw), *(cut % len(raw) for cut in cuts or [])})
     frames, decoder = _sse.SSEDecoder(), CohereChatStreamDecoder()
     told: list[StreamEvent] = []
-    for start, stop in zip(places, places[1:], strict=False):
+    for start, stop in pairwise(places):
         for one in frames.feed(raw[start:stop]):
             told += decoder.feed(one)
     for one in frames.flush():
@@ -412,9 +413,11 @@ async def through(script: Script, path: str, body: Object) -> tuple[int, bytes, 
     async with ScriptedUpstream() as upstream, aiohttp.ClientSession() as session:
         upstream.script(script)
         provider = Provider("up", upstream.base_url.removesuffix("/v1") + "/v2", "key", type="cohere")
-        async with served(Gateway(models={"ours": Target(provider, "command")})) as url:
-            async with session.post(url + path, json={"model": "ours"} | body) as response:
-                got = response.status, await response.read()
+        async with (
+            served(Gateway(models={"ours": Target(provider, "command")})) as url,
+            session.post(url + path, json={"model": "ours"} | body) as response,
+        ):
+            got = response.status, await response.read()
         assert upstream.requests[-1].path == "/v2/chat"
         return *got, upstream.requests[-1]
 
