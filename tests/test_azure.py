@@ -240,3 +240,13 @@ async def test_an_error_of_the_resource_shows_no_token(upstream: ScriptedUpstrea
         with pytest.raises(UpstreamError) as caught:
             await gateway.chat(model="gpt", messages=[{"role": "user", "content": "a"}])
     assert "entra-token-1234" not in caught.value.message
+
+
+async def test_explain_shows_the_place_and_a_deployment_that_is_none() -> None:
+    provider = AzureProvider("azure", "https://r.openai.azure.com", "key", api_version="2024-10-21")
+    targets = [Target(provider, "d"), Target(provider, "../x")]
+    async with Gateway(models={"gpt": targets}) as gateway:
+        explained = await gateway.explain("chat", {"model": "gpt", "messages": [{"role": "user", "content": "a"}]})
+    url = "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21"
+    assert explained.targets[0].url == url
+    assert "deployment" in explained.targets[1].error

@@ -53,8 +53,8 @@ class Told(Hook):
         self.calls.append(call)
 
 
-async def ask(url: str, body: dict[str, Any]) -> Got:
-    async with aiohttp.ClientSession() as session, session.post(f"{url}/v1/rerank", json=body) as response:
+async def ask(url: str, body: dict[str, Any], path: str = "/v1/rerank") -> Got:
+    async with aiohttp.ClientSession() as session, session.post(url + path, json=body) as response:
         return Got(response.status, response.headers, await response.read())
 
 
@@ -100,6 +100,15 @@ SGLANG_S = [
     {"score": -3.5, "document": "a car", "index": 2},
     {"score": 0.9, "document": "a bear", "index": 1},
 ]
+
+
+async def test_cohere_s_newer_clients_ask_below_v2() -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.script(Script.of_json(COHERE_S))
+        provider = Provider("up", upstream.base_url.replace("/v1", "/v2"), "key", type="cohere")
+        async with served(Gateway(models={"ours": Target(provider, "theirs")})) as url:
+            got = await ask(url, ASKED, "/v2/rerank")
+        assert (got.status, upstream.requests[-1].path) == (200, "/v2/rerank")
 
 
 @pytest.mark.parametrize("type", ["cohere", "llamacpp"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from aigateway.canonical.quirks import Quirks
 from aigateway.errors import UpstreamError
 from aigateway.policies import Breaker, Queue, Retry
 from aigateway.providers.catalog import CATALOG, CatalogRow
-from aigateway.providers.dialects import dialects_named
 from aigateway.providers.entry import ENTRIES, bearer
 from aigateway.providers.keys import KeyRing
 from aigateway.providers.protocol import ConnectRequest, ProviderReply, ProviderRequest
@@ -26,6 +26,9 @@ from aigateway.transport.protocol import (
     WebSocketOpener,
     WebSocketRequest,
 )
+
+if TYPE_CHECKING:
+    from aigateway.providers.dialects import Dialect
 
 DEFAULT_APIS = APIS | {"rerank"}
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
@@ -109,7 +112,7 @@ class Provider:
         self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
         self.timeout = timeout or Timeout()
         self.quirks = quirks or _quirks(row, self.base_url)
-        self._dialects = dialects_named(dialects if dialects is not None else row.dialects if row else {})
+        self._dialects = _dialects(dialects if dialects is not None else row.dialects if row else {})
         self.keys = KeyRing(api_keys) if api_keys is not None else None
         self.retry = retry
         self.breaker = breaker
@@ -144,8 +147,7 @@ class Provider:
 
         Raises UpstreamConnectionError or UpstreamTimeoutError.
         """
-        dialect = self._dialects.get(request.api)
-        sent = self._located(request if dialect is None else dialect.request(request))
+        sent = self.prepared(request)
         headers = self._base.copy()
         if request.content_type:
             headers["content-type"] = request.content_type
@@ -178,6 +180,7 @@ class Provider:
             raise
         if reply.status >= 400:
             return reply if key is None else _Refusal(reply, key)
+        dialect = self._dialects.get(request.api)
         return reply if dialect is None or reply.status >= 300 else dialect.reply(request, reply)
 
     async def connect(self, request: ConnectRequest) -> WebSocket:
@@ -212,8 +215,16 @@ class Provider:
             error.provider = self.name
             raise
 
+    def prepared(self, request: ProviderRequest) -> ProviderRequest:
+        """The request as it is sent: its path below the base URL and its body in the host's own form.
+
+        Raises InvalidRequestError or UnsupportedError for what the host cannot be told.
+        """
+        dialect = self._dialects.get(request.api)
+        return self._located(request if dialect is None else dialect.request(request))
+
     def _located(self, request: ProviderRequest) -> ProviderRequest:
-        """The request with its path below the base URL and its body as this host has them."""
+        """The request at the place where this host has it."""
         return request
 
     def _session_path(self, request: ConnectRequest) -> str:
@@ -265,6 +276,15 @@ class _Refusal:
 
     async def aclose(self) -> None:
         await self._reply.aclose()
+
+
+def _dialects(names: Mapping[str, str]) -> Mapping[str, Dialect]:
+    if not names:
+        return {}
+    # only hosts with a form of their own pay for the import
+    from aigateway.providers.dialects import dialects_named  # noqa: PLC0415
+
+    return dialects_named(names)
 
 
 def _catalog_row(name: str, type: str | None, base_url: str | None) -> CatalogRow | None:
