@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ import msgspec
 import pytest
 
 from aigateway import Gateway, Provider, Target
+from aigateway.assembly import build
+from aigateway.config import Source, parse
 from aigateway.formats import FORMATS
 from aigateway.providers.azure import AzureProvider
 from aigateway.providers.catalog import CATALOG, CatalogRow
@@ -147,3 +150,10 @@ def test_each_row_is_asked_in_something() -> None:
 def test_the_document_of_providers_is_that_of_the_catalog() -> None:
     written = Path("docs/providers.md").read_text(encoding="utf-8")
     assert written == document(), "write it anew: python -m aigateway.providers.docs > docs/providers.md"
+
+
+def test_the_example_of_providers_is_right() -> None:
+    [example] = re.findall(r"^```yaml\n(.*?)^```$", document(), re.MULTILINE | re.DOTALL)
+    environ = dict.fromkeys(["TENANT", "CLIENT", "SECRET", "COHERE_API_KEY"], "x")
+    gateway = build(parse(Source("gateway.yaml", example), environ), {})
+    assert [provider.name for provider in gateway.providers()] == ["azure", "vertex", "claude", "cohere"]

@@ -41,6 +41,20 @@ says another) and rerank. `cohere-compatibility` is its endpoint in OpenAI's for
 
 **Rerank** is the same everywhere for the caller: the body that Cohere and Jina share. Hosts that have it in another form
 are told in theirs; the column of dialects says which.
+
+```yaml
+providers:
+  azure:
+    base_url: https://RESOURCE.openai.azure.com
+    entra: {tenant_id: "${TENANT}", client_id: "${CLIENT}", client_secret: "${SECRET}"}
+  vertex: {project: my-project, location: global} # as the machine's own account, or GOOGLE_APPLICATION_CREDENTIALS
+  claude: {type: vertex-anthropic, project: my-project, location: us-east5}
+  cohere: {api_key: "${COHERE_API_KEY}"}
+models:
+  gpt: {provider: azure, model: my-deployment}
+  gemini: {provider: vertex, model: gemini-2.5-flash}
+  rerank: {provider: cohere, model: rerank-v3.5}
+```
 """
 
 
