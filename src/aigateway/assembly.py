@@ -21,6 +21,7 @@ from aigateway.providers.catalog import CATALOG, CatalogRow
 from aigateway.providers.protocol import ProviderLike
 from aigateway.providers.provider import Provider
 from aigateway.providers.sigv4 import AWSCredentials
+from aigateway.vendors import VENDORS
 
 _FIRST: Final = ("openai", "anthropic", "gemini")
 """Of several vendors that the environment has a key for, these come before the others."""
@@ -135,13 +136,33 @@ def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> 
     if row is not None and base_url is None and api_key is None and config.api_keys is None:
         base_url = environ.get(row.base_url_env or "") or None
         api_key = environ.get(row.api_key_env or "") or None
+    settings: dict[str, Any] = {
+        "name": name,
+        "base_url": base_url,
+        "api_key": api_key,
+        "type": config.type,
+        "apis": config.apis,
+        "timeout": config.timeout,
+        "headers": config.headers,
+        "pool": config.pool,
+        "dialects": config.dialects or None,
+        "tls": config.tls,
+        "proxy": config.proxy,
+        "socket": config.socket,
+        "api_keys": config.api_keys,
+        "retry": config.retry,
+        "breaker": config.breaker,
+        "max_concurrent": config.max_concurrent,
+        "queue": config.queue,
+    }
     try:
+        make = VENDORS.get(config.type or "")
         if config.type == BEDROCK:
             provider: Provider = _bedrock(name, config, environ)
+        elif make is not None:
+            provider = make(config, environ, settings)
         else:
-            provider = Provider(
-                name, base_url, api_key, type=config.type, base_path=config.base_path, **_settings_of(config)
-            )
+            provider = Provider(**settings, base_path=config.base_path)
     except ValueError as error:
         place = (row.base_url_env if row is not None and config.base_url is None else None) or f"providers.{name}"
         words = str(error).partition(", not ")[0]  # a URL may hold a secret

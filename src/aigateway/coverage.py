@@ -51,11 +51,16 @@ def _section(api: str, rows: list[Operation]) -> str:
     lines = [f"## {api}\n"]
     if api in APIS or vendors:
         openai = ["openai"] if api in APIS else []
-        named = [*openai, *vendors] if len(vendors) < 10 else [*openai, f"{len(vendors)} others"]
+        named = [*openai, *vendors] if len(vendors) < 10 or not openai else [*openai, f"{len(vendors)} others"]
         lines.append(f"In the catalog: {', '.join(named)}.\n")
     lines += ["| | path | operation | |", "| --- | --- | --- | --- |"]
-    lines += [f"| {row.method} | `{row.path}` | `{row.name}` | {_way(row)} |" for row in rows]
+    lines += [f"| {row.method} | `{_shown(row)}` | `{row.name}` | {_way(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _shown(row: Operation) -> str:
+    """The path, with its version where that is another than `/v1`."""
+    return row.path if row.version == "/v1" else row.version + row.path
 
 
 def _way(row: Operation) -> str:

@@ -44,7 +44,7 @@ _SHOWN = frozenset(
     }
 )
 _TERMINALS = {"audio": (b"speech.audio.done", b"transcript.text.done", b"[DONE]")}
-_MAKES_NOTHING = frozenset({"audio", "decisions", "moderations"})
+_MAKES_NOTHING = frozenset({"audio", "decisions", "moderations", "rerank"})
 """The APIs whose calls leave nothing behind at the provider, so that another one may be asked the same."""
 
 _NOT_MODIFIED = 304

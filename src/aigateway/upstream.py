@@ -244,6 +244,17 @@ def _facts(value: Any) -> dict[str, Any]:
         return error
     if isinstance(error, str):
         return {**value, "message": error}
-    if isinstance(value.get("detail"), str):
-        return {"message": value["detail"], "code": value.get("code")}
+    detail = value.get("detail")
+    if isinstance(detail, str):
+        return {"message": detail, "code": value.get("code")}
+    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        return _first_mistake(detail[0])
     return value
+
+
+def _first_mistake(detail: dict[str, Any]) -> dict[str, Any]:
+    """What FastAPI's servers (Mistral, vLLM, ...) say of a body that does not fit: {loc: [body, field, ...], msg}."""
+    place = detail.get("loc")
+    names = [str(name) for name in place if name != "body"] if isinstance(place, list) else []
+    message = str(detail.get("msg") or "")
+    return {"message": ": ".join(filter(None, [".".join(names), message])), "param": ".".join(names) or None}

@@ -16,6 +16,7 @@ from aigateway.formats.audio.lens import AudioEvent, AudioReply, AudioRequest, a
 from aigateway.formats.chat.codec import ChatCodec
 from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
 from aigateway.formats.choices import ChoicesRelay
+from aigateway.formats.cohere_chat.codec import CohereChatCodec
 from aigateway.formats.completions.codec import CompletionsCodec
 from aigateway.formats.completions.lens import CompletionsEvent, CompletionsReply, CompletionsRequest
 from aigateway.formats.converse import codec as converse
@@ -32,6 +33,7 @@ from aigateway.formats.moderations.lens import ModerationsRequest
 from aigateway.formats.passing import any_usage
 from aigateway.formats.protocol import CallerCodec, FrameDecoder, TextCodec, UpstreamCodec
 from aigateway.formats.relay import StreamRelay, error_object
+from aigateway.formats.rerank.lens import RerankReply, RerankRequest, rerank_usage
 from aigateway.formats.responses.codec import ResponsesCodec
 from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, ResponsesRequest
 from aigateway.formats.responses.relay import ResponsesRelay
@@ -144,6 +146,18 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             without_seals=messages_seals,
             render_error=messages_error,
         ),
+        "cohere_chat": Format(
+            codec=None,
+            request=RequestLens,
+            reply=ReplyLens,
+            event=EventLens,
+            relay=StreamRelay,
+            usage=any_usage,
+            done=False,
+            done_on_error=False,
+            upstream_codec=CohereChatCodec(),
+            path=lambda *_: "/chat",
+        ),
         "converse": Format(
             codec=None,
             request=RequestLens,
@@ -194,6 +208,16 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             event=EventLens,
             relay=StreamRelay,
             usage=any_usage,
+            done=False,
+            done_on_error=False,
+        ),
+        "rerank": Format(
+            codec=None,
+            request=RerankRequest,
+            reply=RerankReply,
+            event=EventLens,
+            relay=StreamRelay,
+            usage=rerank_usage,
             done=False,
             done_on_error=False,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from aigateway.canonical.quirks import Quirks
@@ -26,7 +27,10 @@ from aigateway.transport.protocol import (
     WebSocketRequest,
 )
 
-DEFAULT_APIS = APIS
+if TYPE_CHECKING:
+    from aigateway.providers.dialects import Dialect
+
+DEFAULT_APIS = APIS | {"rerank"}
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
 
 USER_AGENT = "aigateway/0.1.0"
@@ -56,6 +60,7 @@ class Provider:
     base_path  the path that operations stand under at this host (`/v1`, `/openai/v1`, ""), where base_url leaves it out.
     pool       connection reuse.
     quirks     where the host's dialect differs from OpenAI's own.
+    dialects   API -> the form in which the host has it, where that is a form of its own: names of DIALECTS.
     tls        the CA, client certificate and trust of an https base_url.
     proxy      the URL of a proxy for every request, or "none"; None = HTTP(S)_PROXY, ALL_PROXY and NO_PROXY count.
     socket     the path of a Unix socket that the host is reached at; base_url then names it in headers only.
@@ -66,7 +71,7 @@ class Provider:
     max_concurrent  how many requests may run there at once, streams until they end; None = any number.
     queue      who waits for a place where there is a `max_concurrent`.
 
-    Raises ValueError for a base URL or a proxy that cannot be one, for `api_keys` beside `api_key`, or a `max_concurrent`
+    Raises ValueError for a base URL, a proxy or a dialect that cannot be one, for `api_keys` beside `api_key`, or a `max_concurrent`
     below 1.
     """
 
@@ -85,6 +90,7 @@ class Provider:
         base_path: str | None = None,
         pool: Pool | None = None,
         quirks: Quirks | None = None,
+        dialects: Mapping[str, str] | None = None,
         tls: TLS | None = None,
         proxy: str | None = None,
         socket: str | None = None,
@@ -101,10 +107,12 @@ class Provider:
             raise ValueError("max_concurrent must be at least 1")
         row = _catalog_row(name, type, base_url)
         self.name = name
-        self.base_url = join_base(base_url or (row.base_url if row else None) or "", base_path)
+        known = row.base_url if row is not None and not base_url else None
+        self.base_url = join_base(known or base_url or "", "" if known and base_path is None else base_path)
         self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
         self.timeout = timeout or Timeout()
         self.quirks = quirks or _quirks(row, self.base_url)
+        self._dialects = _dialects(dialects if dialects is not None else row.dialects if row else {})
         self.keys = KeyRing(api_keys) if api_keys is not None else None
         self.retry = retry
         self.breaker = breaker
@@ -139,6 +147,7 @@ class Provider:
 
         Raises UpstreamConnectionError or UpstreamTimeoutError.
         """
+        sent = self.prepared(request)
         headers = self._base.copy()
         if request.content_type:
             headers["content-type"] = request.content_type
@@ -147,7 +156,7 @@ class Provider:
         entry = ENTRIES.get(request.api)
         if entry is not None:
             headers.update(entry.headers)
-        given = {} if key is None else bearer(key, "") if entry is None else entry.key_headers(key, self.base_url)
+        given = {} if key is None else self._key_headers(request.api, key)
         headers.update(given)
         if self._headers:
             headers.update(self._headers)
@@ -159,9 +168,9 @@ class Provider:
             reply = await self._open_transport().send(
                 HTTPRequest(
                     method=request.method,
-                    url=self.base_url + request.path,
+                    url=self.base_url + sent.path,
                     headers=list(headers.items()),
-                    body=request.body if request.upload is None else request.upload,
+                    body=sent.body if sent.upload is None else sent.upload,
                     timeout=self.timeout,
                     peer=self._peer,
                 )
@@ -169,7 +178,10 @@ class Provider:
         except UpstreamError as error:
             error.provider = self.name
             raise
-        return reply if reply.status < 400 or key is None else _Refusal(reply, key)
+        if reply.status >= 400:
+            return reply if key is None else _Refusal(reply, key)
+        dialect = self._dialects.get(request.api)
+        return reply if dialect is None or reply.status >= 300 else dialect.reply(request, reply)
 
     async def connect(self, request: ConnectRequest) -> WebSocket:
         """Open a WebSocket. Of the timeouts `connect` and `first_byte` count.
@@ -178,18 +190,15 @@ class Provider:
         answered in its place.
         """
         key = request.api_key or await reveal(self._api_key)
-        headers = {"user-agent": USER_AGENT}
-        if key is not None:
-            headers["authorization"] = f"Bearer {key}"
-        headers |= self._headers
+        given = {} if key is None else self._key_headers(request.api, key)
+        headers = {"user-agent": USER_AGENT} | given | self._headers
         if request.api_key is not None:
-            headers["authorization"] = f"Bearer {key}"
+            headers |= given
         headers |= {name.lower(): value for name, value in request.headers.items()}
-        query = f"?{urlencode(request.query)}" if request.query else ""
         try:
             return await self._open_sockets().connect(
                 WebSocketRequest(
-                    url=self.base_url + request.path + query,
+                    url=self.base_url + self._session_path(request),
                     headers=list(headers.items()),
                     subprotocols=request.subprotocols,
                     timeout=self.timeout,
@@ -205,6 +214,27 @@ class Provider:
         except UpstreamError as error:
             error.provider = self.name
             raise
+
+    def prepared(self, request: ProviderRequest) -> ProviderRequest:
+        """The request as it is sent: its path below the base URL and its body in the host's own form.
+
+        Raises InvalidRequestError or UnsupportedError for what the host cannot be told.
+        """
+        dialect = self._dialects.get(request.api)
+        return self._located(request if dialect is None else dialect.request(request))
+
+    def _located(self, request: ProviderRequest) -> ProviderRequest:
+        """The request at the place where this host has it."""
+        return request
+
+    def _session_path(self, request: ConnectRequest) -> str:
+        """Where a WebSocket is opened, below the base URL and with its query."""
+        return request.path + (f"?{urlencode(request.query)}" if request.query else "")
+
+    def _key_headers(self, api: str, key: str) -> dict[str, str]:
+        """The headers that carry the key."""
+        entry = ENTRIES.get(api)
+        return bearer(key, "") if entry is None else entry.key_headers(key, self.base_url)
 
     async def aclose(self) -> None:
         """Close the connections of its own pool."""
@@ -246,6 +276,15 @@ class _Refusal:
 
     async def aclose(self) -> None:
         await self._reply.aclose()
+
+
+def _dialects(names: Mapping[str, str]) -> Mapping[str, Dialect]:
+    if not names:
+        return {}
+    # only hosts with a form of their own pay for the import
+    from aigateway.providers.dialects import dialects_named  # noqa: PLC0415
+
+    return dialects_named(names)
 
 
 def _catalog_row(name: str, type: str | None, base_url: str | None) -> CatalogRow | None:
