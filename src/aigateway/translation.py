@@ -38,6 +38,8 @@ class Translation:
         self._ours = CALLER_CODECS[plan.caller_api]
         body = call.request.snapshot()
         self._request = self._ours.decode_request(body) if plan.translates else _understood(self._ours, body)
+        if self._request.stream is not call.stream:  # where the path says so, and not the body
+            self._request = msgspec.structs.replace(self._request, model=call.model, stream=call.stream)
         self._limit = CallLimit(self._request, call.changes)
         self._context = ReplyContext(
             model=asked,

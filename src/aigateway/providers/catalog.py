@@ -150,10 +150,10 @@ _HOSTED = (
         name="gemini",
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         api_key_env="GEMINI_API_KEY",
-        apis=frozenset({"chat", "embeddings", "images"}),
+        apis=frozenset({"chat", "embeddings", "images", "generate_content"}),
         quirks=Quirks(strict_fields=True),
-        docs="https://ai.google.dev/gemini-api/docs/openai",
-        notes="Thought signatures come and go in tool_calls[].extra_content.",
+        docs="https://ai.google.dev/api",
+        notes="generate_content is spoken beside `/openai`; chat has thought signatures in tool_calls[].extra_content.",
     ),
     CatalogRow(
         name="groq",

@@ -159,7 +159,7 @@ class Provider:
             reply = await self._open_transport().send(
                 HTTPRequest(
                     method=request.method,
-                    url=self.base_url + request.path,
+                    url=(self.base_url if entry is None else entry.base(self.base_url)) + request.path,
                     headers=list(headers.items()),
                     body=request.body if request.upload is None else request.upload,
                     timeout=self.timeout,

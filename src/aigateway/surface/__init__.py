@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from aigateway.surface import administration, anthropic, openai
+from aigateway.surface import administration, anthropic, google, openai
 from aigateway.surface.operation import Operation
 from aigateway.surface.rows import ADMINISTRATION
 
@@ -16,6 +16,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
             *openai.ROWS,
             *administration.ROWS,
             *anthropic.ROWS,
+            *google.ROWS,
             Operation("health", "health", "/health", "GET", "none", kind="served"),
             Operation("unknown", "unknown", "", form="none", kind="served"),
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from aigateway.canonical.accumulator import is_json
-from aigateway.formats.chat.wire import decode_arguments, made_call_id
+from aigateway.formats.call_ids import made_call_id
+from aigateway.formats.chat.wire import decode_arguments
 
 
 class StreamedCall:

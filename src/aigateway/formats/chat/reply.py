@@ -21,6 +21,7 @@ from aigateway.canonical.types import (
 )
 from aigateway.canonical.uncarried import note_lost
 from aigateway.errors import UpstreamProtocolError
+from aigateway.formats.call_ids import made_call_id
 from aigateway.formats.chat.wire import (
     FORMAT,
     LACKING,
@@ -34,7 +35,6 @@ from aigateway.formats.chat.wire import (
     encode_reasoning,
     encode_reasoning_details,
     encode_tool_call,
-    made_call_id,
     reasoning_details,
     reasoning_text,
     settled,

@@ -31,7 +31,6 @@ LACKING = (AdditionalTools, File, Image, ToolResult)
 """What an answer of chat cannot hold."""
 
 _FORMATS = {"anthropic": "anthropic-claude-v1", "google": "google-gemini-v1"}
-_TELLING = 8  # letters and digits that a reply's id must have to be taken for its own
 
 
 def reasoning_text(message: dict[str, Any]) -> str:
@@ -174,12 +173,6 @@ def encode_audio(audio: Audio) -> dict[str, Any]:
         "transcript": audio.transcript or "",
         "expires_at": audio.expires_at or 0,
     }
-
-
-def made_call_id(reply_id: Any, number: int) -> str:
-    """The id of a call that its host gave none: told from the reply's id, so that it differs from turn to turn."""
-    tail = "".join(char for char in reply_id if char.isalnum())[-24:] if isinstance(reply_id, str) else ""
-    return f"call_{tail}_{number}" if len(tail) >= _TELLING else f"call_{number}"
 
 
 def decode_arguments(raw: Any) -> str:

@@ -27,10 +27,17 @@ from aigateway.formats.generate_content.wire import FORMAT, camel, can_think, is
 
 _Read = Callable[[Any, str], Any]
 _PLACE: Final = "generationConfig"
+
+
+def _read_count(value: Any, place: str) -> int:
+    """A whole number, which clients write with a fraction of nothing too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else read_integer(value, place)
+
+
 _KNOBS: Final[dict[str, tuple[str, _Read]]] = {
     "temperature": ("temperature", read_number),
     "topP": ("top_p", read_number),
-    "topK": ("top_k", read_integer),
+    "topK": ("top_k", _read_count),
     "maxOutputTokens": ("max_output_tokens", read_integer),
     "presencePenalty": ("presence_penalty", read_number),
     "frequencyPenalty": ("frequency_penalty", read_number),
@@ -49,7 +56,14 @@ _BY_HAND: Final = frozenset(
         "responseModalities",
     }
 )
-_LEVELS: Final = {"minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+_LEVELS: Final = {
+    "minimal": "minimal",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
 _BUDGETS: Final = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
 """Thinking tokens for an effort, as Google's own OpenAI-compatible endpoint counts them."""
 

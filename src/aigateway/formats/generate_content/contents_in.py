@@ -12,11 +12,20 @@ from typing import Any
 from msgspec import UNSET
 
 from aigateway import _json
-from aigateway.canonical.types import Item, Message, Opaque, Part, Reasoning, Text, ToolCall, ToolResult
+from aigateway.canonical.types import Item, Message, Opaque, Part, Text, ToolCall, ToolResult
 from aigateway.errors import InvalidRequestError
 from aigateway.formats.fields import read_array, read_object, read_string, refuse
 from aigateway.formats.generate_content.media import decode_media
-from aigateway.formats.generate_content.wire import FORMAT, ORIGIN, SIGNATURE, camel, json_text, kept, word
+from aigateway.formats.generate_content.wire import (
+    FORMAT,
+    SIGNATURE,
+    call_signature,
+    camel,
+    json_text,
+    kept,
+    signed,
+    word,
+)
 
 _ROLES = {"user": "user", "model": "assistant", "function": "user", "tool": "user"}
 _TEXT = frozenset({"text", "thought", SIGNATURE})
@@ -89,17 +98,17 @@ class _Reader:
             self.items.append(Opaque(format=FORMAT, raw=part))
 
     def _text(self, part: dict[str, Any], place: str) -> None:
-        text, signature = read_string(part["text"], f"{place}.text"), word(part.get(SIGNATURE)) or UNSET
+        text, signature = read_string(part["text"], f"{place}.text"), word(part.get(SIGNATURE))
         if part.get("thought") is True:
             self._end_message()
-            self.items.append(Reasoning(summary=(text,) if text else (), signature=signature, origin=ORIGIN))
+            self.items.append(signed(text, signature))
             return
         extra = {key: value for key, value in part.items() if key not in _TEXT}
         if text or extra:
             self._parts.append(Text(text=text, extra=kept(extra)))
-        if signature is not UNSET:
+        if signature:
             self._end_message()
-            self.items.append(Reasoning(signature=signature, origin=ORIGIN))
+            self.items.append(signed("", signature))
 
     def _end_message(self) -> None:
         if self._parts:
@@ -118,7 +127,7 @@ class _Reader:
             call_id=call_id,
             name=name,
             arguments=json_text(args or {}),
-            signature=word(part.get(SIGNATURE)) or UNSET,
+            signature=call_signature(part),
         )
 
     def _new_id(self) -> str:

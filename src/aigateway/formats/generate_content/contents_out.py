@@ -42,7 +42,7 @@ from aigateway.formats.generate_content.wire import (
 
 _SYSTEM = ("system", "developer")
 _NOTHING = Text(text="")
-"""What the host refuses to find in a content of the model."""
+"""An empty text, which stands in a content of the model only where nothing else does."""
 
 
 def encode_contents(request: Request, model: str, changes: list[Change]) -> dict[str, Any]:
@@ -73,6 +73,7 @@ class _Writer:
         self._parts: list[dict[str, Any]] = []
         self._calls: list[ToolCall] = []
         self._pending = ""
+        self._spoke = False
 
     def write(self, items: Sequence[Item]) -> None:
         """Write all items, the results of a turn's calls behind it."""
@@ -102,6 +103,7 @@ class _Writer:
             self._call(item)
         elif isinstance(item, Message) and item.role == "assistant":
             self._settle_signature()
+            self._spoke = True
             self._parts += [self._part(part) for part in item.content if part != _NOTHING]
         elif isinstance(item, Opaque):
             self._opaque(item)
@@ -140,7 +142,9 @@ class _Writer:
         arguments = json_object(item.arguments) if item.arguments else {}
         if arguments is None:
             arguments = {"arguments": item.arguments}
-            self._note("tool_calls", "changed", "Gemini takes objects as arguments: a text that is none is sent in one.")
+            self._note(
+                "tool_calls", "changed", "Gemini takes objects as arguments: a text that is none is sent in one."
+            )
         part: dict[str, Any] = {"functionCall": {"id": item.call_id, "name": item.name, "args": arguments}}
         signature = item.signature if item.signature is not UNSET else self._pending
         self._pending = ""
@@ -162,9 +166,10 @@ class _Writer:
     def _end_turn(self, items: Sequence[Item], position: int) -> set[int]:
         """Write the model's turn and the results of its calls; give the positions of these results."""
         self._settle_signature()
-        if not self._parts:
+        spoke, self._spoke = self._spoke, False
+        if not self._parts and not spoke:
             return set()
-        self.contents.append({"role": "model", "parts": self._parts})
+        self.contents.append({"role": "model", "parts": self._parts or [{"text": ""}]})
         calls, self._calls, self._parts = self._calls, [], []
         found: list[int] = []
         for call in calls:
@@ -179,11 +184,8 @@ class _Writer:
         return set(found)
 
     def _answer(self, results: Sequence[Item]) -> None:
-        parts: list[dict[str, Any]] = []
         beside: list[dict[str, Any]] = []
-        for result in results:
-            if isinstance(result, ToolResult):
-                parts.append(self._result(result, beside))
+        parts = [self._result(result, beside) for result in results if isinstance(result, ToolResult)]
         if not parts:
             return
         last = self.contents[-1] if self.contents else {}

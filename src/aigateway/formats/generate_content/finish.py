@@ -1,4 +1,7 @@
-"""Why a candidate ended, and why a prompt got none. https://ai.google.dev/api/generate-content#FinishReason"""
+"""Why a candidate ended, and why a prompt got none.
+
+https://ai.google.dev/api/generate-content#FinishReason
+"""
 
 from __future__ import annotations
 

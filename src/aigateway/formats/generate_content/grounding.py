@@ -64,22 +64,31 @@ def _span(segment: dict[str, Any], text: str) -> tuple[int, int] | None:
 
 
 class Citations:
-    """The citations of one candidate as it is written, text by text."""
+    """The citations of one candidate as it is written, text by text.
+
+    The segments of a stream count from the beginning of all its text, those of a whole reply from that of their part.
+    """
 
     def __init__(self) -> None:
         self._pages: dict[tuple[str, str], int] = {}
         self._supports: list[dict[str, Any]] = []
+        self._written = 0
 
-    def add(self, text: Text, part: int) -> None:
-        """Those of a text that is the part of this number."""
+    def add(self, text: Text, part: int | None = None) -> None:
+        """Those of a text, which is the part of this number; without one it follows the last."""
         for annotation in text.annotations:
             if isinstance(annotation, UrlCitation):
                 self._add(annotation, text.text, part)
+        self.pass_over(text.text)
 
-    def _add(self, citation: UrlCitation, text: str, part: int) -> None:
+    def pass_over(self, text: str) -> None:
+        """A text that cites nothing."""
+        self._written += len(text.encode("utf-8", "replace"))
+
+    def _add(self, citation: UrlCitation, text: str, part: int | None) -> None:
         page = self._pages.setdefault((citation.url, citation.title), len(self._pages))
         said = text[citation.start_index : citation.end_index]
-        start = len(text[: citation.start_index].encode("utf-8", "replace"))
+        start = len(text[: citation.start_index].encode("utf-8", "replace")) + (self._written if part is None else 0)
         segment: dict[str, Any] = {"endIndex": start + len(said.encode("utf-8", "replace")), "text": said}
         if start:
             segment = {"startIndex": start, **segment}
@@ -100,7 +109,7 @@ def _page(url: str, title: str) -> dict[str, Any]:
 
 
 def cited(texts: Iterable[tuple[int, Text]]) -> dict[str, Any]:
-    """What texts cite, each with the number of its part."""
+    """What the texts of a whole reply cite, each with the number of its part."""
     citations = Citations()
     for part, text in texts:
         citations.add(text, part)

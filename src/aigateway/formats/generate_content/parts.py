@@ -33,7 +33,7 @@ class Parts:
         self._acc = accumulator
         self._calls = 0
         self._item = -1
-        self._holder: type[Message] | type[Reasoning] | None = None
+        self._holder: type[Message | Reasoning] | None = None
         self._part = 0
         self._has_part = False
         self._signature = ""
@@ -81,7 +81,7 @@ class Parts:
         self._signature = signature or self._signature
         return events
 
-    def _open(self, kind: type[Message] | type[Reasoning]) -> list[StreamEvent]:
+    def _open(self, kind: type[Message | Reasoning]) -> list[StreamEvent]:
         events = self.close()
         item = Message(role="assistant") if kind is Message else Reasoning(origin=ORIGIN)
         self._item, started = self._acc.start_item(item)

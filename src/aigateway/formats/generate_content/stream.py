@@ -16,18 +16,18 @@ from aigateway.formats.generate_content.grounding import has_citations
 from aigateway.formats.generate_content.logprobs import decode_logprobs
 from aigateway.formats.generate_content.parts import Parts
 from aigateway.formats.generate_content.usage import decode_usage
-from aigateway.formats.generate_content.wire import camel, objects, word
-from aigateway.formats.timestamps import unix_seconds
+from aigateway.formats.generate_content.wire import camel, objects, unix_seconds, word
 
 
 class GenerateContentStreamDecoder:
     """Pieces of one upstream -> events. Of several candidates the first one counts.
 
     Usage is told once, the last one that came, right before the end. A blocked prompt is an empty answer that a content
-    filter ended.
+    filter ended. whole: what is fed is one whole reply, which need not say why it ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
+        self._whole = whole
         self._acc = Accumulator()
         self._parts = Parts(self._acc)
         self._started = False
@@ -72,7 +72,7 @@ class GenerateContentStreamDecoder:
         """The end of the bytes: an answer without a finishReason was cut."""
         if self._over:
             return []
-        if not self._finish:
+        if not self._finish and not self._whole:
             return self._fail(UpstreamProtocolError("The upstream ended its stream before the answer was complete."))
         self._over = True
         events = self._parts.close()

@@ -1,4 +1,7 @@
-"""Tools and toolConfig, both ways. https://ai.google.dev/api/caching#Tool"""
+"""Tools and toolConfig, both ways.
+
+https://ai.google.dev/api/caching#Tool
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def _function(raw: Any, place: str) -> FunctionTool:
     declared = camel(read_object(raw, place))
     fields: dict[str, Any] = {}
     extra = {key: value for key, value in declared.items() if key not in _DECLARATION}
-    if declared.get("description") is not None:
+    if declared.get("description"):
         fields["description"] = read_string(declared["description"], f"{place}.description")
     if declared.get("parametersJsonSchema") is not None:
         fields["parameters"] = read_object(declared["parametersJsonSchema"], f"{place}.parametersJsonSchema")
