@@ -92,26 +92,21 @@ def encode_tools(request: Request, quirks: Quirks, changes: list[Change]) -> dic
     Hosted tools of other APIs are set aside, unless the choice demands one: then it raises UnsupportedError.
     """
     declared: list[dict[str, Any]] = []
-    hosted: dict[str, Any] = {}
-    several: list[dict[str, Any]] = []
+    tools: list[dict[str, Any]] = []
     subset = Subset()
     for tool in () if request.tools is UNSET else request.tools:
         if isinstance(tool, FunctionTool):
+            if not declared:  # the host takes all functions in one entry
+                tools.append({"functionDeclarations": declared})
             declared.append(_declaration(tool, quirks, subset))
         elif isinstance(tool, Opaque) and tool.format == FORMAT:
-            key = next(iter(tool.raw), "")
-            if key in hosted:
-                several.append(tool.raw)
-            else:
-                hosted |= tool.raw
+            tools.append(tool.raw)
         elif isinstance(tool, Opaque):
             kind = tool.raw.get("type")
             changes.append(Change(field="tools", action="dropped", reason=f"Gemini has no tool of type {kind}."))
         else:
             raise TypeError("groups of tools and custom tools are made functions before they are encoded")
     _note(subset, "tools", changes)
-    tools = [{"functionDeclarations": declared}] if declared else []
-    tools += [{key: value} for key, value in hosted.items()] + several
     config = _config(request, {entry["name"] for entry in declared}, changes)
     return {key: value for key, value in (("tools", tools), ("toolConfig", config)) if value}
 
