@@ -12,7 +12,7 @@ import msgspec
 
 from aigateway import EventStream, Gateway, GatewayError, Provider, Target
 from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
-from tests.answers import BOUNDARY, REQUESTS, data_of, form
+from tests.answers import BOUNDARY, REQUESTS, data_of, form, path_of
 from tests.serving import no_task_left, served
 
 
@@ -38,8 +38,7 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def path(self) -> str:
         """Where it is posted."""
-        images = "images/edits" if self.form else "images/generations"
-        return {"chat": "/v1/chat/completions", "images": f"/v1/{images}"}.get(self.api, f"/v1/{self.api}")
+        return "/v1/images/edits" if self.form else path_of(self.api, stream=self.stream)
 
     @property
     def body(self) -> bytes:
@@ -48,7 +47,8 @@ class Row(msgspec.Struct, frozen=True):
             return self.raw
         if self.form:
             return form({"model": "gpt", "prompt": "the question"} | ({"stream": "true"} if self.stream else {}))
-        return msgspec.json.encode(REQUESTS[self.api] | ({"stream": True} if self.stream else {}))
+        asks = self.stream and self.api != "generate_content"
+        return msgspec.json.encode(REQUESTS[self.api] | ({"stream": True} if asks else {}))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -84,6 +84,16 @@ ROWS = [
     Row("responses", "messages", stream=True),
     Row("completions", "messages"),
     Row("completions", "messages", stream=True),
+    Row("generate_content", "generate_content"),
+    Row("generate_content", "generate_content", stream=True),
+    Row("generate_content", "chat"),
+    Row("generate_content", "chat", stream=True),
+    Row("generate_content", "responses"),
+    Row("generate_content", "responses", stream=True),
+    Row("chat", "generate_content"),
+    Row("chat", "generate_content", stream=True),
+    Row("responses", "generate_content"),
+    Row("responses", "generate_content", stream=True),
     Row("embeddings", "embeddings"),
     Row("images", "images"),
     Row("images", "images", stream=True),
@@ -173,7 +183,8 @@ async def _ask_in_process(gateway: Gateway, row: Row, *, leave: bool) -> Seen:
     seen = Seen()
     method = getattr(gateway, row.api)
     try:
-        answer = await method(REQUESTS[row.api], **({"stream": True} if row.stream else {}))
+        named = {"model": "gpt"} if row.api == "generate_content" else {}
+        answer = await method(REQUESTS[row.api], **named, **({"stream": True} if row.stream else {}))
         seen.status = 200
         if not isinstance(answer, EventStream):
             seen.body = answer.raw
