@@ -24,7 +24,7 @@ MESSAGES_REQUEST: Object = {
 }
 COMPLETIONS_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
 EMBEDDINGS_REQUEST: Object = {"model": "gpt", "input": ["the question"]}
-GENERATE_CONTENT_REQUEST: Object = {"contents": [{"role": "user", "parts": [{"text": "the question"}]}]}
+GENERATE_CONTENT_REQUEST: Object = {"model": "gpt", "contents": [{"role": "user", "parts": [{"text": "the question"}]}]}
 IMAGES_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
 
 REQUESTS: Mapping[str, Object] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -47,8 +47,10 @@ class Row(msgspec.Struct, frozen=True):
             return self.raw
         if self.form:
             return form({"model": "gpt", "prompt": "the question"} | ({"stream": "true"} if self.stream else {}))
-        asks = self.stream and self.api != "generate_content"
-        return msgspec.json.encode(REQUESTS[self.api] | ({"stream": True} if asks else {}))
+        body = REQUESTS[self.api] | ({"stream": True} if self.stream else {})
+        if self.api == "generate_content":  # both stand in its path
+            body = {key: value for key, value in body.items() if key not in ("model", "stream")}
+        return msgspec.json.encode(body)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -118,7 +120,13 @@ class Seen(msgspec.Struct):
     def code(self) -> Any:
         """The code of the error."""
         error = self.json()["error"]
-        return error.get("details", error)["code"]
+        details = error.get("details", error)
+        return details[0]["reason"].lower() if isinstance(details, list) else details["code"]
+
+
+def key_of(headers: Mapping[str, str]) -> str | None:
+    """The key that a provider was sent."""
+    return headers.get("x-goog-api-key") or headers.get("authorization", "").removeprefix("Bearer ") or None
 
 
 Ask = Callable[..., Awaitable[Seen]]
@@ -183,8 +191,7 @@ async def _ask_in_process(gateway: Gateway, row: Row, *, leave: bool) -> Seen:
     seen = Seen()
     method = getattr(gateway, row.api)
     try:
-        named = {"model": "gpt"} if row.api == "generate_content" else {}
-        answer = await method(REQUESTS[row.api], **named, **({"stream": True} if row.stream else {}))
+        answer = await method(REQUESTS[row.api], **({"stream": True} if row.stream else {}))
         seen.status = 200
         if not isinstance(answer, EventStream):
             seen.body = answer.raw

@@ -69,7 +69,9 @@ def answer_of(row: Row, **more: Any) -> Script:
 
 def middle_of(row: Row) -> int:
     """How many events stand before the place where a stream breaks: the text has begun by then."""
-    return {"chat": 2, "completions": 2, "responses": 5, "messages": 4, "images": 1}[row.upstream]
+    return {"chat": 2, "completions": 2, "responses": 5, "messages": 4, "images": 1, "generate_content": 1}[
+        row.upstream
+    ]
 
 
 @each_way

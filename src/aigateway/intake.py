@@ -109,7 +109,7 @@ def _read_path(call: Call, head: _Head) -> None:
     if head.model or head.stream is not None:
         request.body = {key: value for key, value in request.body.items() if key not in ("model", "stream")}
     call.model = request.model or call.parameters.get("model", "") or call.model
-    call.stream = call.operation.streams or call.stream
+    call.stream = call.operation.streams or call.stream or request.stream
     request.place(call.model, stream=call.stream)
     head.model = call.model
 
