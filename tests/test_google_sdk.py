@@ -48,10 +48,10 @@ async def rigged(api: str, *hooks: object) -> AsyncIterator[Rig]:
     async with ScriptedUpstream() as upstream:
         provider = Provider("acme", upstream.base_url, "sk-upstream-0123456789", apis=[api])
         gateway = Gateway(models={"gemini": Target(provider, "up-model")}, hooks=hooks)
-        async with served(gateway) as url:
-            async with httpx.AsyncClient() as session:  # the SDK's own choice, aiohttp, warns of how it is used there
-                options = types.HttpOptions(base_url=url, api_version="v1beta", httpx_async_client=session)
-                yield Rig(genai.Client(api_key=KEY, http_options=options).aio, upstream, api)
+        # the SDK's own choice, aiohttp, warns of how it is used there
+        async with served(gateway) as url, httpx.AsyncClient() as session:
+            options = types.HttpOptions(base_url=url, api_version="v1beta", httpx_async_client=session)
+            yield Rig(genai.Client(api_key=KEY, http_options=options).aio, upstream, api)
 
 
 @every_upstream
@@ -149,7 +149,9 @@ async def test_a_tool_is_called_and_its_result_comes_back_under_its_id(api: str)
         rig.upstream.script(Script.of_json(CALLS[api]), whole(api))
         config = types.GenerateContentConfig(
             tools=[types.Tool(function_declarations=[types.FunctionDeclaration.model_validate(WEATHER)])],
-            tool_config=types.ToolConfig(function_calling_config=types.FunctionCallingConfig(mode="ANY")),
+            tool_config=types.ToolConfig(
+                function_calling_config=types.FunctionCallingConfig(mode=types.FunctionCallingConfigMode.ANY)
+            ),
         )
         chat = rig.client.chats.create(model="gemini", config=config)
         answer = await chat.send_message("the question")

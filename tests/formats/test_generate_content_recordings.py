@@ -84,7 +84,7 @@ def test_a_recorded_request_survives_the_way_through_the_canonical_form(exchange
 @pytest.mark.parametrize("exchange", [one for one in exchanges() if one.values[0]["status"] == 200])
 def test_a_recorded_reply_survives_the_way_through_the_canonical_form(exchange: Object) -> None:
     raw = exchange["body"].encode() if exchange["json"] is None else b""
-    if raw and b'"UNEXPECTED_TOOL_CALL"' in raw or '"UNEXPECTED_TOOL_CALL"' in json.dumps(exchange["json"]):
+    if (raw and b'"UNEXPECTED_TOOL_CALL"' in raw) or '"UNEXPECTED_TOOL_CALL"' in json.dumps(exchange["json"]):
         with pytest.raises(UpstreamError, match="UNEXPECTED_TOOL_CALL"):
             CODEC.decode_reply(exchange["json"])
         return

@@ -151,7 +151,7 @@ _HOSTED = (
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         api_key_env="GEMINI_API_KEY",
         apis=frozenset({"chat", "embeddings", "images", "generate_content"}),
-        quirks=Quirks(strict_fields=True),
+        quirks=Quirks(strict_fields=True, call_signatures=True),
         docs="https://ai.google.dev/api",
         notes="generate_content is spoken beside `/openai`; chat has thought signatures in tool_calls[].extra_content.",
     ),

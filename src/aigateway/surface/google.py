@@ -18,7 +18,8 @@ def _post(name: str, verb: str, version: str, **more: Any) -> Operation:
 
 
 def _served(name: str, path: str) -> Operation:
-    return Operation(name, "generate_content", path, "GET", "none", kind="served", version="/v1beta")
+    model = "{model}" if "{model}" in path else ""
+    return Operation(name, "generate_content", path, "GET", "none", kind="served", model=model, version="/v1beta")
 
 
 ROWS: tuple[Operation, ...] = (
@@ -38,6 +39,8 @@ ROWS: tuple[Operation, ...] = (
             _post("generate_content.count_tokens", "countTokens", version, kind="count"),
         )
     ),
+    _post("generate_content.embed", "embedContent", "/v1beta"),
+    _post("generate_content.embed_batch", "batchEmbedContents", "/v1beta"),
     _served("generate_content.models", "/models"),
     _served("generate_content.models.retrieve", "/models/{model}"),
 )

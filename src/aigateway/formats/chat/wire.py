@@ -189,6 +189,19 @@ def settled(call: ToolCall) -> ToolCall:
     return msgspec.structs.replace(call, status="incomplete")
 
 
+def call_signature(entry: dict[str, Any]) -> Any:
+    """What a call is signed with, where Google's own chat API has it; UNSET where it is not signed."""
+    content = entry.get("extra_content")
+    google = content.get("google") if isinstance(content, dict) else None
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    return signature if isinstance(signature, str) and signature else UNSET
+
+
+def signature_fields(call: ToolCall) -> dict[str, Any]:
+    """The same the other way."""
+    return {} if call.signature is UNSET else {"extra_content": {"google": {"thought_signature": call.signature}}}
+
+
 def encode_tool_call(call: ToolCall) -> dict[str, Any]:
     """One entry of `tool_calls`."""
     if call.kind == "custom":

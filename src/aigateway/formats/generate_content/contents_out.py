@@ -62,6 +62,10 @@ def encode_contents(request: Request, model: str, changes: list[Change]) -> dict
     return body
 
 
+def _is_unsigned_call(item: Item) -> bool:
+    return isinstance(item, ToolCall) and item.signature is UNSET
+
+
 class _Writer:
     def __init__(self, model: str, changes: list[Change]) -> None:
         self.contents: list[dict[str, Any]] = []
@@ -74,6 +78,7 @@ class _Writer:
         self._calls: list[ToolCall] = []
         self._pending = ""
         self._spoke = False
+        self._before_call = False
 
     def write(self, items: Sequence[Item]) -> None:
         """Write all items, the results of a turn's calls behind it."""
@@ -84,6 +89,7 @@ class _Writer:
                 self._names[item.call_id] = item.name
         written: set[int] = set()
         for position, item in enumerate(items):
+            self._before_call = position + 1 < len(items) and _is_unsigned_call(items[position + 1])
             if position in written or self._add(item):
                 continue
             written |= self._end_turn(items, position)
@@ -126,9 +132,9 @@ class _Writer:
             self._sign(signature)
 
     def _sign(self, signature: str) -> None:
-        """A signature alone: it is that of the text before it; where there is none, that of the call behind it."""
+        """A signature alone: it is that of the call behind it; where there is none, that of the text before it."""
         last = self._parts[-1] if self._parts else {}
-        if "text" in last and "thought" not in last and SIGNATURE not in last:
+        if not self._before_call and "text" in last and "thought" not in last and SIGNATURE not in last:
             last[SIGNATURE] = signature
         else:
             self._pending = signature

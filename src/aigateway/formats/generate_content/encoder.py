@@ -18,14 +18,21 @@ from aigateway.canonical.events import (
     UsageReported,
 )
 from aigateway.canonical.types import Message, Reasoning, Refusal, Text, ToolCall, Usage
+from aigateway.canonical.uncarried import note_lost
 from aigateway.errors import GatewayError
 from aigateway.formats.generate_content.errors import error_body
 from aigateway.formats.generate_content.finish import encode_finish_reason
 from aigateway.formats.generate_content.grounding import Citations
 from aigateway.formats.generate_content.logprobs import encode_logprobs
-from aigateway.formats.generate_content.parts_out import call_part, opaque_parts, seen_parts
+from aigateway.formats.generate_content.parts_out import (
+    LACKING,
+    call_part,
+    opaque_parts,
+    seen_parts,
+    without_signatures,
+)
 from aigateway.formats.generate_content.usage import encode_usage
-from aigateway.formats.generate_content.wire import SIGNATURE, signature_of
+from aigateway.formats.generate_content.wire import FORMAT, SIGNATURE, signature_of
 from aigateway.formats.protocol import ReplyContext, WireEvent
 
 _Part = dict[str, Any]
@@ -104,6 +111,7 @@ class GenerateContentStreamEncoder:
 
     def _item_ended(self, event: ItemEnded) -> list[WireEvent]:
         item = event.item
+        note_lost(without_signatures(item), FORMAT, LACKING, self._context.changes)
         if isinstance(item, ToolCall):
             part = call_part(item)
             self._malformed = self._malformed or part is None

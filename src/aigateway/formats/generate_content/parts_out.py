@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
-from aigateway.canonical.types import Audio, File, Image, Item, Message, Opaque, Reasoning, Refusal, Text, ToolCall
+from aigateway.canonical.types import (
+    AdditionalTools,
+    Audio,
+    File,
+    Image,
+    Item,
+    Message,
+    Opaque,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from aigateway.formats.generate_content.media import encode_media
 from aigateway.formats.generate_content.wire import FORMAT, SIGNATURE, json_object, signature_of
 
 Part = dict[str, Any]
+LACKING: Final = (AdditionalTools, ToolResult)
+"""What an answer of this API cannot hold."""
+
+
+def without_signatures(item: Item) -> Item:
+    """The item without what is carried of it whoever made it: the signature of a thought."""
+    return msgspec.structs.replace(item, signature=UNSET) if isinstance(item, Reasoning) else item
 
 
 def thought_text(item: Reasoning) -> str:

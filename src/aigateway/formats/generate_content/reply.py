@@ -8,14 +8,15 @@ from msgspec import UNSET
 
 from aigateway.canonical.accumulator import fold
 from aigateway.canonical.types import Reply
+from aigateway.canonical.uncarried import note_lost
 from aigateway.errors import UpstreamProtocolError
 from aigateway.formats.generate_content.finish import encode_finish_reason
 from aigateway.formats.generate_content.grounding import cited
 from aigateway.formats.generate_content.logprobs import encode_logprobs
-from aigateway.formats.generate_content.parts_out import WholeParts
+from aigateway.formats.generate_content.parts_out import LACKING, WholeParts, without_signatures
 from aigateway.formats.generate_content.stream import GenerateContentStreamDecoder
 from aigateway.formats.generate_content.usage import encode_usage
-from aigateway.formats.generate_content.wire import camel
+from aigateway.formats.generate_content.wire import FORMAT, camel
 from aigateway.formats.protocol import ReplyContext
 
 
@@ -30,6 +31,8 @@ def decode_reply(body: dict[str, Any]) -> Reply:
 def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
     """A reply. Items that this API has no place for (hosted tool calls of others) are passed over."""
     whole = WholeParts(reply.items)
+    for item in reply.items:
+        note_lost(without_signatures(item), FORMAT, LACKING, context.changes)
     reason = encode_finish_reason(reply.finish_reason)
     if whole.malformed and reason == "STOP":
         reason = "MALFORMED_FUNCTION_CALL"
