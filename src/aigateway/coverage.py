@@ -13,7 +13,7 @@ _HEAD = """\
 # What is served
 
 OpenAI's whole API below `/v1`, as its description and the newest of its clients know it, and of Anthropic's what has
-to do with messages. A path that is not here is a 404, a path with another method a 405 that names the right ones.
+to do with messages; of Google's what generates and counts, below `/v1beta`, as the paths say. A path that is not here is a 404, a path with another method a 405 that names the right ones.
 
 | | |
 | --- | --- |
@@ -54,7 +54,10 @@ def _section(api: str, rows: list[Operation]) -> str:
         named = [*openai, *vendors] if len(vendors) < 10 else [*openai, f"{len(vendors)} others"]
         lines.append(f"In the catalog: {', '.join(named)}.\n")
     lines += ["| | path | operation | |", "| --- | --- | --- | --- |"]
-    lines += [f"| {row.method} | `{row.path}` | `{row.name}` | {_way(row)} |" for row in rows]
+    lines += [
+        f"| {row.method} | `{row.path if row.version == '/v1' else row.version + row.path}` | `{row.name}` | {_way(row)} |"
+        for row in rows
+    ]
     return "\n".join(lines) + "\n"
 
 

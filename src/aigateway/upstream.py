@@ -44,6 +44,10 @@ def quirks_of(provider: ProviderLike) -> Quirks:
     return quirks if isinstance(quirks, Quirks) else Quirks()
 
 
+_TRANSLATED_INTO = ("generate_content", *(name for name in CODECS if name != "generate_content"))
+"""The order in which APIs are translated into: Google's own tells more than its likeness of OpenAI's chat."""
+
+
 def plan_for(call: Call, target: Target) -> Plan:
     """Which API is spoken upstream.
 
@@ -53,7 +57,7 @@ def plan_for(call: Call, target: Target) -> Plan:
     apis = target.provider.apis
     wanted = [call.api]
     if call.api in CALLER_CODECS:
-        wanted = [call.api, *CODECS]
+        wanted = [call.api, *_TRANSLATED_INTO]
         if target.prefer is not None and target.prefer in CODECS:
             wanted.insert(0, target.prefer)
     for api in wanted:
