@@ -136,6 +136,9 @@ def encode_config(
         value = getattr(request, name)
         if value is not UNSET:
             config[key] = value
+    if config.get("candidateCount", 1) > 1:
+        del config["candidateCount"]
+        changes.append(Change(field="n", action="dropped", reason="Of several answers only the first is translated."))
     _encode_logprobs(config)
     if request.stop is not UNSET and request.stop:
         config["stopSequences"] = [request.stop] if isinstance(request.stop, str) else list(request.stop)
