@@ -117,7 +117,8 @@ async def test_an_error_object_in_mid_stream_is_a_failed_call(way: str, row: Row
     await told.ask(way, row, stream(row.upstream, events))
     assert told.heard() == in_order(WAY_IN) + BROKEN
     assert told.call.outcome == "failed"
-    assert told.first.errors[0].code == "overloaded"
+    google = row.upstream == "generate_content"  # whose codes are numbers
+    assert told.first.errors[0].code == ("upstream_error" if google else "overloaded")
 
 
 @each_stream
