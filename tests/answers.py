@@ -24,6 +24,7 @@ MESSAGES_REQUEST: Object = {
 }
 COMPLETIONS_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
 EMBEDDINGS_REQUEST: Object = {"model": "gpt", "input": ["the question"]}
+GENERATE_CONTENT_REQUEST: Object = {"model": "gpt", "contents": [{"role": "user", "parts": [{"text": "the question"}]}]}
 IMAGES_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
 
 REQUESTS: Mapping[str, Object] = {
@@ -31,6 +32,7 @@ REQUESTS: Mapping[str, Object] = {
     "completions": COMPLETIONS_REQUEST,
     "responses": RESPONSES_REQUEST,
     "messages": MESSAGES_REQUEST,
+    "generate_content": GENERATE_CONTENT_REQUEST,
     "embeddings": EMBEDDINGS_REQUEST,
     "images": IMAGES_REQUEST,
 }
@@ -157,6 +159,21 @@ MESSAGES_EVENTS: list[Object] = [
     },
     {"type": "message_stop"},
 ]
+_CONTENT_FACTS = {"modelVersion": "up-model", "responseId": "resp1"}
+_CONTENT_USAGE = {"promptTokenCount": 11, "candidatesTokenCount": 7, "totalTokenCount": 18}
+
+
+def _content(text: str, **more: Any) -> Object:
+    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0, **more}
+    return {"candidates": [candidate], "usageMetadata": _CONTENT_USAGE, **_CONTENT_FACTS}
+
+
+GENERATE_CONTENT_REPLY: Object = _content(TEXT, finishReason="STOP")
+GENERATE_CONTENT_EVENTS: list[Object] = [
+    _content("Hello"),
+    _content(" there"),
+    _content("", finishReason="STOP"),
+]
 
 EMBEDDINGS_REPLY: Object = {
     "object": "list",
@@ -176,6 +193,7 @@ REPLIES: Mapping[str, Object] = {
     "completions": COMPLETIONS_REPLY,
     "responses": RESPONSES_REPLY,
     "messages": MESSAGES_REPLY,
+    "generate_content": GENERATE_CONTENT_REPLY,
     "embeddings": EMBEDDINGS_REPLY,
     "images": IMAGES_REPLY,
 }
@@ -184,6 +202,7 @@ EVENTS: Mapping[str, list[Object]] = {
     "completions": COMPLETIONS_CHUNKS,
     "responses": RESPONSES_EVENTS,
     "messages": MESSAGES_EVENTS,
+    "generate_content": GENERATE_CONTENT_EVENTS,
     "images": IMAGES_EVENTS,
 }
 _ERROR_CHUNK: Object = {
@@ -203,6 +222,7 @@ ERROR_EVENTS: Mapping[str, Object] = {
         "type": "error",
         "error": {"type": "api_error", "message": "the model fell over", "code": "overloaded"},
     },
+    "generate_content": {"error": {"code": 503, "message": "the model fell over", "status": "UNAVAILABLE"}},
     "images": {
         "type": "error",
         "error": {"type": "server_error", "code": "overloaded", "message": "the model fell over", "param": None},
@@ -212,6 +232,18 @@ ERROR_EVENTS: Mapping[str, Object] = {
 
 NAMED = {"responses", "messages", "images"}
 """The APIs whose streams name their events in `event:` lines."""
+
+
+UNMARKED = {"images", "messages", "generate_content"}
+"""The APIs whose streams end without `[DONE]`."""
+
+
+def path_of(api: str, *, stream: bool = False, model: str = "gpt") -> str:
+    """Where a request of this API is posted."""
+    if api == "generate_content":
+        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return f"/v1beta/models/{model}:{verb}"
+    return {"chat": "/v1/chat/completions", "images": "/v1/images/generations"}.get(api, f"/v1/{api}")
 
 
 def whole(api: str, **more: Any) -> Script:
@@ -224,7 +256,7 @@ def stream(api: str, events: list[Object] | None = None, *, done: bool | None = 
     return Script.of_events(
         EVENTS[api] if events is None else events,
         named=api in NAMED,
-        done=api not in ("images", "messages") if done is None else done,
+        done=api not in UNMARKED if done is None else done,
         **more,
     )
 

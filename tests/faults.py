@@ -125,7 +125,12 @@ class Answered(NamedTuple):
 
 
 def plain_error(error: dict[str, Any]) -> dict[str, Any]:
-    """An error object with OpenAI's four keys, also where it is Anthropic's."""
+    """An error object with OpenAI's four keys, also where it is Anthropic's or Google's."""
+    if isinstance(error.get("details"), list):
+        assert set(error) == {"code", "message", "status", "details"}
+        info, *fields = error["details"]
+        param = fields[0]["fieldViolations"][0]["field"] if fields else None
+        return {"message": error["message"], "type": error["status"], "param": param, "code": info["reason"].lower()}
     if "details" not in error:
         return error
     assert set(error) == {"type", "message", "details"}

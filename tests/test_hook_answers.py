@@ -17,7 +17,7 @@ from tests.asking import ROWS, Row, Seen, post, through
 from tests.faults import plain_error
 from tests.serving import served
 
-TEXTUAL = [row for row in ROWS if row.api in ("chat", "completions", "responses", "messages")]
+TEXTUAL = [row for row in ROWS if row.api in ("chat", "completions", "responses", "messages", "generate_content")]
 CHAT = Row("chat", "chat")
 
 each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
@@ -54,6 +54,8 @@ def text_of(seen: Seen, row: Row) -> str:
             return str(body["choices"][0]["text"])
         if row.api == "messages":
             return str(body["content"][0]["text"])
+        if row.api == "generate_content":
+            return str(body["candidates"][0]["content"]["parts"][0]["text"])
         return str(body["output"][0]["content"][0]["text"])
     if row.api == "chat":
         return "".join(event["choices"][0]["delta"].get("content") or "" for event in seen.events if event["choices"])
@@ -61,6 +63,9 @@ def text_of(seen: Seen, row: Row) -> str:
         return "".join(event["choices"][0]["text"] for event in seen.events if event["choices"])
     if row.api == "messages":
         return "".join(event.get("delta", {}).get("text", "") for event in seen.events)
+    if row.api == "generate_content":
+        parts = [part for event in seen.events for part in event["candidates"][0]["content"]["parts"]]
+        return "".join(part["text"] for part in parts)
     return "".join(event.get("delta", "") for event in seen.events)
 
 
@@ -73,8 +78,8 @@ async def test_a_hook_refuses_with_any_status(row: Row, status: int) -> None:
     seen = await asked(row, hook(before_request=refuse))
     assert seen.status == status
     shown = {"message": "no", "type": "t", "code": "c", "param": "p"}
-    if row.api == "messages":
-        shown["type"] = seen.json()["error"]["type"]
+    if row.api in ("messages", "generate_content"):
+        shown["type"] = plain_error(seen.json()["error"])["type"]
     assert plain_error(seen.json()["error"]) == shown
     assert seen.headers["retry-after"] == "7"
     assert seen.headers["x-request-id"].startswith("req_")
@@ -86,9 +91,10 @@ async def test_a_text_is_an_answer(row: Row) -> None:
     assert seen.status == 200
     assert text_of(seen, row) == "made by a hook"
     if row.stream:
-        assert seen.body.endswith(b'{"type":"message_stop"}\n\n' if row.api == "messages" else b"data: [DONE]\n\n")
+        last = {"messages": b'{"type":"message_stop"}\n\n', "generate_content": b"}\n\n"}
+        assert seen.body.endswith(last.get(row.api, b"data: [DONE]\n\n"))
     else:
-        assert seen.json()["model"] == "gpt"
+        assert seen.json()["modelVersion" if row.api == "generate_content" else "model"] == "gpt"
 
 
 @each_textual

@@ -23,10 +23,11 @@ from aigateway import (
 from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
 from aigateway.transport.protocol import HTTPRequest
 from tests.answers import CHAT_REPLY, CHAT_REQUEST, TEXT, form, stream, whole
-from tests.asking import ROWS, Row, post, through
+from tests.asking import ROWS, Row, key_of, post, through
 from tests.serving import served
 
 ODD_BODIES = {
+    "generate_content": b'{ "z_new":{"b":1e2} ,"contents":[{"role":"user","parts":[ {"text":"caf\\u00e9"}]}]}\n',
     "chat": b'{ "z_new" : {"b":1,"a":[1.0,2E1]},\n\t"model":"gpt", "messages":[{"role":"user","content":"h\\u00e9 /\\/"}],'
     b' "temperature":1e2 ,"n":1.50 }',
     "responses": b'{"input" : "h\\u00e9",  "z_new":[ {"b":1e2} ],"model": "gpt" ,"temperature":1.0}\n',
@@ -38,6 +39,8 @@ ODD_BODIES = {
 ODD_FORM = form({"z_new": " 1e2 ", "prompt": "h\u00e9", "model": "gpt"})
 SAME = [row for row in ROWS if row.api == row.upstream]
 UNARY = [row for row in ROWS if not row.stream]
+WITH_USERS = [row for row in ROWS if "generate_content" not in (row.api, row.upstream)]
+"""Where both sides know the field `user`."""
 TOOL = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
 
 
@@ -90,7 +93,7 @@ async def test_a_body_that_nobody_edits_arrives_byte_for_byte(row: Row, hooks: t
 
 
 @pytest.mark.parametrize("hooks", [(), (Reader(),)], ids=["no-hook", "reader"])
-@pytest.mark.parametrize("row", SAME, ids=lambda row: row.id)
+@pytest.mark.parametrize("row", [row for row in SAME if row.api != "generate_content"], ids=lambda row: row.id)
 async def test_of_a_renamed_model_every_other_byte_stays(row: Row, hooks: tuple[object, ...]) -> None:
     row = odd(row)
     _, request = await through(row, answer_of(row), *hooks, model="up-model")
@@ -100,6 +103,8 @@ async def test_of_a_renamed_model_every_other_byte_stays(row: Row, hooks: tuple[
 
 
 ODD_REPLIES = {
+    "generate_content": b'{"candidates":[{"content":{"parts":[{"text":"hi", "z_deep":1.0}]},"finishReason":"STOP"}],\n'
+    b'"modelVersion" : "up-model", "z_new":1e2 }',
     "chat": b'{"z_new":{"b":1e2, "a":"\\u00e9"},\n "model" : "up-model","choices":[{"index":0,"message":{"role":"assistant",'
     b'"content":"hi","z_deep":[1.0]},"finish_reason":"stop"}] }',
     "responses": b'{"object":"response" ,"z_new":1e2, "status":"completed","output":[{"type":"z_item","a":1.0}],\n'
@@ -185,7 +190,11 @@ class Editor(Hook):
         request = call.request
         request.map_texts(str.upper)
         request.model = "other"
-        if call.api in ("chat", "responses", "messages"):
+        if call.api == "generate_content":
+            request.instructions, request.max_output_tokens = "Be brief.", 99
+            request.tools = [{"functionDeclarations": [TOOL]}]
+            assert (request.instructions, request.max_output_tokens) == ("Be brief.", 99)
+        elif call.api in ("chat", "responses", "messages"):
             request.instructions = "Be brief."
             request.max_output_tokens = 99
             request.tools = [tool_of(call.api)]
@@ -204,6 +213,12 @@ async def test_edits_through_the_lens_reach_the_upstream(row: Row) -> None:
         assert request.body == row.body.replace(b"the question", b"THE QUESTION").replace(b"gpt", b"other")
         return
     body = request.json()
+    if row.upstream == "generate_content":
+        assert request.path.startswith("/v1/models/other:")
+        assert "THE QUESTION" in msgspec.json.encode(body["contents"]).decode()
+        assert body["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
+        assert body["generationConfig"]["maxOutputTokens"] == 99
+        return
     assert body["model"] == "other"
     if row.api == "completions":
         assert "THE QUESTION" in request.body.decode()
@@ -245,7 +260,7 @@ def user_in(request: ReceivedRequest, row: Row) -> Any:
     return body["metadata"]["user_id"] if row.upstream == "messages" else body["user"]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+@pytest.mark.parametrize("row", WITH_USERS, ids=lambda row: row.id)
 async def test_edits_of_the_raw_body_reach_the_upstream(row: Row) -> None:
     class RawEditor(Hook):
         def before_request(self, call: Call) -> None:
@@ -259,7 +274,7 @@ async def test_edits_of_the_raw_body_reach_the_upstream(row: Row) -> None:
         assert user_in(request, row) == "somebody"
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if not row.form], ids=lambda row: row.id)
+@pytest.mark.parametrize("row", [row for row in WITH_USERS if not row.form], ids=lambda row: row.id)
 async def test_a_body_put_in_place_of_the_callers_is_sent(row: Row) -> None:
     class Replacer(Hook):
         def before_request(self, call: Call) -> None:
@@ -316,7 +331,7 @@ async def test_before_attempt_sets_headers_key_and_body(row: Row) -> None:
     _, request = await through(row, answer_of(row), Attempter())
     assert request.headers["x-team"] == "blue"
     assert request.headers["user-agent"] == "mine"
-    assert request.headers["authorization"] == "Bearer sk-of-the-tenant"
+    assert key_of(request.headers) == "sk-of-the-tenant"
     assert b"another question" in request.body
 
 
@@ -401,8 +416,8 @@ async def test_on_route_decides_where_a_call_goes(row: Row, change: Any, goes_to
             for _ in range(2):  # what is changed in place is this call's alone
                 assert (await post(url, row)).status == 200
     for request in upstream.requests:
-        assert request.headers["authorization"] == f"Bearer {key[goes_to]}"
-        assert f"{model}".encode() in request.body
+        assert key_of(request.headers) == key[goes_to]
+        assert model in request.path + request.body.decode()
 
 
 async def test_with_every_target_dropped_the_call_fails() -> None:

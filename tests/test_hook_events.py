@@ -15,7 +15,11 @@ from tests.answers import ERROR_EVENTS, RESPONSES_EVENTS, TEXT, USAGE, data_of, 
 from tests.asking import ROWS, Row, Seen, through
 from tests.faults import plain_error
 
-TEXTUAL = [row for row in ROWS if row.stream and row.api in ("chat", "completions", "responses", "messages")]
+TEXTUAL = [
+    row
+    for row in ROWS
+    if row.stream and row.api in ("chat", "completions", "responses", "messages", "generate_content")
+]
 IMAGES = [row for row in ROWS if row.stream and row.api == "images"]
 
 each_textual = pytest.mark.parametrize("row", TEXTUAL, ids=lambda row: row.id)

@@ -50,6 +50,9 @@ def gateway_on(upstream: ScriptedUpstream, row: Row, *hooks: object, **more: Any
     return Gateway(models={"gpt": provider}, hooks=hooks, **more)
 
 
+TEXTUAL = ("chat", "completions", "responses", "messages", "generate_content")
+
+
 async def ask(gateway: Gateway, row: Row, **more: Any) -> Any:
     method: Callable[..., Awaitable[Any]] = getattr(gateway, row.api)
     return await method(REQUESTS[row.api], **({"stream": True} if row.stream else {}), **more)
@@ -64,7 +67,7 @@ async def test_a_reply_is_a_lens(row: Row) -> None:
     assert reply.texts() == ([] if row.api == "embeddings" else [TEXT])
     assert reply.usage.input_tokens == USAGE["input_tokens"]
     assert reply.model == ("" if row.api == "images" else "gpt")
-    assert reply.finish_reason == ("stop" if row.api in ("chat", "completions", "responses", "messages") else None)
+    assert reply.finish_reason == ("stop" if row.api in TEXTUAL else None)
 
 
 @each_stream

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from aigateway import _json
 from aigateway.call import Target
 from aigateway.default_provider import offers
 from aigateway.errors import UpstreamError
 from aigateway.exchange import JSON_TYPE, Answer
+from aigateway.formats.generate_content.count import count_reply
 from aigateway.formats.messages.count import estimated_tokens
 from aigateway.models import Model
 from aigateway.passthrough import PassThrough
 
 _UNKNOWN_THERE = frozenset({404, 405, 501})
 """What a host answers that speaks the API, and cannot count."""
+
+
+def _messages(body: dict[str, Any]) -> dict[str, Any]:
+    return {"input_tokens": estimated_tokens(body)}
+
+
+_ESTIMATES: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "messages": _messages,
+    "generate_content": count_reply,
+}
+"""By API: the answer to a request where nobody can be asked."""
 
 
 class Counting(PassThrough):
@@ -31,5 +46,5 @@ class Counting(PassThrough):
             return self._estimate()
 
     def _estimate(self) -> Answer:
-        body = {"input_tokens": estimated_tokens(self.call.request.snapshot())}
+        body = _ESTIMATES[self.call.api](self.call.request.snapshot())
         return Answer(200, [JSON_TYPE, ("x-aigateway-estimate", "true")], _json.encode(body))

@@ -13,7 +13,7 @@ _HEAD = """\
 # What is served
 
 OpenAI's whole API below `/v1`, as its description and the newest of its clients know it, and of Anthropic's what has
-to do with messages. A path that is not here is a 404, a path with another method a 405 that names the right ones.
+to do with messages; of Google's what generates and counts, below `/v1beta`, as the paths say. A path that is not here is a 404, a path with another method a 405 that names the right ones.
 
 | | |
 | --- | --- |

@@ -28,6 +28,7 @@ from aigateway.errors import (
     UpstreamTimeoutError,
 )
 from aigateway.formats import CALLER_CODECS, FORMATS, Format, render_error
+from aigateway.formats.generate_content.array import as_array
 from aigateway.formats.numbering import Numbering, without_content
 from aigateway.formats.opening import Opening, held_back
 from aigateway.formats.protocol import WireEvent
@@ -428,7 +429,11 @@ class Exchange:
         self._opened = True
         if self._opening is not None:
             self._opening.is_over = True
-        return Answer(200, headers, frames=self._from(first, guarded), ready=first.done(), pipe=self._pipe)
+        shown = self._from(first, guarded)
+        if self.call.api == "generate_content" and "alt=sse" not in self.call.query.split("&"):
+            headers = [JSON_TYPE, *(pair for pair in headers if pair[0] != "content-type")]
+            return Answer(200, headers, frames=as_array(shown), ready=first.done(), is_events=False)
+        return Answer(200, headers, frames=shown, ready=first.done(), pipe=self._pipe)
 
     async def _from(self, first: asyncio.Future[bytes | None], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         frame = await first

@@ -265,6 +265,15 @@ class Journey:
         """How the gateway and its providers do, as `GET /health?full` shows it. No address and no key is in it."""
         return {"status": "ok", "providers": self.traffic.state(self.providers())}
 
+    def listed_for_google(self, call: Call) -> dict[str, Any]:
+        """The same as `GET /v1beta/models` shows them: all on one page."""
+        return {"models": [_google_model(model.name) for model in self.models.listed(call.principal)]}
+
+    def retrieved_for_google(self, call: Call, name: str) -> dict[str, Any]:
+        """One model, as `GET /v1beta/models/{model}` shows it. Raises ModelNotFoundError."""
+        self.retrieved(call, name)
+        return _google_model(name)
+
     def retrieved(self, call: Call, name: str) -> dict[str, Any]:
         """One model, as `GET /v1/models/{id}` shows it. Raises ModelNotFoundError."""
         call.model = name
@@ -370,6 +379,21 @@ class Journey:
             "messages", body, stream=stream, fields={**fields, "api_key": api_key, "headers": headers}
         )
 
+    async def generate_content(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        model: str = "",
+        stream: bool = False,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> ReplyLens | EventStream:
+        """Gemini's generateContent in process; see `chat`."""
+        settings = {"api_key": api_key, "headers": headers, **({"model": model} if model else {})}
+        return await self._in_process("generate_content", body, stream=stream, fields={**fields, **settings})
+
     async def embeddings(
         self,
         body: Mapping[str, Any] | None = None,
@@ -468,6 +492,8 @@ class Journey:
                 raise InvalidRequestError(f"The request cannot be written as JSON: {error}") from error
 
         exchange = self.exchange(operation, headers, api_key=api_key)
+        if operation == "generate_content" and stream:
+            exchange.call.query = "alt=sse"
         open_stream = False
         try:
             answer = await exchange.answer(read)
@@ -496,6 +522,13 @@ def new_id(prefix: str) -> str:
 def _anthropic_model(model: Model, name: str) -> dict[str, Any]:
     created = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"type": "model", "id": name, "display_name": name, "created_at": created, "lifecycle": "active"}
+
+
+_METHODS = ("generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents")
+
+
+def _google_model(name: str) -> dict[str, Any]:
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": list(_METHODS)}
 
 
 def _model_object(model: Model) -> dict[str, Any]:

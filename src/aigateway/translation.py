@@ -14,6 +14,7 @@ from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
 from aigateway.canonical.events import Failed, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
+from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.toolbox import CallRestorer
 from aigateway.canonical.types import Message, Reply, Request, Text
 from aigateway.canonical.uncarried import UncarriedError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from aigateway.checks import StreamChecks
 
 DEBUG = debug_build()
+_UNSIGNED = frozenset({"responses", "messages"})
+"""The APIs of callers whose calls have no place for a signature."""
 
 
 class Translation:
@@ -38,6 +41,8 @@ class Translation:
         self._ours = CALLER_CODECS[plan.caller_api]
         body = call.request.snapshot()
         self._request = self._ours.decode_request(body) if plan.translates else _understood(self._ours, body)
+        if self._request.stream is not call.stream:  # where the path says so, and not the body
+            self._request = msgspec.structs.replace(self._request, model=call.model, stream=call.stream)
         self._limit = CallLimit(self._request, call.changes)
         self._context = ReplyContext(
             model=asked,
@@ -52,6 +57,7 @@ class Translation:
         self._encoder: StreamEncoder | None = None
         self._checks = _checks(plan.caller_api, call.profile) if DEBUG else None
         toolbox = self._theirs.toolbox(self._request, quirks_of(plan.target.provider)) if plan.translates else None
+        self._signed = SignedCalls() if _lose_signatures(plan) else None
         self._calls = CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
     @property
@@ -135,10 +141,17 @@ class Translation:
                 raise event.error
             if isinstance(event, UsageReported):
                 self._call.usage = event.usage
-            for told in (event,) if self._calls is None else self._calls.event(event):
+            for told in self._told(event):
                 shown = self._limit.filter_event(told) if self._limit.active else told
                 if shown is not None:
                     yield from encoder.feed(shown)
+
+    def _told(self, event: StreamEvent) -> Iterable[StreamEvent]:
+        """What an event becomes for the caller: tools by their own names, signatures where they can be carried."""
+        known = (event,) if self._calls is None else self._calls.event(event)
+        if self._signed is None:
+            return known
+        return [one for event in known for one in self._signed.event(event)]
 
     def _decoded(self, body: bytes) -> Reply:
         try:
@@ -152,7 +165,15 @@ class Translation:
             self._call.usage = reply.usage
         if self._calls is not None:
             reply = self._calls.reply(reply)
+        if self._signed is not None:
+            reply = self._signed.reply(reply)
         return self._limit.filter_reply(reply) if self._limit.active else reply
+
+
+def _lose_signatures(plan: Plan) -> bool:
+    """Whether calls may be signed, and the caller's API has no place for that."""
+    signs = plan.upstream_api == "generate_content" or quirks_of(plan.target.provider).call_signatures
+    return signs and plan.caller_api in _UNSIGNED
 
 
 def _checks(api: str, profile: Profile) -> StreamChecks:

@@ -44,6 +44,10 @@ def quirks_of(provider: ProviderLike) -> Quirks:
     return quirks if isinstance(quirks, Quirks) else Quirks()
 
 
+_TRANSLATED_INTO = ("generate_content", *(name for name in UPSTREAM_CODECS if name != "generate_content"))
+"""The order in which APIs are translated into: Google's own tells more than its likeness of OpenAI's chat."""
+
+
 def plan_for(call: Call, target: Target) -> Plan:
     """Which API is spoken upstream.
 
@@ -53,7 +57,7 @@ def plan_for(call: Call, target: Target) -> Plan:
     apis = target.provider.apis
     wanted = [call.api]
     if call.api in CALLER_CODECS:
-        wanted = [call.api, *UPSTREAM_CODECS]
+        wanted = [call.api, *_TRANSLATED_INTO]
         if target.prefer is not None and target.prefer in UPSTREAM_CODECS:
             wanted.insert(0, target.prefer)
     for api in wanted:
@@ -99,7 +103,7 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
     if isinstance(request, FormRequest):
         return request.raw if request.model == plan.model else request.sent_with("model", plan.model), False
     body = request.raw
-    if plan.model != call.model:
+    if plan.model != call.model and "{" not in call.operation.model:
         body = _json.replace_top_level(body, plan.model, "model")
     without_seals = FORMATS[call.api].without_seals
     if without_seals is not None and SEAL in body:
@@ -151,6 +155,8 @@ class _ReplyHead(msgspec.Struct):
     error: Any = None
     object: Any = None
     usage: Any = None
+    model_version: Any = msgspec.field(name="modelVersion", default=None)
+    usage_metadata: Any = msgspec.field(name="usageMetadata", default=None)
 
 
 _REPLY_HEAD: msgspec.json.Decoder[_ReplyHead] = msgspec.json.Decoder(_ReplyHead)
@@ -164,6 +170,10 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
         raise UpstreamProtocolError("The upstream answered with something that is not its API's JSON.") from error
     if head.error and (call.api != "responses" or head.object != "response"):
         raise error_of({"error": head.error}, 502, "")
+    if call.api == "generate_content":
+        if isinstance(head.model_version, str) and head.model_version != asked:
+            body = _json.replace_top_level(body, asked, "modelVersion")
+        return body, FORMATS[call.api].usage(head.usage_metadata)
     if isinstance(head.model, str) and head.model != asked:
         body = _json.replace_top_level(body, asked, "model")
     if call.api == "chat" and call.attempts:

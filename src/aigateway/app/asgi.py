@@ -20,7 +20,7 @@ from aigateway.errors import (
     UpgradeRequiredError,
 )
 from aigateway.exchange import JSON_TYPE, Answer, CutShortError
-from aigateway.formats import KEY_HEADERS, render_error
+from aigateway.formats import FORMATS, KEY_HEADERS, render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
@@ -173,12 +173,14 @@ class Gateway(Journey):
             return
         operation, parameters, served = self._find(scope, path, method)
         client = scope.get("client")
-        key = _api_key(headers, OPERATIONS[operation].api)
+        api = OPERATIONS[operation].api
+        key_asked, query = _query(scope, api)
+        key = _api_key(headers, api, *key_asked)
         exchange = self.exchange(operation, headers, api_key=key, client=client[0] if client else "")
         if parameters:
             exchange.call.parameters = parameters
-        if query := scope.get("query_string"):
-            exchange.call.query = query.decode("latin-1")
+        if query:
+            exchange.call.query = query
         extra = [("x-request-id", exchange.call.id), *cors]
         if exchange.call.api == "messages":
             extra.append(("request-id", exchange.call.id))
@@ -222,6 +224,10 @@ class Gateway(Journey):
             return operation.name, parameters, self.listed
         if operation.name == "health":
             return operation.name, parameters, self.health
+        if operation.name == "generate_content.models":
+            return operation.name, parameters, self.listed_for_google
+        if operation.name == "generate_content.models.retrieve":
+            return operation.name, parameters, lambda call: self.retrieved_for_google(call, parameters["model"])
         return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
 
 
@@ -288,12 +294,28 @@ def _is_preflight(scope: Scope, headers: Mapping[str, str]) -> bool:
     return bool(scope["method"] == "OPTIONS") and "access-control-request-method" in headers
 
 
-def _api_key(headers: Mapping[str, str], api: str) -> str | None:
-    """The caller's key: `Authorization: Bearer KEY`, or what the API has in its place. Of several different ones none."""
+def _query(scope: Scope, api: str) -> tuple[list[str], str]:
+    """The keys that a caller of this API wrote into the query; and the query without them, for nobody else sees them."""
+    raw: bytes = scope.get("query_string", b"")
+    form = FORMATS.get(api) if raw else None
+    query = raw.decode("latin-1")
+    if form is None or not form.key_query:
+        return [], query
+    mark = f"{form.key_query}="
+    pairs = query.split("&")
+    keys = [unquote(pair[len(mark) :]) for pair in pairs if pair.startswith(mark)]
+    return keys, "&".join(pair for pair in pairs if not pair.startswith(mark))
+
+
+def _api_key(headers: Mapping[str, str], api: str, *asked: str) -> str | None:
+    """The caller's key: `Authorization: Bearer KEY`, or what the API has in its place. Of several different ones none.
+
+    asked: those that stood elsewhere.
+    """
     scheme, _, key = headers.get("authorization", "").partition(" ")
     bearer = key.strip() or None if scheme.lower() == "bearer" else None
     own = KEY_HEADERS.get(api)
     if own is None:
         return bearer
-    keys = {bearer, *(headers.get(name, "").strip() or None for name in own)} - {None}
+    keys = {bearer, *(headers.get(name, "").strip() or None for name in own), *(key or None for key in asked)} - {None}
     return keys.pop() if len(keys) == 1 else None

@@ -21,6 +21,16 @@ from aigateway.formats.completions.codec import CompletionsCodec
 from aigateway.formats.completions.lens import CompletionsEvent, CompletionsReply, CompletionsRequest
 from aigateway.formats.converse import codec as converse
 from aigateway.formats.embeddings.lens import EmbeddingsReply, EmbeddingsRequest
+from aigateway.formats.generate_content import errors as google_errors
+from aigateway.formats.generate_content.codec import GenerateContentCodec
+from aigateway.formats.generate_content.codec import path_of as generate_content_path
+from aigateway.formats.generate_content.lens import (
+    GenerateContentEvent,
+    GenerateContentReply,
+    GenerateContentRequest,
+)
+from aigateway.formats.generate_content.relay import GenerateContentRelay
+from aigateway.formats.generate_content.usage import decode_usage as generate_content_usage
 from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
 from aigateway.formats.images.relay import ImagesRelay
 from aigateway.formats.messages.codec import MessagesCodec
@@ -72,6 +82,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
                    None = where the operation stands here.
     key_headers    the headers that carry a caller's key beside `Authorization: Bearer`; names in lower case.
     without_seals  takes seals of others' reasoning out of a request that is relayed, and lists what it took.
+    key_query      what stands for it in the query, "" where nothing does: it is taken from there, and goes no further.
     render_error   the status and the body of an error; the id is the request's.
     """
 
@@ -90,6 +101,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     path: Callable[[str, bool], str] | None = None
     key_headers: tuple[str, ...] = ()
     without_seals: Callable[[dict[str, Any], list[Change]], None] | None = None
+    key_query: str = ""
     render_error: Callable[[GatewayError, str], tuple[int, dict[str, Any]]] = openai_error
 
 
@@ -145,6 +157,20 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             key_headers=("x-api-key",),
             without_seals=messages_seals,
             render_error=messages_error,
+        ),
+        "generate_content": Format(
+            codec=GenerateContentCodec(),
+            request=GenerateContentRequest,
+            reply=GenerateContentReply,
+            event=GenerateContentEvent,
+            relay=GenerateContentRelay,
+            usage=generate_content_usage,
+            done=False,
+            done_on_error=False,
+            path=generate_content_path,
+            key_headers=("x-goog-api-key",),
+            key_query="key",
+            render_error=google_errors.render_error,
         ),
         "cohere_chat": Format(
             codec=None,

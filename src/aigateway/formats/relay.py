@@ -62,6 +62,7 @@ class StreamRelay:
     """
 
     path: ClassVar[tuple[str, ...]] = ("model",)
+    model_key: ClassVar[bytes] = _MODEL
     always_finished: ClassVar[bool] = True
 
     def __init__(self, model: str, *, hide_usage: bool = False) -> None:
@@ -123,8 +124,9 @@ class StreamRelay:
     def _frames(self, data: bytes) -> bytes:
         if not self.saw_event:
             self._first(data)
-        if _MODEL in data and not (self._wanted_key and data.count(_MODEL) == data.count(self._wanted_key)):
-            data = b"".join([self._renamed(frame) if _MODEL in frame else frame for frame in frames_in(data)])
+        mark = self.model_key
+        if mark in data and not (self._wanted_key and data.count(mark) == data.count(self._wanted_key)):
+            data = b"".join([self._renamed(frame) if mark in frame else frame for frame in frames_in(data)])
         if _ERROR in data:
             data = self._before_failure(data)
         return self._tap(data)
@@ -185,7 +187,7 @@ class StreamRelay:
         start, end = head.end() + span[0], head.end() + span[1]
         if frame[start : start + 1] != b'"':
             return frame
-        key = frame[frame.rfind(_MODEL, 0, start) : start]
+        key = frame[frame.rfind(self.model_key, 0, start) : start]
         self._written_key, self._wanted_key = key + frame[start:end], key + self._wanted
         return frame[:start] + self._wanted + frame[end:]
 

@@ -168,7 +168,7 @@ class Provider:
             reply = await self._open_transport().send(
                 HTTPRequest(
                     method=request.method,
-                    url=self.base_url + sent.path,
+                    url=(self.base_url if entry is None else entry.base(self.base_url)) + sent.path,
                     headers=list(headers.items()),
                     body=sent.body if sent.upload is None else sent.upload,
                     timeout=self.timeout,

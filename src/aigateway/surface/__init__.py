@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from aigateway.surface import administration, anthropic, openai, others
+from aigateway.surface import administration, anthropic, google, openai, others
 from aigateway.surface.operation import Operation
 from aigateway.surface.rows import ADMINISTRATION
 
@@ -17,6 +17,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
             *administration.ROWS,
             *anthropic.ROWS,
             *others.ROWS,
+            *google.ROWS,
             Operation("health", "health", "/health", "GET", "none", kind="served"),
             Operation("unknown", "unknown", "", form="none", kind="served"),
         )

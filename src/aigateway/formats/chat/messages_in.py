@@ -29,6 +29,7 @@ from aigateway.errors import InvalidRequestError
 from aigateway.formats.chat.fields import extra_of, read_array, read_object, read_string, refuse
 from aigateway.formats.chat.wire import (
     FORMAT,
+    call_signature,
     decode_annotations,
     decode_arguments,
     decode_audio,
@@ -176,7 +177,14 @@ def _tool_call(raw: Any, place: str) -> ToolCall:
         name, arguments = _function(call.get("function"), f"{place}.function")
     else:
         raise InvalidRequestError(f"{place}.type must be function or custom.", param=f"{place}.type")
-    return ToolCall(call_id=call_id, name=name, arguments=arguments, kind=kind, extra=extra_of(call, _CALL_KEYS))
+    return ToolCall(
+        call_id=call_id,
+        name=name,
+        arguments=arguments,
+        kind=kind,
+        signature=call_signature(call),
+        extra=extra_of(call, _CALL_KEYS),
+    )
 
 
 def _function(raw: Any, place: str) -> tuple[str, str]:

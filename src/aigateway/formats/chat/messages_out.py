@@ -31,7 +31,7 @@ from aigateway.canonical.types import (
     ToolResult,
 )
 from aigateway.canonical.uncarried import UncarriedError
-from aigateway.formats.chat.wire import FORMAT, encode_reasoning, encode_tool_call
+from aigateway.formats.chat.wire import FORMAT, encode_reasoning, encode_tool_call, signature_fields
 
 _RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"}) | frozenset(
     {"server_tool_use", "mcp_tool_use", "container_upload"}
@@ -193,8 +193,17 @@ class _Writer:
         if turn.details:
             message["reasoning_details"] = turn.details
         if turn.calls:
-            message["tool_calls"] = [{**self._extra(call.extra), **encode_tool_call(call)} for call in turn.calls]
+            message["tool_calls"] = [self._call(call) for call in turn.calls]
         return message
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        entry = {**self._extra(call.extra), **encode_tool_call(call)}
+        if call.signature is not UNSET and "extra_content" not in entry:
+            if self._quirks.call_signatures:
+                entry |= signature_fields(call)
+            else:
+                self._note("tool_calls.signature", "dropped", "Only its maker, Google, takes back what it has signed.")
+        return entry
 
     def _message(self, item: Message) -> dict[str, Any]:
         role = "system" if item.role == "developer" and not self._quirks.developer_role else item.role

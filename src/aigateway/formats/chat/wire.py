@@ -31,7 +31,6 @@ LACKING = (AdditionalTools, File, Image, ToolResult)
 """What an answer of chat cannot hold."""
 
 _FORMATS = {"anthropic": "anthropic-claude-v1", "google": "google-gemini-v1"}
-_TELLING = 8  # letters and digits that a reply's id must have to be taken for its own
 
 
 def reasoning_text(message: dict[str, Any]) -> str:
@@ -176,12 +175,6 @@ def encode_audio(audio: Audio) -> dict[str, Any]:
     }
 
 
-def made_call_id(reply_id: Any, number: int) -> str:
-    """The id of a call that its host gave none: told from the reply's id, so that it differs from turn to turn."""
-    tail = "".join(char for char in reply_id if char.isalnum())[-24:] if isinstance(reply_id, str) else ""
-    return f"call_{tail}_{number}" if len(tail) >= _TELLING else f"call_{number}"
-
-
 def decode_arguments(raw: Any) -> str:
     """Arguments as text; hosts give them as an object too."""
     if isinstance(raw, str):
@@ -194,6 +187,19 @@ def settled(call: ToolCall) -> ToolCall:
     if call.kind != "function" or not call.arguments or is_json(call.arguments):
         return call
     return msgspec.structs.replace(call, status="incomplete")
+
+
+def call_signature(entry: dict[str, Any]) -> Any:
+    """What a call is signed with, where Google's own chat API has it; UNSET where it is not signed."""
+    content = entry.get("extra_content")
+    google = content.get("google") if isinstance(content, dict) else None
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    return signature if isinstance(signature, str) and signature else UNSET
+
+
+def signature_fields(call: ToolCall) -> dict[str, Any]:
+    """The same the other way."""
+    return {} if call.signature is UNSET else {"extra_content": {"google": {"thought_signature": call.signature}}}
 
 
 def encode_tool_call(call: ToolCall) -> dict[str, Any]:
