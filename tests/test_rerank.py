@@ -281,3 +281,9 @@ def test_lenses_take_any_body(body: dict[str, Any]) -> None:
 @pytest.mark.parametrize("raw", [None, {}, 3, {"total_tokens": "3"}, {"total_tokens": 0}], ids=str)
 def test_usage_that_is_none_is_none(raw: Any) -> None:
     assert rerank_usage(raw) is None
+
+
+async def test_a_list_of_mistakes_is_told_by_its_first() -> None:
+    detail = [{"type": "missing", "loc": ["body", "query"], "msg": "Field required"}, {"loc": [], "msg": "x"}]
+    got, _, _ = await through({"detail": detail}, status=422, type="vllm")
+    assert (got.status, got.error["message"], got.error["param"]) == (422, "query: Field required", "query")
