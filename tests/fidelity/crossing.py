@@ -84,7 +84,7 @@ def cross(name: Document, document: Any, host: Host = "openai") -> Crossed:
     try:
         return side.crossed(_without_clocks(side.translation.reply(json.dumps(document).encode())))
     except UpstreamError as error:
-        return side.crossed(render_error(side.api, error))
+        return side.crossed(render_error(side.api, error)[1])
 
 
 async def _streamed(side: _Side, events: list[Object]) -> list[Object]:
