@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -63,9 +64,11 @@ def model_parts(draw: st.DrawFn) -> list[Object]:
             parts.append({"inlineData": {"mimeType": "image/png", "data": "AAAA"}})
         elif before not in ("text", "thought", "image"):
             part: Object = {"text": draw(words)}
-            follows_call = number + 1 < len(kinds) and kinds[number + 1] == "call"
             part = {**part, "thought": True} if kind == "thought" else part
-            parts.append(part if follows_call else signed(draw, part))
+            parts.append(signed(draw, part))
+    for part, after in itertools.pairwise(parts):  # before an unsigned call it would be taken for that of the call
+        if "text" in part and "thought" not in part and "functionCall" in after:
+            part.pop("thoughtSignature", None)
     return parts or [{"text": draw(words)}]
 
 
