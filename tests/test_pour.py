@@ -6,14 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aigateway import Call, Gateway, Hook, Provider, Target
 from aigateway.errors import UpstreamConnectionError, UpstreamProtocolError, UpstreamTimeoutError
+from aigateway.testing import Script, ScriptedUpstream
 from aigateway.transport.pool import PooledTransport
 from aigateway.transport.protocol import HTTPRequest, Timeout
 from aigateway.transport.response import Response
+from tests.answers import stream
+from tests.serving import served
 from tests.test_wire import Answerer, raw_server, saying
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -139,3 +144,77 @@ async def test_a_pour_that_is_cancelled_lets_go_of_its_sink() -> None:
         with pytest.raises(asyncio.CancelledError):
             await pouring
         response.resume()  # somebody may say so late
+
+
+# from one socket to the other, over HTTP: the server of `aigateway serve`, with nothing between it and the gateway
+
+
+class Kept(Hook):
+    """Keeps the call that was completed."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def on_complete(self, call: Call) -> None:
+        self.calls.append(call)
+
+
+async def relayed(api: str, path: str, script: Script, poured: list[bytes], monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """What a caller gets of a stream in its own API; `poured` gets what went past the iterator."""
+    pour = Response.pour
+
+    async def watched(self: Response, sink: Callable[[bytes], bool]) -> None:
+        def watching(piece: bytes) -> bool:
+            poured.append(piece)
+            return sink(piece)
+
+        await pour(self, watching)
+
+    monkeypatch.setattr(Response, "pour", watched)
+    kept = Kept()
+    async with ScriptedUpstream() as upstream:
+        upstream.script(script)
+        target = Target(Provider("up", upstream.base_url, "k", apis={api}), "up-model")
+        body: dict[str, object] = {"model": "asked", "stream": True, "input": "Hi"}
+        if api == "chat":  # who asks for the usage is shown all chunks
+            messages = [{"role": "user", "content": "Hi"}]
+            body = {"model": "asked", "stream": True, "messages": messages, "stream_options": {"include_usage": True}}
+        async with (
+            served(Gateway(models={"asked": target}, hooks=[kept])) as url,
+            aiohttp.ClientSession() as session,
+            session.post(url + path, json=body) as reply,
+        ):
+            assert reply.status == 200
+            answer = await reply.read()
+    assert len(kept.calls) == 1
+    assert kept.calls[0].usage is not None or script.fault is not None
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("api", "path"), [("chat", "/v1/chat/completions"), ("responses", "/v1/responses")], ids=["chat", "responses"]
+)
+async def test_a_relayed_stream_is_poured_byte_for_byte(api: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = stream(api)
+    poured: list[bytes] = []
+    answer = await relayed(api, path, script, poured, monkeypatch)
+    assert script.pieces is not None
+    sent = b"".join(script.pieces)
+    names = (b'"model":"', b'"model": "')
+    assert [line for line in answer.split(b"\n") if not any(name in line for name in names)] == [
+        line for line in sent.split(b"\n") if not any(name in line for name in names)
+    ]
+    assert answer.count(b"data:") == sent.count(b"data:")
+    assert answer.endswith(sent[-2:])
+    assert sum(map(len, poured)) > 0
+
+
+async def test_a_poured_stream_that_is_cut_ends_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = stream("chat")
+    assert script.pieces is not None
+    script.pieces = script.pieces[:3]
+    script.fault = "cut"
+    poured: list[bytes] = []
+    answer = await relayed("chat", "/v1/chat/completions", script, poured, monkeypatch)
+    assert b'"error"' in answer.rstrip().rpartition(b"\n")[2]
+    assert b"[DONE]" not in answer

@@ -37,10 +37,10 @@ class Caller:
 @pytest.fixture
 async def caller(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Caller]:
     """A caller of a gateway whose patience is short."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
-    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 1.0)
     gateway = Gateway(models={"m": FunctionProvider("own", lambda _: "Hello")})
-    async with served(gateway, timeout_keep_alive=1) as url:
+    async with served(gateway, timeout_keep_alive=2) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         yield Caller(reader, writer)
         writer.close()
@@ -69,9 +69,9 @@ async def test_a_body_that_stops_is_cut(caller: Caller) -> None:
 
 
 async def test_a_body_that_goes_on_slowly_is_read(caller: Caller) -> None:
-    caller.writer.write(HEAD % (len(BODY) + 6) + BODY)
-    for _ in range(6):
-        await asyncio.sleep(0.1)
+    caller.writer.write(HEAD % (len(BODY) + 5) + BODY)
+    for _ in range(5):
+        await asyncio.sleep(0.25)
         caller.writer.write(b" ")
     assert (await caller.answer()).startswith(b"HTTP/1.1 200")
 
@@ -86,7 +86,7 @@ async def test_a_connection_is_kept_between_requests(caller: Caller) -> None:
         answer = await caller.answer()
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"Hello" in answer
-        await asyncio.sleep(0.4)  # longer than a head may take: nothing of one has come
+        await asyncio.sleep(0.6)  # longer than a head may take: nothing of one has come
     assert await caller.is_cut()
 
 
@@ -102,3 +102,11 @@ async def test_a_caller_that_wants_no_keep_alive_gets_none(caller: Caller) -> No
     answer = await caller.answer()
     assert b"\r\nconnection: close\r\n" in answer.lower()
     assert await caller.is_cut()
+
+
+async def test_a_head_is_sent_at_once_where_no_body_follows(caller: Caller) -> None:
+    caller.writer.write(b"HEAD /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
+    head = await asyncio.wait_for(caller.reader.readuntil(b"\r\n\r\n"), PATIENCE)
+    assert head.startswith(b"HTTP/1.1 200")
+    caller.writer.write(REQUEST)  # the connection is still there: it was not its end that brought the head
+    assert (await caller.answer()).startswith(b"HTTP/1.1 200")

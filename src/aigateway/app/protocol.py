@@ -44,11 +44,15 @@ class HeadFirstTransport:
             return
         self._transport.write(data)
 
-    def close(self) -> None:
-        """Close after what was written."""
+    def flush(self) -> None:
+        """Send a head that nothing follows: that of an answer to HEAD."""
         if self._head:
             self._transport.write(self._head)
             self._head = b""
+
+    def close(self) -> None:
+        """Close after what was written."""
+        self.flush()
         self._transport.close()
 
     def unwrapped(self) -> asyncio.Transport:
@@ -127,6 +131,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer was written: the next request may come, for a while."""
+        cast("HeadFirstTransport", self.transport).flush()
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
