@@ -237,6 +237,16 @@ NAMED = {"responses", "messages", "images"}
 UNMARKED = {"images", "messages", "generate_content"}
 """The APIs whose streams end without `[DONE]`."""
 
+TO_TEXT: Mapping[str, int] = {
+    "chat": 2,
+    "completions": 2,
+    "responses": 5,
+    "messages": 4,
+    "generate_content": 1,
+    "images": 1,
+}
+"""How many events of a stream come up to and with the first text (or image)."""
+
 
 def path_of(api: str, *, stream: bool = False, model: str = "gpt") -> str:
     """Where a request of this API is posted."""

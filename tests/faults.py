@@ -157,6 +157,16 @@ def type_for(surface: Surface, status: int, kind: str) -> str:
     return ANTHROPIC_TYPES[status] if surface.api == "messages" else kind
 
 
+def own_headers(surface: Surface, headers: Mapping[str, str]) -> dict[str, str]:
+    """What the caller's API, or the way to the upstream's, puts into the head of an answer on top."""
+    own = {}
+    if surface.api == "messages":
+        own["request-id"] = headers["x-request-id"]
+    if surface.upstream == "messages" != surface.api:  # Anthropic demands a limit
+        own["x-aigateway-changes"] = "changed:max_output_tokens"
+    return own
+
+
 class Stage:
     """The upstream, the two gateways (with and without a hook on events), and the calls that are over."""
 

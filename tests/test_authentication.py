@@ -88,7 +88,8 @@ async def test_without_a_known_key_every_path_is_401(method: str, path: str, hea
     assert shown["www-authenticate"] == "Bearer"
     assert shown["x-request-id"]
     error = plain_error(body["error"])
-    assert (error["type"], error["param"], error["code"]) == ("authentication_error", None, "invalid_api_key")
+    kind = "UNAUTHENTICATED" if path.startswith("/v1beta/") else "authentication_error"
+    assert (error["type"], error["param"], error["code"]) == (kind, None, "invalid_api_key")
     assert "sk-wrong" not in error["message"]
     assert first.asked == ["sk-wrong" if headers == bearer("sk-wrong") else None]
     assert first.outcomes == ["refused"]

@@ -100,6 +100,8 @@ def operations_of(row: CatalogRow) -> list[Operation]:
 
 def expected_url(row: CatalogRow, operation: Operation) -> str:
     base = row.base_url or HOSTS[row.name]
+    if operation.api == "generate_content":  # beside the likeness of OpenAI's API
+        base = base.removesuffix("/openai")
     return base + ELSEWHERE.get((row.name, operation.api), operation.path.replace("{model}", "m"))
 
 

@@ -11,7 +11,7 @@ import pytest
 from aigateway import UpstreamError
 from aigateway.formats.responses.resource import empty_resource
 from aigateway.testing import Script
-from tests.answers import ERROR_EVENTS, EVENTS, stream
+from tests.answers import ERROR_EVENTS, EVENTS, TO_TEXT, stream
 from tests.faults import (
     ERROR_KEYS,
     STREAMED,
@@ -33,8 +33,7 @@ each_stream = pytest.mark.parametrize("surface", STREAMED.values(), ids=STREAMED
 each_text = pytest.mark.parametrize("surface", TEXTUAL.values(), ids=TEXTUAL.keys())
 each_translation = pytest.mark.parametrize("surface", TRANSLATED.values(), ids=TRANSLATED.keys())
 
-_TO_TEXT = {"chat": 2, "completions": 2, "responses": 5, "messages": 4, "images": 1}
-BEGUN = {api: EVENTS[api][:count] for api, count in _TO_TEXT.items()}
+BEGUN = {api: EVENTS[api][:count] for api, count in TO_TEXT.items()}
 """Events up to and with the first text."""
 
 

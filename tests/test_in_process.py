@@ -25,7 +25,7 @@ from aigateway import (
     UpstreamProtocolError,
 )
 from aigateway.testing import Script, ScriptedUpstream
-from tests.answers import CHAT_CHUNKS, REPLIES, REQUESTS, TEXT, USAGE, stream, whole
+from tests.answers import CHAT_CHUNKS, REPLIES, REQUESTS, TEXT, TO_TEXT, USAGE, stream, whole
 from tests.asking import ROWS, Row
 from tests.serving import no_task_left
 
@@ -154,7 +154,7 @@ async def test_a_stream_that_breaks_ends_as_over_http_and_then_raises(row: Row) 
 async def _broken_events(row: Row) -> Any:
     """The events of a stream that is cut, and the error that it ends in."""
     script = stream(row.upstream)
-    script.pieces = (script.pieces or [])[: 2 if row.api == "images" else 3]
+    script.pieces = (script.pieces or [])[: TO_TEXT[row.upstream] + 1]
     script.fault = "cut"
     async with no_task_left(), ScriptedUpstream() as upstream:
         upstream.script(script)
@@ -220,7 +220,7 @@ async def test_leaving_a_stream_early_closes_the_upstream(
 ) -> None:
     witness = Witness()
     async with no_task_left(), ScriptedUpstream() as upstream:
-        upstream.script(stream(row.upstream, hold_after=(2, asyncio.Event())))
+        upstream.script(stream(row.upstream, hold_after=(TO_TEXT[row.upstream], asyncio.Event())))
         async with gateway_on(upstream, row, witness) as gateway:
             await leave(await ask(gateway, row))
             await asyncio.wait_for(upstream.left.wait(), 1)

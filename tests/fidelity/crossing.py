@@ -60,6 +60,7 @@ class _Side:
         self.api = caller
         self.call = Call("req_1", Operation(caller, caller, ""), {})
         self.call.request = FORMATS[caller].request(json.dumps(body).encode())
+        self.call.stream = body.get("stream") is True
         target = Target(_Host(OTHER[caller], QUIRKS[host]))
         counter = itertools.count(1)
         plan = Plan(target, "upstream-model", caller, OTHER[caller])
