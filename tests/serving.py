@@ -27,6 +27,7 @@ async def served(
     async with no_task_left():
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sees no TCP in such a socket
+            options.setdefault("proxy_headers", False)  # as `aigateway serve` has it: nothing stands around the gateway
             config = uvicorn.Config(app, log_config=None, lifespan="on", http=http, ws=ws, **options)
             config.load()
             server = uvicorn.Server(config)

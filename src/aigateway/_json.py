@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as _stdlib
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -170,13 +171,11 @@ def replace_value(data: bytes, value: Any, *path: str) -> bytes:
 
 def replace_top_level(data: bytes, value: Any, key: str) -> bytes:
     """As `replace_value` for a key that is there, quick where its name stands only once in the text."""
-    name = b'"%b"' % key.encode()
-    at = data.find(name + b':"')
-    if at >= 0 and data.count(name) == 1 and b"\\u00" not in data:
-        start = at + len(name) + 1
-        end = data.find(b'"', start + 1) + 1
-        if end and data.find(b"\\", start, end) < 0:
-            return data[:start] + encode(value) + data[end:]
+    name, text = _key_patterns(key)
+    if data.count(name) == 1 and b"\\u00" not in data:
+        match = text.search(data)
+        if match is not None:
+            return data[: match.start(1)] + encode(value) + data[match.end(1) :]
     at = data.find(name)
     if at < 0 or data.find(name, at + 1) >= 0 or _ESCAPED_LETTER.search(data):
         return replace_value(data, value, key)
@@ -185,6 +184,13 @@ def replace_top_level(data: bytes, value: Any, key: str) -> bytes:
         return replace_value(data, value, key)
     start = _skip_space(data, colon + 1)
     return data[:start] + encode(value) + data[_value_end(data, start) :]
+
+
+@lru_cache(16)
+def _key_patterns(key: str) -> tuple[bytes, re.Pattern[bytes]]:
+    """A key as it is usually written; and the key with a text behind it that has no escapes, which is its group 1."""
+    name = b'"%b"' % key.encode()
+    return name, re.compile(name + rb'\s*:\s*("[^"\\]*")')
 
 
 def set_value(data: bytes, value: Any, key: str) -> bytes:

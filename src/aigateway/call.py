@@ -145,6 +145,17 @@ class Call:
     request: RequestLens
     parameters: Mapping[str, str] = MappingProxyType({})
     query: str = ""
+    principal: Principal | None = None
+    model: str = ""
+    stream: bool = False
+    usage: Usage | None = None
+    outcome: str | None = None
+    status: int = 0
+    error: GatewayError | None = None
+    first_byte_at: float | None = None
+    ended_at: float | None = None
+    _state: dict[str, Any] | None = None
+    _on_unsupported: OnUnsupported | None = None
 
     def __init__(
         self,
@@ -162,23 +173,19 @@ class Call:
         self.api = operation.api
         self.headers = headers
         self.client = client
-        self.principal: Principal | None = None
-        self.model = ""
-        self.stream = False
         self.attempts: list[Attempt] = []
-        self.usage: Usage | None = None
         self.changes: list[Change] = []
-        self.outcome: str | None = None
-        self.status = 0
-        self.error: GatewayError | None = None
-        self.state: dict[str, Any] = {}
         self.created_at = created_at
         self.started_at = time.monotonic()
-        self.first_byte_at: float | None = None
-        self.ended_at: float | None = None
         self._api_key = api_key
-        self._on_unsupported: OnUnsupported | None = None
         self._profile: Profile = profile
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """For hooks to keep their own things in."""
+        if self._state is None:
+            self._state = {}
+        return self._state
 
     @property
     def tenant(self) -> str | None:

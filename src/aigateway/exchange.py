@@ -7,6 +7,7 @@ process. An error before the answer began is answered with its status; one after
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -110,6 +111,20 @@ class Exchange:
     """Runs one call. Use: `answer()` once, deliver it, note `delivered()`, and always `aclose()`."""
 
     _may_hedge = True
+    _lane: Lane | None = None
+    _since = 0.0
+    _warned = False
+    _asked = ""
+    _reply: ProviderReply | None = None
+    _frames: AsyncIterator[bytes] | None = None
+    _first: asyncio.Future[bytes | None] | None = None
+    _opened = False
+    _opening: Opening | None = None
+    _refused = False
+    _error_told = False
+    _delivered = False
+    _asked_usage = False
+    _pipe: Pipe | None = None
 
     def __init__(
         self,
@@ -128,23 +143,12 @@ class Exchange:
         self._limits = limits
         self._new_id = new_id
         self._traffic = traffic
-        self._lane: Lane | None = None
-        self._since = 0.0
         self._on_unsupported = on_unsupported
-        self._warned = False
-        self._format: Format = FORMATS.get(call.api, FORMATS["chat"])
-        self._asked = ""
-        self._reply: ProviderReply | None = None
-        self._frames: AsyncIterator[bytes] | None = None
-        self._first: asyncio.Future[bytes | None] | None = None
-        self._opened = False
-        self._opening: Opening | None = None
-        self._refused = False
-        self._error_told = False
-        self._delivered = False
-        self._asked_usage = False
-        self._numbers = Numbering(call.api)
-        self._pipe: Pipe | None = None
+        self._format: Format = FORMATS.get(call.api) or FORMATS["chat"]
+
+    @functools.cached_property
+    def _numbers(self) -> Numbering:
+        return Numbering(self.call.api)
 
     # the way in
 
@@ -178,17 +182,26 @@ class Exchange:
         call = self.call
         if call.ended_at is not None:
             return
-        call.ended_at = time.monotonic()
+        call.ended_at = now = time.monotonic()
         try:
-            await self._release()
+            if self._reply is not None or self._frames is not None or self._lane is not None:
+                await self._release()
         finally:
             if call.outcome is None:
                 call.outcome = "completed" if self._delivered else "abandoned"
-            if call.attempts and call.attempts[-1].ended_at is None:
-                call.attempts[-1].ended_at = call.ended_at
-            await self._chain.on_complete(call)
+            attempts = call.attempts
+            if attempts and attempts[-1].ended_at is None:
+                attempts[-1].ended_at = now
+            if self._chain.has_on_complete:
+                await self._chain.on_complete(call)
 
     async def _release(self) -> None:
+        if self._frames is None:
+            self._leave_lane()
+            reply, self._reply = self._reply, None
+            if reply is not None:
+                await reply.aclose()
+            return
         first, self._first = self._first, None
         frames, self._frames = self._frames, None
         reply, self._reply = self._reply, None
@@ -214,13 +227,15 @@ class Exchange:
         read_wishes(call)
         understand(call, body, self._limits)
         self._asked = call.model
-        made = await self._chain.before_request(call)
-        if call.request.touched:
-            understand(call, call.request.raw, self._limits, lens=call.request)
-        if made is not None:
-            return await self._answer_made(made)
+        if self._chain.has_before_request:
+            made = await self._chain.before_request(call)
+            if call.request.touched:
+                understand(call, call.request.raw, self._limits, lens=call.request)
+            if made is not None:
+                return await self._answer_made(made)
         targets, entry = await self._routed()
-        targets = await self._chain.on_route(call, targets)
+        if self._chain.has_on_route:
+            targets = await self._chain.on_route(call, targets)
         return await self._try_targets(targets, entry)
 
     async def _routed(self) -> tuple[list[Target], Model | None]:
@@ -253,9 +268,10 @@ class Exchange:
         attempt, translation, self._asked_usage = self._prepared(course.target, course.why)
         attempt.api_key = course.key
         try:
-            await self._chain.before_attempt(call, attempt)
-            if attempt.api_key is not course.key:
-                course.key = None  # what becomes of a hook's own key says nothing of the provider's
+            if self._chain.has_before_attempt:
+                await self._chain.before_attempt(call, attempt)
+                if attempt.api_key is not course.key:
+                    course.key = None  # what becomes of a hook's own key says nothing of the provider's
             if lane.is_guarded:
                 self._since = await lane.enter(call.tenant)
             else:
@@ -275,7 +291,8 @@ class Exchange:
                 self._reply = reply = won.answered
             attempt.status = reply.status
             attempt.first_byte_at = time.monotonic()
-            self._opening = Opening(call.api) if call.stream and course.may_go_on else None
+            if call.stream:
+                self._opening = Opening(call.api) if course.may_go_on else None
             answer = await self._answer_of(attempt, translation, reply)
             if answer.frames is None:
                 self._leave_lane()
@@ -295,13 +312,15 @@ class Exchange:
         """A new attempt with the body that this target gets; whether usage was asked for on the gateway's account."""
         call, asked_usage = self.call, False
         plan = plan_for(call, target)
-        call.changes.clear()
-        translation = Translation(call, plan, self._asked, self._new_id) if plan.translates else None
-        if translation is not None:
+        if call.changes:
+            call.changes.clear()
+        translation = None
+        if plan.translates:
+            translation = Translation(call, plan, self._asked, self._new_id)
             body = translation.request_body()
             self._weigh_changes(target)
         else:
-            body, asked_usage = upstream_request(call, plan, wants_usage=self._chain.has("on_complete"))
+            body, asked_usage = upstream_request(call, plan, wants_usage=self._chain.has_on_complete)
         attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=why)
         call.attempts.append(attempt)
         return attempt, translation, asked_usage
@@ -340,23 +359,26 @@ class Exchange:
             name = target.provider.name
             logger.warning("call %s: provider %s is not told all of it: %s", call.id, name, listed(call.changes))
 
-    async def _request(self, attempt: Attempt) -> ProviderRequest:
-        call = self.call
+    def _request(self, attempt: Attempt, key: str | None) -> ProviderRequest:
+        call, plan = self.call, attempt.plan
+        headers = forwarded_headers(call, plan.upstream_api)
+        if attempt.headers:
+            headers |= {name.lower(): value for name, value in attempt.headers.items()}
         return ProviderRequest(
-            api=attempt.plan.upstream_api,
-            path=upstream_path(call, attempt.plan),
+            api=plan.upstream_api,
+            path=upstream_path(call, plan),
             model=attempt.model,
             body=attempt.body,
             content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],
             stream=call.stream,
-            headers=forwarded_headers(call, attempt.plan.upstream_api)
-            | {name.lower(): value for name, value in attempt.headers.items()},
-            api_key=await reveal(attempt.api_key),
+            headers=headers,
+            api_key=key,
             request_id=call.id,
         )
 
     async def _send(self, attempt: Attempt) -> ProviderReply:
-        request = await self._request(attempt)
+        key = None if attempt.api_key is None else await reveal(attempt.api_key)
+        request = self._request(attempt, key)
         try:
             return await attempt.plan.target.provider.send(request)
         except GatewayError:
@@ -376,15 +398,16 @@ class Exchange:
         headers = [JSON_TYPE, *shown_headers(reply)]
         if translation is not None:
             return await self._answer_document(translation.reply(body), headers)
-        body, usage = unary_head(self.call, body, self._asked)
-        self.call.usage = usage
+        body, self.call.usage = unary_head(self.call, body, self._asked)
+        if not self._chain.has_after_response:
+            return Answer(200, headers, body)
         return await self._answer_document(body, headers)
 
     async def _answer_document(self, document: bytes | dict[str, Any], headers: list[tuple[str, str]]) -> Answer:
-        if isinstance(document, bytes) and not self._chain.has("after_response"):
+        if isinstance(document, bytes) and not self._chain.has_after_response:
             return Answer(200, headers, document)
         lens = self._format.reply(document)
-        if self._chain.has("after_response"):
+        if self._chain.has_after_response:
             await self._chain.after_response(self.call, lens)
         return Answer(200, headers, lens.raw)
 
@@ -401,7 +424,7 @@ class Exchange:
             raise UpstreamProtocolError("The upstream gave a whole answer where a stream was asked for.")
         if translation is None and not is_whole:
             relay = relay_for(self.call, attempt.plan, self._asked, hide_usage=self._asked_usage)
-            edits = self._chain.has("on_event")
+            edits = self._chain.has_on_event
             self._pipe = pipe_of(reply, edits=edits)
             frames, fail = self._relayed(reply, relay, self._pipe), relay.fail
             if edits:
@@ -420,7 +443,7 @@ class Exchange:
         headers: list[tuple[str, str]],
     ) -> Answer:
         """Hold the head back until the upstream has begun to answer well, or has been silent for a while."""
-        self._numbers = Numbering(self.call.api)
+        self.__dict__.pop("_numbers", None)
         self._frames = guarded = self._guarded(frames, fail)
         self._first = first = asyncio.ensure_future(_next(guarded))
         await asyncio.wait((first,), timeout=self._limits.keepalive)
@@ -474,7 +497,7 @@ class Exchange:
         Where a hook refused an event, or fails on these, they tell the error and nothing else.
         """
         at = self._numbers.next
-        if self._chain.has("on_event"):
+        if self._chain.has_on_event:
             if self._refused:
                 events = without_content(events)
             lenses = [self._format.event(wire.data, wire.name) for wire in self._numbers.continued(events)]
@@ -552,7 +575,7 @@ class Exchange:
 
     async def _encoded(self, events: AsyncIterator[WireEvent]) -> AsyncIterator[bytes]:
         """Translated events, through the hooks, as frames: one event each."""
-        edits = self._chain.has("on_event")
+        edits = self._chain.has_on_event
         event_lens = self._format.event
         async for wire in events:
             if not edits:
@@ -628,8 +651,10 @@ def pipe_of(reply: ProviderReply, *, edits: bool) -> Pipe | None:
 
 
 async def _pour(reply: Any, relay: Any, pipe: Pipe, write: Callable[[bytes], bool]) -> None:
+    feed = relay.feed
+
     def pass_on(chunk: bytes) -> bool:
-        out = relay.feed(chunk)
+        out = feed(chunk)
         has_room = write(out) if out else True
         if relay.failure is not None:
             raise relay.failure
@@ -662,7 +687,10 @@ def error_api(call: Call) -> str:
 
 
 def _content_type(reply: ProviderReply) -> str:
-    return dict(reply.headers).get("content-type", "").lower()
+    for name, value in reply.headers:
+        if name == "content-type":
+            return value.lower()
+    return ""
 
 
 def _name(error: GatewayError, attempt: Attempt) -> None:

@@ -21,7 +21,6 @@ from aigateway.intake import Limits, read_wishes
 from aigateway.models import Model, Models
 from aigateway.naming import body_for, named_as, parameters_naming, query_naming, understand_passing
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
-from aigateway.providers.secret import reveal
 from aigateway.surface.routes import path_for, query_for
 from aigateway.translation import Translation
 from aigateway.upstream import error_of, forwarded_headers, reply_error, shown_headers
@@ -92,7 +91,7 @@ class PassThrough(Exchange):
         understand_passing(call, whole, self._limits)
         self._asked = call.model
         made = await self._chain.before_request(call)
-        if self._chain.has("before_request"):  # what they edited counts
+        if self._chain.has_before_request:  # what they edited counts
             raw = call.request.raw if whole is not None else None
             understand_passing(call, raw, self._limits, lens=call.request)
         if made is not None:
@@ -130,7 +129,7 @@ class PassThrough(Exchange):
         refused = attempt.status is not None and attempt.status < 500
         return refused or self.call.operation.method == "GET" or self.call.api in _MAKES_NOTHING
 
-    async def _request(self, attempt: Attempt) -> ProviderRequest:
+    def _request(self, attempt: Attempt, key: str | None) -> ProviderRequest:
         call, model = self.call, attempt.plan.model
         path = path_for(call.operation, parameters_naming(call, model))
         query = query_for(query_naming(call, model))
@@ -149,7 +148,7 @@ class PassThrough(Exchange):
             content_type=call.headers.get("content-type", JSON_TYPE[1]) if has_body else "",
             stream=call.stream,
             headers=headers | {name.lower(): value for name, value in attempt.headers.items()},
-            api_key=await reveal(attempt.api_key),
+            api_key=key,
             request_id=call.id,
         )
 
@@ -169,9 +168,9 @@ class PassThrough(Exchange):
                 return await self._document(reply, headers)
             if kind.startswith("text/html"):
                 raise UpstreamProtocolError(f"Provider '{attempt.provider}' answered with a web page.")
-            if kind.startswith("text/") and self._chain.has("after_response"):
+            if kind.startswith("text/") and self._chain.has_after_response:
                 return await self._shown(TextReply(await reply.read()), reply.status, headers)
-        if self._chain.has("after_response"):
+        if self._chain.has_after_response:
             await self._chain.after_response(self.call, OpaqueReply(kind))
         return await self._bytes(reply, headers, given)
 
@@ -182,7 +181,7 @@ class PassThrough(Exchange):
             self._format.usage if call.operation.counts else None,
             _TERMINALS.get(call.api, ()),
         )
-        edits = self._chain.has("on_event")
+        edits = self._chain.has_on_event
         self._pipe = pipe_of(reply, edits=edits)
         frames = self._relayed(reply, relay, self._pipe)
         if edits:
@@ -203,7 +202,7 @@ class PassThrough(Exchange):
         body = named_as(call, self._asked, body, head.model)
         if call.operation.counts:
             call.usage = self._format.usage(head.usage)
-        if not self._chain.has("after_response"):
+        if not self._chain.has_after_response:
             return Answer(reply.status, headers, body)
         return await self._shown(self._format.reply(body), reply.status, headers)
 

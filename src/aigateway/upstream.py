@@ -25,6 +25,7 @@ from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
 from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
+from aigateway.formats.usage import chat_usage
 from aigateway.providers.protocol import ProviderLike, ProviderReply
 from aigateway.surface.routes import query_for
 
@@ -37,11 +38,13 @@ _RETRYABLE = frozenset({401, 403, 408, 409, 429})
 _KINDS: dict[int, type[UpstreamError]] = {504: UpstreamTimeoutError, 529: UpstreamOverloadedError}
 _MESSAGE_MAX = 4000
 
+_NO_QUIRKS = Quirks()
+
 
 def quirks_of(provider: ProviderLike) -> Quirks:
     """A provider's quirks; those of an unknown host where it names none."""
     quirks = getattr(provider, "quirks", None)
-    return quirks if isinstance(quirks, Quirks) else Quirks()
+    return quirks if isinstance(quirks, Quirks) else _NO_QUIRKS
 
 
 _TRANSLATED_INTO = ("generate_content", *(name for name in UPSTREAM_CODECS if name != "generate_content"))
@@ -55,6 +58,8 @@ def plan_for(call: Call, target: Target) -> Plan:
     the provider speaks it. Raises UnsupportedError where there is none.
     """
     apis = target.provider.apis
+    if target.prefer is None and call.api in apis:
+        return Plan(target, target.model or call.model, call.api, call.api)
     wanted = [call.api]
     if call.api in CALLER_CODECS:
         wanted = [call.api, *_TRANSLATED_INTO]
@@ -84,11 +89,14 @@ def upstream_path(call: Call, plan: Plan) -> str:
 _FORWARDED = ("openai-beta", "idempotency-key", "traceparent", "tracestate", "x-client-request-id")
 _FORWARDED_TO = {"messages": ("anthropic-beta", "anthropic-version", *_FORWARDED)}
 """By the API that is spoken upstream, where that has headers of its own."""
+_FORWARDED_SET = frozenset(name for names in (_FORWARDED, *_FORWARDED_TO.values()) for name in names)
 
 
 def forwarded_headers(call: Call, api: str) -> dict[str, str]:
     """The caller's headers that go on to an upstream of this API: none that carries a key or a cookie."""
     headers = call.headers
+    if _FORWARDED_SET.isdisjoint(headers):
+        return {}
     return {name: headers[name] for name in _FORWARDED_TO.get(api, _FORWARDED) if name in headers}
 
 
@@ -177,7 +185,8 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
     if isinstance(head.model, str) and head.model != asked:
         body = _json.replace_top_level(body, asked, "model")
     if call.api == "chat" and call.attempts:
-        body = repaired_reply(body, quirks_of(call.attempts[-1].plan.target.provider).repairs)
+        repairs = quirks_of(call.attempts[-1].plan.target.provider).repairs
+        return (repaired_reply(body, repairs) if repairs else body), chat_usage(head.usage)
     if call.api == "embeddings":
         body = in_encoding(body, _encoding_format(call))
     return body, FORMATS[call.api].usage(head.usage)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aigateway import _json
 from aigateway.app.cors import CORS
-from aigateway.app.delivery import LEAVING, WRITING, ClientGoneError, Delivery
+from aigateway.app.delivery import LEAVING, WRITING, Delivery
 from aigateway.app.websocket import WEBSOCKETS, ClientSocket, Offer, is_foreign, serve_session
 from aigateway.call import Call, OnUnsupported
 from aigateway.errors import (
@@ -19,15 +19,18 @@ from aigateway.errors import (
     PermissionDeniedError,
     UpgradeRequiredError,
 )
-from aigateway.exchange import JSON_TYPE, Answer, CutShortError
+from aigateway.exchange import JSON_TYPE, Answer
 from aigateway.formats import FORMATS, KEY_HEADERS, render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
 from aigateway.models import Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
-from aigateway.surface import OPERATIONS
-from aigateway.surface.routes import EXACT, Methods, match, parameters_of
+from aigateway.surface import OPERATIONS, Operation
+from aigateway.surface.routes import EXACT, GENERATING, Methods, match, parameters_of
+
+if TYPE_CHECKING:
+    from aigateway.app.turn import Turn
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -114,7 +117,7 @@ class Gateway(Journey):
                 return
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, extensions = _headers(scope), scope.get("extensions") or {}
+        headers, extensions = _named(scope["headers"]), scope.get("extensions") or {}
         offer = Offer(scope.get("subprotocols") or ())
         if "sec-websocket-protocol" in headers:
             headers["sec-websocket-protocol"] = ", ".join(offer.kept)
@@ -145,7 +148,7 @@ class Gateway(Journey):
         await serve_session(socket, session)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _headers(scope)
+        headers = _named(scope["headers"])
         origin = headers.get("origin")
         cors = [] if self.cors is None else self.cors.response_headers(origin)
         extensions = scope.get("extensions") or {}
@@ -153,6 +156,7 @@ class Gateway(Journey):
             receive,
             send,
             self.limits,
+            headers,
             head_only=scope["method"] == "HEAD",
             leaving=extensions.get(LEAVING),
             writing=extensions.pop(WRITING, None),
@@ -181,25 +185,24 @@ class Gateway(Journey):
             exchange.call.parameters = parameters
         if query:
             exchange.call.query = query
-        extra = [("x-request-id", exchange.call.id), *cors]
-        if exchange.call.api == "messages":
-            extra.append(("request-id", exchange.call.id))
+        extra = [*_ids(exchange.call), *cors]
+        await delivery.answer(exchange, extra, None if served is None else lambda: served(exchange.call))
 
-        async def work() -> None:
-            read_body = delivery.open_body if exchange.call.operation.uploads else delivery.read_body
-            answer = await exchange.answer(
-                lambda: read_body(headers), None if served is None else lambda: served(exchange.call)
-            )
-            answer.headers += extra
-            await delivery.send(answer)
-            exchange.delivered()
+    @property
+    def direct(self) -> Mapping[bytes, Operation]:
+        """The URLs whose requests `take` takes: none where something of the caller's own stands around `__call__`."""
+        return GENERATING if self.cors is None and type(self).__call__ is Gateway.__call__ else {}
 
-        try:
-            await delivery.run(work())
-        except (ClientGoneError, CutShortError):
-            pass  # a server cuts the connection of an answer that was not completed
-        finally:
-            await exchange.aclose()
+    async def take(self, turn: Turn) -> None:
+        """Answer a request that came whole, past ASGI."""
+        headers = _named(turn.headers)
+        client = turn.client
+        key = _api_key(headers, turn.operation.api)
+        exchange = self.exchange(turn.operation.name, headers, api_key=key, client=client[0] if client else "")
+        delivery = Delivery(
+            turn.receive, turn.send, self.limits, headers, leaving=turn.leaving, writing=turn, turn=turn
+        )
+        await delivery.answer(exchange, _ids(exchange.call))
 
     def _find(
         self, scope: Scope, path: str, method: str
@@ -229,6 +232,12 @@ class Gateway(Journey):
         if operation.name == "generate_content.models.retrieve":
             return operation.name, parameters, lambda call: self.retrieved_for_google(call, parameters["model"])
         return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
+
+
+def _ids(call: Call) -> list[tuple[str, str]]:
+    """The headers that name the request: Anthropic's clients look for theirs."""
+    shown = [("x-request-id", call.id)]
+    return [*shown, ("request-id", call.id)] if call.api == "messages" else shown
 
 
 def _refusal(methods: Methods | None, method: str) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any]]]:
@@ -274,11 +283,11 @@ def _segments(scope: Scope, path: str) -> list[str]:
     return mark + [unquote(segment) for segment in segments[1 + below :]]
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    """Names in lower case. Of repeated ones the last counts, but none of several keys: who has read which of them?"""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    if len(headers) < len(scope["headers"]):
-        given = [name.decode("latin-1") for name, _ in scope["headers"]]
+def _named(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by name, in lower case. Of repeated ones the last counts, but none of several keys: who has read which?"""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+    if len(headers) < len(pairs):
+        given = [name.decode("latin-1") for name, _ in pairs]
         if any(given.count(name) > 1 for name in _KEYS):
             for name in _KEYS:
                 headers.pop(name, None)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aigateway.errors import InvalidRequestError, PayloadTooLargeError
-from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer
+from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer, CutShortError, Exchange
 from aigateway.intake import Limits
+
+if TYPE_CHECKING:
+    from aigateway.app.turn import Turn
 
 _BODILESS = (204, 304)
 KEEPALIVE = b": keep-alive\n\n"
 _ENCODED = {pair: (pair[0].encode(), pair[1].encode()) for pair in (JSON_TYPE, *STREAM_HEADERS)}
-
-
-class ClientGoneError(Exception):
-    """The caller left before the answer was complete."""
 
 
 class Leaving:
@@ -70,50 +69,85 @@ class Writing(Protocol):
         ...
 
 
+class ClientGoneError(Exception):
+    """The caller left before the answer was complete."""
+
+
 class Delivery:
-    """The ASGI side of one request."""
+    """One request of a caller, and its answer: over ASGI, or past it."""
+
+    _watcher: asyncio.Task[None] | None = None
+    _gone = False
+    _sending = False
+    _last_sent = 0.0
+    _timer: asyncio.TimerHandle | None = None
+    _comment: asyncio.Task[None] | None = None
 
     def __init__(
         self,
         receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
         send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
         limits: Limits,
+        headers: Mapping[str, str],
         *,
         head_only: bool = False,
         leaving: Leaving | None = None,
         writing: Writing | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self._receive = receive
-        self._writing = writing if writing is not None and writing.is_past(send) else None
-        self._leaving = leaving
         self._send = send
         self._limits = limits
+        self._headers = headers
         self._head_only = head_only
-        self._watcher: asyncio.Task[None] | None = None
-        self._gone = False
-        self._sending = False
-        self._last_sent = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._comment: asyncio.Task[None] | None = None
+        self._leaving = leaving
+        self._writing = writing if writing is not None and writing.is_past(send) else None
+        self._turn = turn
 
-    async def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work; the caller leaving cancels it. Raises ClientGoneError."""
+    async def answer(
+        self,
+        exchange: Exchange,
+        extra: list[tuple[str, str]],
+        served: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        """Answer a call with these headers besides; the caller leaving cancels it. The exchange is closed in every case.
+
+        An answer that was not completed is left so: a server cuts its connection. served: as `Exchange.answer`.
+        """
         self._task = task = _current_task(self._leaving.loop if self._leaving is not None else None)
         try:
-            await work
+            answer = await exchange.answer(
+                self.open_body if exchange.call.operation.uploads else self.read_body, served
+            )
+            answer.headers += extra
+            turn = self._turn
+            if (
+                turn is None
+                or answer.frames is not None
+                or answer.status != 200
+                or not turn.at_once(answer.headers, answer.body)
+            ):
+                await self.send(answer)
+            exchange.delivered()
         except asyncio.CancelledError:
             if not self._gone:
                 raise
             task.uncancel()
-            raise ClientGoneError from None
-        except OSError as error:
+        except (CutShortError, OSError):
             self._gone = True
-            raise ClientGoneError from error
         finally:
-            self._unwatch()
+            if self._leaving is not None:
+                self._leaving.callback = None
+            if self._watcher is not None:
+                self._unwatch()
+            await exchange.aclose()
 
-    async def read_body(self, headers: Mapping[str, str]) -> bytes:
+    async def read_body(self) -> bytes:
         """The request's body. Raises PayloadTooLargeError or InvalidRequestError; is cancelled if the caller leaves."""
+        headers, turn = self._headers, self._turn
+        if turn is not None and "content-encoding" not in headers and len(turn.body) <= self._limits.max_body:
+            self._watch()
+            return turn.body
         _check_announced(headers, self._limits.max_body)
         if headers.get("content-encoding", "identity") != "identity":
             raise InvalidRequestError(
@@ -121,7 +155,9 @@ class Delivery:
                 status=415,
                 code="unsupported_content_encoding",
             )
-        message = await self._receive()
+        message = (
+            await self._receive() if turn is None else {"type": "http.request", "body": turn.body, "more_body": False}
+        )
         if message["type"] == "http.request" and not message.get("more_body", False):
             body: bytes = message.get("body", b"")
             if len(body) > self._limits.max_body:
@@ -133,9 +169,9 @@ class Delivery:
             whole.write(piece)
         return whole.getvalue()
 
-    async def open_body(self, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+    async def open_body(self) -> AsyncIterator[bytes]:
         """The request's body as it arrives. Raises PayloadTooLargeError, also while it is read; see `read_body`."""
-        _check_announced(headers, self._limits.max_upload)
+        _check_announced(self._headers, self._limits.max_upload)
         if self._leaving is not None:
             self._leaving.callback = self._left
         return self._pieces(await self._receive(), self._limits.max_upload)
@@ -230,8 +266,6 @@ class Delivery:
         self._task.cancel()
 
     def _unwatch(self) -> None:
-        if self._leaving is not None:
-            self._leaving.callback = None
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()

@@ -1,19 +1,23 @@
 """uvicorn's HTTP protocol, cheaper: a head waits for the body that follows it, and a lost connection is told at once.
 
-The one saves a system call per answer, the other a task per request. An answer that is whole goes out in one write. What it takes to speak WebSocket is loaded at the
-first upgrade; a handshake that is none goes to the application as the HTTP request that it is.
+The one saves a system call per answer, the other a task per request. An answer that is whole goes out in one write. A
+plain request whose body has come with its head goes to a gateway as a `Turn`, without the ceremonies of ASGI. What it
+takes to speak WebSocket is loaded at the first upgrade; a handshake that is none goes to the application as the HTTP
+request that it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Sequence
-from typing import Any, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from aigateway.app.delivery import LEAVING, WRITING, Leaving
+from aigateway.app.turn import HeadFirstTransport, Turn, Writing
+from aigateway.surface import Operation
 
 HEAD_SECONDS: Final = 30.0
 """Seconds that a caller has for the head of a request."""
@@ -21,46 +25,7 @@ HEAD_SECONDS: Final = 30.0
 BODY_SECONDS: Final = 60.0
 """Seconds that may pass between two pieces of its body."""
 
-
-class HeadFirstTransport:
-    """A transport that keeps back the head of an answer until the next write, and sends both together.
-
-    uvicorn writes the head and the body apart, and the event loop sends each write at once. The gateway always follows
-    a head with a body message, an empty one where there is nothing to say yet.
-    """
-
-    __slots__ = ("_head", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        """Send, together with the head that was kept back."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.") and not data.startswith(b"1", 9):
-            self._head = data
-            return
-        self._transport.write(data)
-
-    def flush(self) -> None:
-        """Send a head that nothing follows: that of an answer to HEAD."""
-        if self._head:
-            self._transport.write(self._head)
-            self._head = b""
-
-    def close(self) -> None:
-        """Close after what was written."""
-        self.flush()
-        self._transport.close()
-
-    def unwrapped(self) -> asyncio.Transport:
-        """The transport itself: what is not HTTP has no heads."""
-        return self._transport
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+_NONE: Mapping[bytes, Operation] = {}
 
 
 class HeadFirstProtocol(HttpToolsProtocol):
@@ -68,25 +33,75 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """A new connection."""
-        self._leaving = Leaving(self.loop)
+        self.leaving = Leaving(self.loop)
         self._heard_at = self._head_begun_at = self.loop.time()
         self._head_begun = False
+        self._operation: Operation | None = None
+        self._pieces: list[bytes] = []
         super().connection_made(cast("asyncio.Transport", HeadFirstTransport(transport)))
         self._look_again_in(self.timeout_keep_alive)
 
     def on_message_begin(self) -> None:
         """A new request."""
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._head_begun, self._head_begun_at = True, self._heard_at
-        self.scope["extensions"] = {LEAVING: cast("dict[object, object]", self._leaving)}
 
     def on_headers_complete(self) -> None:
-        """The head of a request is there: its answer may be written past ASGI, where that saves a task's turn."""
+        """The head of a request is there."""
         self._head_begun = False
+        operation = getattr(self.app, "direct", _NONE).get(self.url)
+        cycle = self.cycle
+        if operation is not None and (cycle is None or cycle.response_complete) and self._is_plain():
+            self._operation, self._pieces = operation, []
+        else:
+            self._begin_asgi()
+
+    def _is_plain(self) -> bool:
+        """Whether nothing about a request but its body is special."""
+        parser = self.parser
+        return (
+            not self.expect_100_continue
+            and not self.root_path
+            and self.limit_concurrency is None
+            and parser.get_method() == b"POST"
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+            and not parser.should_upgrade()
+        )
+
+    def _begin_asgi(self) -> None:
+        """Let the application run, which reads the body as it comes. Its answer may be written past ASGI, which costs less."""
+        self._operation = None
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        self.scope["extensions"] = {LEAVING: cast("dict[object, object]", self.leaving)}
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
-            self.scope["extensions"][WRITING] = cast("dict[object, object]", _Writing(cycle))
+            self.scope["extensions"][WRITING] = cast("dict[object, object]", Writing(cycle))
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._operation is not None:
+            self._pieces.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The end of a request."""
+        operation = self._operation
+        if operation is None:
+            super().on_message_complete()
+            return
+        self._operation = None
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.cycle = turn = cast("RequestResponseCycle", Turn(self, operation, self.headers, body))
+        self._start_asgi_task(turn, self.app)
 
     # who says nothing: one timer serves all requests of a connection, for few of its dates ever come
 
@@ -94,6 +109,10 @@ class HeadFirstProtocol(HttpToolsProtocol):
         """Bytes of a request."""
         self._heard_at = self.loop.time()
         super().data_received(data)
+        if self._operation is not None and not self.transport.is_closing():
+            self._begin_asgi()  # more of its body is still to come
+            for piece in self._pieces:
+                super().on_body(piece)
         if self._waits_for_more() and self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._look_again_in(HEAD_SECONDS)
 
@@ -146,12 +165,12 @@ class HeadFirstProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """The caller has caught up."""
         super().resume_writing()
-        self._leaving.room(some=True)
+        self.leaving.room(some=True)
 
     def pause_writing(self) -> None:
         """The caller reads more slowly than it is written to."""
         super().pause_writing()
-        self._leaving.room(some=False)
+        self.leaving.room(some=False)
 
     def _should_upgrade_to_ws(self) -> bool:
         return self.scope["method"] == "GET" and is_handshake(self.headers)
@@ -170,49 +189,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         if timer is not None:
             timer.cancel()
         super().connection_lost(exc)
-        self._leaving.tell()
-
-
-class _Writing:
-    """Writes one answer. It is taken out of the scope by its reader, or it would hold the scope that holds it."""
-
-    __slots__ = ("_cycle",)
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-
-    def is_past(self, send: object) -> bool:
-        """Whether this writes where that `send` would: no middleware stands between, which would miss what is written."""
-        return getattr(send, "__self__", None) is self._cycle
-
-    def piece(self, piece: bytes) -> bool:
-        """A piece of a chunked body."""
-        cycle = self._cycle
-        if cycle.disconnected:
-            return True
-        cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        return not cycle.flow.write_paused
-
-    def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """An answer in one write. As uvicorn's own `send` leaves the cycle, so does this."""
-        cycle = self._cycle
-        if cycle.response_started or cycle.flow.write_paused:
-            return False
-        if cycle.disconnected:
-            return True
-        parts = [STATUS_LINE[status]]
-        for name, value in (*cycle.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        parts.append(body)
-        cast("HeadFirstTransport", cycle.transport).unwrapped().write(b"".join(parts))
-        cycle.waiting_for_100_continue = False
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
-        return True
+        self.leaving.tell()
 
 
 def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:

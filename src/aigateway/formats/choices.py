@@ -19,6 +19,31 @@ class ChoicesRelay(StreamRelay):
     """With `hide_usage` the chunk that tells only the usage is kept back: the gateway asked for it, not the caller."""
 
     always_finished: ClassVar[bool] = False
+    is_plain: ClassVar[bool] = True
+    """Whether nothing but the model's name is changed in a frame that tells neither usage nor the end."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What the caller gets now; see the base class.
+
+        Most chunks of a stream are one frame that begins as the last one did, up to the model's name: those are not
+        looked at any further.
+        """
+        start = self._usual_start
+        if start and chunk.startswith(start) and not self._held and self.is_plain:
+            rest = chunk[len(start) :]
+            if not (
+                b'"model"' in rest
+                or b'"error"' in rest
+                or b'"finish_reason":"' in rest
+                or b'"finish_reason": "' in rest
+                or b'"usage":{' in rest
+                or b'"usage": {' in rest
+                or b"\r" in rest
+                or rest.find(b"\n") != len(rest) - 2
+                or rest[-1] != 10
+            ):
+                return self._shown_start + rest
+        return super().feed(chunk)
 
     def fail(self, error: GatewayError) -> list[WireEvent]:
         """One error object."""

@@ -48,6 +48,7 @@ _ERROR = b'"error"'
 _MODEL = b'"model"'
 _FRAME_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _BRACKET = re.compile(rb"[\[{]")
+_BREAKS = re.compile(rb"[\r\n]")
 _OBJECT = re.compile(rb"(?:\A|[\r\n])data:\s*(?={)")
 
 
@@ -77,6 +78,7 @@ class StreamRelay:
         self._edge = b""
         self._wanted = _json.encode(model)
         self._written_key = self._wanted_key = b""
+        self._usual_start = self._shown_start = b""
 
     def feed(self, chunk: bytes) -> bytes:
         """What the caller gets now: the whole frames so far.
@@ -189,6 +191,8 @@ class StreamRelay:
             return frame
         key = frame[frame.rfind(self.model_key, 0, start) : start]
         self._written_key, self._wanted_key = key + frame[start:end], key + self._wanted
+        if frame.startswith(b"data: {") and not _BREAKS.search(frame, 0, end):
+            self._usual_start, self._shown_start = frame[:end], frame[:start] + self._wanted
         return frame[:start] + self._wanted + frame[end:]
 
 

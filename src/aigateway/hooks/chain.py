@@ -31,7 +31,13 @@ def _method(hook: object, stage: str) -> Callable[..., Any] | None:
 
 
 class Chain:
-    """The hooks of one gateway. Steps of a stage are plain callables, resolved once."""
+    """The hooks of one gateway. Steps of a stage are plain callables, resolved once.
+
+    has_...  whether any hook runs at a stage: what a call that nobody looks at is not asked twice.
+    """
+
+    has_authenticate = has_before_request = has_on_route = has_before_attempt = False
+    has_on_event = has_after_response = has_on_error = has_on_complete = False
 
     def __init__(self, hooks: Iterable[object] = ()) -> None:
         self.hooks: list[object] = []
@@ -63,6 +69,7 @@ class Chain:
             self.steps[stage].append(step)
         else:
             self.steps[stage].insert(0, step)
+        setattr(self, f"has_{stage}", True)
 
     def has(self, stage: str) -> bool:
         """Whether any hook runs at a stage."""

@@ -34,6 +34,9 @@ DEFAULT_APIS = APIS | {"rerank"}
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
 
 USER_AGENT = "aigateway/0.1.0"
+_KNOWN = 64
+"""Kinds of requests whose headers are kept."""
+
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
 _OPERATIONS = (
     "/chat/completions",
@@ -137,6 +140,12 @@ class Provider:
         self._owns_transport = transport is None
         self._sockets: WebSocketOpener | None = None
         self._peer = f"Provider '{name}'"
+        self._fixed_key: str | None = None
+        if isinstance(self._api_key, Secret):
+            given = self._api_key.reveal()
+            self._fixed_key = given if given not in ("", "none") else None
+            self._api_key = self._api_key if self._fixed_key else None
+        self._known: dict[tuple[str, str, bool, str | None, bool], tuple[tuple[str, str], ...]] = {}
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
@@ -148,28 +157,24 @@ class Provider:
         Raises UpstreamConnectionError or UpstreamTimeoutError.
         """
         sent = self.prepared(request)
-        headers = self._base.copy()
-        if request.content_type:
-            headers["content-type"] = request.content_type
-        headers["accept"] = "text/event-stream" if request.stream else "application/json"
-        key = request.api_key or await reveal(self._api_key)
-        entry = ENTRIES.get(request.api)
-        if entry is not None:
-            headers.update(entry.headers)
-        given = {} if key is None else self._key_headers(request.api, key)
-        headers.update(given)
-        if self._headers:
-            headers.update(self._headers)
-        if request.api_key is not None:
-            headers.update(given)
+        key = request.api_key
+        if key is None and self._api_key is not None:
+            key = self._fixed_key or await reveal(self._api_key)
+        kind = (request.api, request.content_type, request.stream, key, request.api_key is None)
+        headers = self._known.get(kind)
+        if headers is None:
+            headers = self._headers_for(request, key)
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[kind] = headers
         if request.headers:
-            headers.update({name.lower(): value for name, value in request.headers.items()})
+            headers = tuple((dict(headers) | {name.lower(): value for name, value in request.headers.items()}).items())
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
                     method=request.method,
-                    url=(self.base_url if entry is None else entry.base(self.base_url)) + sent.path,
-                    headers=list(headers.items()),
+                    url=self._base_of(request.api) + sent.path,
+                    headers=headers,
                     body=sent.body if sent.upload is None else sent.upload,
                     timeout=self.timeout,
                     peer=self._peer,
@@ -182,6 +187,27 @@ class Provider:
             return reply if key is None else _Refusal(reply, key)
         dialect = self._dialects.get(request.api)
         return reply if dialect is None or reply.status >= 300 else dialect.reply(request, reply)
+
+    def _headers_for(self, request: ProviderRequest, key: str | None) -> tuple[tuple[str, str], ...]:
+        """The headers of all requests of this kind, without those of its own."""
+        headers = self._base.copy()
+        if request.content_type:
+            headers["content-type"] = request.content_type
+        headers["accept"] = "text/event-stream" if request.stream else "application/json"
+        entry = ENTRIES.get(request.api)
+        if entry is not None:
+            headers.update(entry.headers)
+        given = {} if key is None else self._key_headers(request.api, key)
+        headers.update(given)
+        headers.update(self._headers)
+        if request.api_key is not None:
+            headers.update(given)
+        return tuple(headers.items())
+
+    def _base_of(self, api: str) -> str:
+        """The base URL of one of its APIs."""
+        entry = ENTRIES.get(api)
+        return self.base_url if entry is None else entry.base(self.base_url)
 
     async def connect(self, request: ConnectRequest) -> WebSocket:
         """Open a WebSocket. Of the timeouts `connect` and `first_byte` count.

@@ -62,6 +62,13 @@ def _tree() -> _Node:
 EXACT: Final[Mapping[str, Methods]] = _exact()
 """Route -> method -> operation, for paths without parameters."""
 
+GENERATING: Final[Mapping[bytes, Operation]] = {
+    f"/v1{row.path}".encode(): row
+    for row in OPERATIONS.values()
+    if row.kind == "generate" and row.form == "json" and row.method == "POST" and "{" not in row.path
+}
+"""URL -> operation, for what generates and is asked with a JSON body."""
+
 
 def match(segments: Sequence[str]) -> Methods | None:
     """The operations at a route, given as its decoded segments; None where nobody knows such a path."""

@@ -9,7 +9,7 @@ from typing import cast
 from aigateway.errors import UpstreamConnectionError, UpstreamTimeoutError
 from aigateway.transport.body import Upload, close, trailer_lines
 from aigateway.transport.connect import Connector, refusal
-from aigateway.transport.head import head_of, length_of
+from aigateway.transport.head import Heads, head_of, length_of
 from aigateway.transport.place import Place, Places
 from aigateway.transport.protocol import TLS, HTTPRequest, HTTPResponse, Pool
 from aigateway.transport.proxy import NONE, Proxies, parse_proxy
@@ -38,6 +38,7 @@ class PooledTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._origins: dict[tuple[bool, str, int], _Origin] = {}
         self._busy: set[Wire] = set()
+        self._heads = Heads()
         self._connector = Connector(tls)
         fixed = None if proxy in (None, NONE) else parse_proxy(proxy)
         if fixed is not None and socket is not None:
@@ -59,7 +60,7 @@ class PooledTransport:
         body = request.body
         if not isinstance(body, bytes):
             return await self._upload(origin, place, request, deadline)
-        head = head_of(request, place.target, place.host_header, place.extra)
+        head = self._heads.of(request, place)
         wire = origin.take() if origin.slots is None else None
         if wire is None:
             wire = await self._connection(origin, place, request, deadline)
@@ -68,7 +69,7 @@ class PooledTransport:
             response = Response(origin, wire, request)
             reused = wire.uses > 0
             try:
-                wire.begin(head, body, deadline, bodiless=request.method == "HEAD")
+                wire.begin(head, body, deadline, request.method == "HEAD")
                 await wire.head(request.timeout.first_byte)
                 response.learn()
             except BaseException as error:
@@ -79,7 +80,7 @@ class PooledTransport:
                         raise
                     raise shown from error
             else:
-                if response.status == 407 and place.proxy is not None and not place.secure:
+                if place.proxy is not None and response.status == 407 and not place.secure:
                     await _refuse(response, place, request)
                 return response
             wire = await self._connection(origin, place, request, deadline, fresh=True)

@@ -33,15 +33,16 @@ class Lender(Protocol):
 class Response:
     """A response of the pool: an HTTPResponse."""
 
+    status = 0
+    headers: Sequence[tuple[str, str]] = ()
+    upload: Upload | None = None
+    _decoder: Decoder | None = None
+
     def __init__(self, lender: Lender, wire: Wire, request: HTTPRequest) -> None:
-        self.status = 0
-        self.headers: Sequence[tuple[str, str]] = ()
-        self.upload: Upload | None = None
         self._lender = lender
         self._wire: Wire | None = wire
         self._idle = request.timeout.idle
         self._peer = request.peer
-        self._decoder: Decoder | None = None
 
     @property
     def trailers(self) -> Sequence[tuple[str, str]]:
@@ -54,15 +55,19 @@ class Response:
         if wire is None:
             return
         self.status = wire.status
-        self.headers = shown = []
+        headers = wire.headers
+        hidden = [pair for pair in headers if pair[0] in _HIDDEN]
+        if len(hidden) == 1 and hidden[0][0] == "content-length":  # as most are
+            self.headers = headers
+            return
+        shown = [pair for pair in headers if pair[0] not in _HIDDEN]
+        self.headers = shown
         encoding = ""
         length = None
         codings = 0
-        for pair in wire.headers:
+        for pair in hidden:
             name, value = pair
-            if name not in _HIDDEN:
-                shown.append(pair)
-            elif name == "transfer-encoding":
+            if name == "transfer-encoding":
                 codings += 1
                 if codings > 1 or value.lower() != "chunked":
                     wire.close()

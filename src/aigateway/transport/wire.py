@@ -27,6 +27,17 @@ Sink = Callable[[bytes], bool]
 _JOINED = 32 * 1024  # bytes of a body that are sent in one write with the head
 
 
+_NAMES: dict[bytes, str] = {}
+
+
+def _name(raw: bytes) -> str:
+    """The name of a header, in lower case; some are remembered."""
+    name = raw.decode("latin-1").lower()
+    if len(_NAMES) < 512 and len(raw) < 64:
+        _NAMES[raw] = name
+    return name
+
+
 class GarbledError(Exception):
     """The upstream wrote something that is no HTTP. The text goes on after `answered with`."""
 
@@ -92,7 +103,7 @@ class Wire(asyncio.Protocol):
         transport = self._transport
         return self.is_done and self._keep_alive and transport is not None and not transport.is_closing()
 
-    def begin(self, head: bytes, body: bytes | None, deadline: float | None, *, bodiless: bool = False) -> None:
+    def begin(self, head: bytes, body: bytes | None, deadline: float | None, bodiless: bool = False) -> None:  # noqa: FBT001, FBT002 - called for every request
         """Send a request. Raises ConnectionResetError.
 
         body      None = it follows by write(), until sent().
@@ -106,11 +117,9 @@ class Wire(asyncio.Protocol):
         self.uses += 1
         self.is_done = self._head_seen = self._keep_alive = self._interim = False
         self._bodiless = bodiless
-        self._overhead = 0
+        self._overhead = self._held = 0
         self._pieces = []
-        self._held = 0
-        self._error = None
-        self._limit_at = None  # that of its rest
+        self._error = self._limit_at = None  # the limit was that of its rest
         self._sending = body is None
         self.deadline = deadline
         transport = self._transport
@@ -228,8 +237,11 @@ class Wire(asyncio.Protocol):
     def _give(self, sink: Sink) -> None:
         pieces, self._pieces = self._pieces, []
         self._held = 0
+        self._sink_in(sink, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _sink_in(self, sink: Sink, piece: bytes) -> None:
         try:
-            has_room = sink(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            has_room = sink(piece)
         except BaseException as error:  # noqa: BLE001 - it is raised where the pouring is awaited
             self._sink = None
             self._fault = error
@@ -403,12 +415,12 @@ class Wire(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header or a trailer."""
-        pair = name.decode("latin-1").lower(), value.decode("latin-1")
+        known = _NAMES.get(name) or _name(name)
         if self._head_seen:
             self.trailers = self._trailers
-            self._trailers.append(pair)
+            self._trailers.append((known, value.decode("latin-1")))
         else:
-            self.headers.append(pair)
+            self.headers.append((known, value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         """The head is whole; that of an interim response is passed over."""
@@ -439,6 +451,10 @@ class Wire(asyncio.Protocol):
             self._keep_alive = False  # more than there may be
             return
         self._overhead = 0
+        sink = self._sink
+        if sink is not None and not self._sink_full and not self._pieces:
+            self._sink_in(sink, body)
+            return
         self._pieces.append(body)
         self._held += len(body)
         if self._held > HIGH_WATER and not self._paused and self._transport is not None:

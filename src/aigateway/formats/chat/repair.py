@@ -25,6 +25,8 @@ _HEAD = frozenset({"id", "object", "created", "model", "choices", "usage", "serv
 class RepairingRelay(ChoicesRelay):
     """The relay for one stream of a host with quirks. A usage chunk nobody asked for is kept back by `hide_usage`."""
 
+    is_plain = False
+
     def __init__(self, model: str, *, repairs: frozenset[str], hide_usage: bool = False) -> None:
         super().__init__(model, hide_usage=hide_usage)
         self._repairs = repairs

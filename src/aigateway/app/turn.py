@@ -1,0 +1,223 @@
+"""How an answer is written to uvicorn's connection: past ASGI where that costs less.
+
+`Turn` is a whole request of a gateway that serves for itself. It stands where uvicorn has its RequestResponseCycle, and
+makes one where an answer is not just written at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from aigateway.app.delivery import Leaving
+from aigateway.surface import Operation
+
+if TYPE_CHECKING:
+    from aigateway.app.protocol import HeadFirstProtocol
+
+logger = logging.getLogger("aigateway")
+
+_OK = STATUS_LINE[200]
+
+
+class HeadFirstTransport:
+    """A transport that keeps back the head of an answer until the next write, and sends both together.
+
+    uvicorn writes the head and the body apart, and the event loop sends each write at once. The gateway always follows
+    a head with a body message, an empty one where there is nothing to say yet.
+    """
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Send, together with the head that was kept back."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.") and not data.startswith(b"1", 9):
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that nothing follows: that of an answer to HEAD."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        """Close after what was written."""
+        self.flush()
+        self._transport.close()
+
+    def unwrapped(self) -> asyncio.Transport:
+        """The transport itself: what is not HTTP has no heads."""
+        return self._transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class Writing:
+    """Writes the answer of one cycle. It is taken out of the scope by its reader, or it would hold the scope that holds it."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def is_past(self, send: object) -> bool:
+        """Whether this writes where that `send` would: no middleware stands between, which would miss what is written."""
+        return getattr(send, "__self__", None) is self._cycle
+
+    def piece(self, piece: bytes) -> bool:
+        """A piece of a chunked body."""
+        cycle = self._cycle
+        if cycle.disconnected:
+            return True
+        cast("HeadFirstTransport", cycle.transport).unwrapped().write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        return not cycle.flow.write_paused
+
+    def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """An answer in one write. As uvicorn's own `send` leaves the cycle, so does this."""
+        cycle = self._cycle
+        if cycle.response_started or cycle.flow.write_paused:
+            return False
+        if cycle.disconnected:
+            return True
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        parts.append(body)
+        cast("HeadFirstTransport", cycle.transport).unwrapped().write(b"".join(parts))
+        cycle.waiting_for_100_continue = False
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
+
+
+class Turn:
+    """A request that came whole, and the way of its answer.
+
+    What uvicorn asks of a cycle is here; from the moment that more is needed than one write, a cycle takes its place.
+    """
+
+    response_started = response_complete = disconnected = more_body = False
+    keep_alive = True
+    _cycle: RequestResponseCycle | None = None
+
+    def __init__(
+        self, protocol: HeadFirstProtocol, operation: Operation, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        self.operation = operation
+        self.headers = headers
+        self.body = body
+        self.leaving: Leaving = protocol.leaving
+        self.client = protocol.client
+        self.message_event = self  # nobody waits for its message: `set` does nothing
+        self._protocol = protocol
+
+    def set(self) -> None:
+        """The caller has left: who runs is told otherwise."""
+
+    async def run_asgi(self, app: Any) -> None:
+        """Let the gateway answer. A connection whose answer was not completed is closed."""
+        try:
+            await app.take(self)
+        except Exception:
+            logger.exception("a request failed in the server")
+        finally:
+            cycle = self._cycle or self
+            if not cycle.response_complete and not cycle.disconnected:
+                self._protocol.transport.close()
+            if self._cycle is not None:
+                self._cycle.on_response = _nothing
+
+    def at_once(self, headers: Sequence[tuple[str, str]], body: bytes) -> bool:
+        """An answer of status 200 in one write. False = it cannot, and wrote nothing."""
+        protocol = self._protocol
+        if self._cycle is not None or not self.keep_alive or protocol.flow.write_paused:
+            return False
+        text = "\r\n".join([f"{name}: {value}" for name, value in headers])
+        if text.count("\n") != len(headers) - 1 or not text.replace("\r\n", "").isprintable():
+            return False
+        if self.disconnected:
+            return True
+        start = _default_lines(protocol.server_state.default_headers)
+        head = b"%b%b\r\ncontent-length: %d\r\n\r\n" % (start, text.encode("latin-1", "replace"), len(body))
+        cast("HeadFirstTransport", protocol.transport).unwrapped().write(head + body)
+        self.response_started = self.response_complete = True
+        protocol.on_response_complete()
+        return True
+
+    def is_past(self, send: object) -> bool:
+        """As Writing.is_past: nothing stands between."""
+        return True
+
+    def piece(self, piece: bytes) -> bool:
+        """As Writing.piece."""
+        return Writing(self._as_cycle()).piece(piece)
+
+    def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """As Writing.whole."""
+        return Writing(self._as_cycle()).whole(status, headers, body)
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """As ASGI's."""
+        await self._as_cycle().send(cast("Any", message))
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """As ASGI's, once the body was taken."""
+        return cast("MutableMapping[str, Any]", await self._as_cycle().receive())
+
+    def _as_cycle(self) -> RequestResponseCycle:
+        cycle = self._cycle
+        if cycle is None:
+            protocol = self._protocol
+            scope: Mapping[str, Any] = {"type": "http", "method": "POST", "headers": self.headers}
+            self._cycle = cycle = RequestResponseCycle(
+                scope=cast("Any", scope),
+                transport=protocol.transport,
+                flow=protocol.flow,
+                logger=protocol.logger,
+                access_logger=protocol.access_logger,
+                access_log=False,
+                default_headers=protocol.server_state.default_headers,
+                message_event=asyncio.Event(),
+                expect_100_continue=False,
+                keep_alive=self.keep_alive,
+                on_response=protocol.on_response_complete,
+            )
+            cycle.more_body = False
+            cycle.disconnected = self.disconnected
+            if protocol.cycle is cast("object", self):
+                protocol.cycle = cycle
+        return cycle
+
+
+def _nothing() -> None: ...
+
+
+class _Defaults:
+    """The headers that every answer begins with, as lines. uvicorn makes a new list of them every second."""
+
+    of: object = None
+    lines = b""
+
+
+def _default_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    if _Defaults.of is not headers:
+        _Defaults.lines = _OK + b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        _Defaults.of = headers
+    return _Defaults.lines
