@@ -123,6 +123,8 @@ def of_converse(body: Object) -> Said:
         for block in blocks
         if "reasoningContent" in block
     ]
+    told = [block.get("reasoningContent", {}) for block in blocks]
+    sealed = [thought.get("redactedContent") or thought.get("reasoningText", {}).get("signature") for thought in told]
     usage = body["usage"]
     read, written = usage.get("cacheReadInputTokens", 0), usage.get("cacheWriteInputTokens", 0)
     spent = usage["inputTokens"] + read + written
@@ -131,12 +133,43 @@ def of_converse(body: Object) -> Said:
         calls=calls,
         reasoning="\n\n".join(thought for thought in thoughts if thought),
         refusal="",
-        sealed=(),
+        sealed=tuple(given for given in sealed if given),
         citations=(),
         tokens=(),
         finish=_FINISH.get(body["stopReason"]) or ("tool_calls" if calls else "stop"),
         usage=(spent, usage["outputTokens"], usage["totalTokens"], read, 0),
     )
+
+
+def events_of(body: Object) -> Iterator[tuple[str, Object]]:
+    """An answer of Converse as the events that its host could have streamed."""
+    yield "messageStart", {"role": "assistant"}
+    for index, block in enumerate(body["output"]["message"]["content"]):
+        place = {"contentBlockIndex": index}
+        if "toolUse" in block:
+            facts = {key: value for key, value in block["toolUse"].items() if key != "input"}
+            yield "contentBlockStart", {**place, "start": {"toolUse": facts}}
+        for delta in _deltas(block):
+            yield "contentBlockDelta", {**place, "delta": delta}
+        yield "contentBlockStop", place
+    yield "messageStop", {"stopReason": body["stopReason"]}
+    yield "metadata", {"usage": body["usage"], "metrics": {"latencyMs": 1}}
+
+
+def _deltas(block: Object) -> Iterator[Object]:
+    thought = block.get("reasoningContent", {})
+    if "toolUse" in block:
+        text = json.dumps(block["toolUse"]["input"], separators=(",", ":"), ensure_ascii=False)
+        yield from ({"toolUse": {"input": text[at : at + 9]}} for at in range(0, len(text), 9))
+    elif "text" in block:
+        yield from ({"text": block["text"][at : at + 9]} for at in range(0, len(block["text"]), 9))
+    elif "redactedContent" in thought:
+        yield {"reasoningContent": thought}
+    elif thought:
+        told = thought["reasoningText"]
+        yield from ({"reasoningContent": {"text": told["text"][at : at + 9]}} for at in range(0, len(told["text"]), 9))
+        if told.get("signature"):
+            yield {"reasoningContent": {"signature": told["signature"]}}
 
 
 # recordings

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tests.said import Call, Said
+from tests.said import Call, Said, opened
 
 Object = dict[str, Any]
 
@@ -31,7 +31,12 @@ def of_message(body: Object) -> Said:
             block["thinking"] for block in blocks if block["type"] == "thinking" and block["thinking"]
         ),
         refusal="",
-        sealed=tuple(block["data"] for block in blocks if block["type"] == "redacted_thinking"),
+        sealed=tuple(
+            given
+            for block in blocks
+            if block.get("signature") or block.get("data")
+            for given in opened(block.get("signature") or block["data"])
+        ),
         citations=tuple(
             raw["url"]
             for block in blocks

@@ -78,7 +78,10 @@ def of_chat(body: Object) -> Said:
         calls=calls,
         reasoning=message.get("reasoning_content") or message.get("reasoning") or "".join(thinking or readable),
         refusal=message.get("refusal") or "",
-        sealed=tuple(entry[key] for entry in details for key in ("data", "signature") if entry.get(key)),
+        sealed=(
+            *(entry[key] for entry in details for key in ("data", "signature") if entry.get(key)),
+            *(google["thought_signature"] for call in message.get("tool_calls") or () if (google := _of_google(call))),
+        ),
         citations=tuple(
             raw["url_citation"]["url"] for raw in message.get("annotations") or () if raw["type"] == "url_citation"
         ),
@@ -86,6 +89,11 @@ def of_chat(body: Object) -> Said:
         finish=_chat_finish(choice["finish_reason"], bool(calls)),
         usage=_usage(body.get("usage"), "prompt", "completion"),
     )
+
+
+def _of_google(call: Object) -> Object:
+    """What Google's own chat API has beside a call."""
+    return (call.get("extra_content") or {}).get("google") or {}
 
 
 def _chat_call(number: int, raw: Object, reply_id: Any) -> Call:
@@ -132,6 +140,7 @@ def _grow_message(message: Object, calls: dict[int, Object], delta: Object) -> N
     for piece in delta.get("tool_calls") or ():
         call = calls.setdefault(piece["index"], {"id": "", "function": {"name": "", "arguments": ""}})
         call["id"] = call["id"] or piece.get("id") or ""
+        call |= {"extra_content": piece["extra_content"]} if piece.get("extra_content") else {}
         for key in ("name", "arguments"):
             call["function"][key] += (piece.get("function") or {}).get(key) or ""
 

@@ -155,7 +155,7 @@ class Delivery:
                 status=415,
                 code="unsupported_content_encoding",
             )
-        message = (
+        message: MutableMapping[str, Any] = (
             await self._receive() if turn is None else {"type": "http.request", "body": turn.body, "more_body": False}
         )
         if message["type"] == "http.request" and not message.get("more_body", False):

@@ -140,12 +140,9 @@ class Provider:
         self._owns_transport = transport is None
         self._sockets: WebSocketOpener | None = None
         self._peer = f"Provider '{name}'"
-        self._fixed_key: str | None = None
-        if isinstance(self._api_key, Secret):
-            given = self._api_key.reveal()
-            self._fixed_key = given if given not in ("", "none") else None
-            self._api_key = self._api_key if self._fixed_key else None
-        self._known: dict[tuple[str, str, bool, str | None, bool], tuple[tuple[str, str], ...]] = {}
+        if isinstance(self._api_key, Secret) and self._api_key.reveal() in ("", "none"):
+            self._api_key = None
+        self._known = _Heads()
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
@@ -158,8 +155,9 @@ class Provider:
         """
         sent = self.prepared(request)
         key = request.api_key
-        if key is None and self._api_key is not None:
-            key = self._fixed_key or await reveal(self._api_key)
+        source = self._api_key
+        if key is None and source is not None:
+            key = source.reveal() if type(source) is Secret else await reveal(source)
         kind = (request.api, request.content_type, request.stream, key, request.api_key is None)
         headers = self._known.get(kind)
         if headers is None:
@@ -282,6 +280,13 @@ class Provider:
 
             self._sockets = WebSocketClient(tls=self._tls, proxy=self._proxy)
         return self._sockets
+
+
+class _Heads(dict[tuple[str, str, bool, str | None, bool], tuple[tuple[str, str], ...]]):
+    """The headers of each kind of request. They hold the key, and so do not show themselves."""
+
+    def __repr__(self) -> str:
+        return "{...}"
 
 
 class _Refusal:
