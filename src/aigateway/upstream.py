@@ -21,6 +21,7 @@ from aigateway.errors import (
 )
 from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
 from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
+from aigateway.formats.chat.sealed import without_foreign
 from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
 from aigateway.formats.multipart import FormRequest
@@ -119,6 +120,8 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
         without_seals(document, call.changes)
         body = _json.encode(document)
     quirks = quirks_of(plan.target.provider)
+    if call.api == "chat" and (quirks.signed_reasoning or quirks.strict_fields):
+        body = without_foreign(body, plan.model, quirks, call.changes)
     if quirks.strict_fields and call.api == "chat":
         body, lost = strict_body(body, quirks)
         if lost:

@@ -28,6 +28,9 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     text_parts       takes several texts of one chat message as a list of parts (else they are joined by line feeds).
     json_schema      takes JSON Schema on generate_content (else it is sent as the subset of OpenAPI's).
     call_signatures  takes the signature of a call back, in `tool_calls[].extra_content` of chat.
+    signed_reasoning  what becomes of the `reasoning_details` and signatures of calls that a chat request brings back: `taken`
+                     (OpenRouter's way: what its model's own maker signed goes back, that of others does not), `refused`
+                     (taken out), "" = they are sent as the caller sent them.
     custom_tools     takes tools of type `custom` on chat (else they are sent as functions of one text).
     repairs          what of its chat replies is put right on the way to a chat caller; names of REPAIRS.
     """
@@ -41,5 +44,6 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     text_parts: bool = True
     custom_tools: bool = False
     call_signatures: bool = False
+    signed_reasoning: str = ""
     json_schema: bool = True
     repairs: frozenset[str] = frozenset()

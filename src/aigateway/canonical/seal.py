@@ -22,13 +22,14 @@ class Sealed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"origin": 
     """What a text holds.
 
     origin     who made it: `openai`, `anthropic`, `google`, ...; "" where nobody said.
-    encrypted, signature  as the maker gave them. content: the thought itself, part by part.
+    encrypted, signature  as the maker gave them. content: the thought itself, part by part. id: its maker's for it.
     """
 
     origin: str = ""
     encrypted: str | None = None
     signature: str | None = None
     content: tuple[str, ...] = ()
+    id: str | None = None
 
 
 _DECODER: msgspec.json.Decoder[Sealed] = msgspec.json.Decoder(Sealed)

@@ -31,7 +31,14 @@ from aigateway.canonical.types import (
     ToolResult,
 )
 from aigateway.canonical.uncarried import UncarriedError
-from aigateway.formats.chat.wire import FORMAT, encode_reasoning, encode_tool_call, signature_fields
+from aigateway.formats.chat.wire import (
+    FORMAT,
+    encode_reasoning,
+    encode_reasoning_details,
+    encode_tool_call,
+    is_of_maker,
+    signature_fields,
+)
 
 _RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"}) | frozenset(
     {"server_tool_use", "mcp_tool_use", "container_upload"}
@@ -39,9 +46,9 @@ _RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output
 """Items of other formats that hold nothing that was said: the answer stands in the message that follows."""
 
 
-def encode_messages(request: Request, quirks: Quirks, changes: list[Change]) -> list[dict[str, Any]]:
-    """The messages of a request. Raises UnsupportedError for content that chat cannot hold."""
-    writer = _Writer(quirks, changes)
+def encode_messages(request: Request, model: str, quirks: Quirks, changes: list[Change]) -> list[dict[str, Any]]:
+    """The messages of a request to this model. Raises UnsupportedError for content that chat cannot hold."""
+    writer = _Writer(model, quirks, changes)
     if request.instructions is not UNSET and request.instructions:
         role = "developer" if quirks.developer_role else "system"
         writer.messages.append({"role": role, "content": request.instructions})
@@ -79,8 +86,9 @@ class _Turn:
 
 
 class _Writer:
-    def __init__(self, quirks: Quirks, changes: list[Change]) -> None:
+    def __init__(self, model: str, quirks: Quirks, changes: list[Change]) -> None:
         self.messages: list[dict[str, Any]] = []
+        self._model = model
         self._quirks = quirks
         self._changes = changes
         self._noted: set[str] = set()
@@ -126,6 +134,8 @@ class _Writer:
     def _reasoning(self, turn: _Turn, item: Reasoning) -> None:
         text = encode_reasoning(item)
         details = self._extra(item.extra).get("reasoning_details", ())
+        if not details and self._quirks.signed_reasoning == "taken" and is_of_maker(item.origin, self._model):
+            details = encode_reasoning_details(item)
         if text and self._quirks.reasoning_field:
             turn.reasoning.append(text)
         elif text:

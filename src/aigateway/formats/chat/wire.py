@@ -30,7 +30,12 @@ FORMAT = "chat"
 LACKING = (AdditionalTools, File, Image, ToolResult)
 """What an answer of chat cannot hold."""
 
-_FORMATS = {"anthropic": "anthropic-claude-v1", "google": "google-gemini-v1"}
+_FORMATS = {
+    "anthropic": "anthropic-claude-v1",
+    "azure": "azure-openai-responses-v1",
+    "google": "google-gemini-v1",
+    "xai": "xai-responses-v1",
+}
 
 
 def reasoning_text(message: dict[str, Any]) -> str:
@@ -80,12 +85,19 @@ def decode_reasoning(text: str, details: list[dict[str, Any]]) -> Reasoning:
     )
 
 
-_ORIGINS = {"anthropic": "anthropic", "openai": "openai", "google": "google"}
+_ORIGINS = {name: name for name in ("anthropic", "azure", "google", "openai", "xai")}
+_MAKERS = {"anthropic": {"anthropic"}, "google": {"google"}, "openai": {"openai", "azure"}, "x-ai": {"xai"}}
+"""What a model's name begins with at OpenRouter -> who may have signed what it takes back."""
 
 
 def origin_of(details: list[dict[str, Any]]) -> Any:
     """Who made the reasoning, as far as a `format` says it: `anthropic-claude-v1`, `openai-responses-v1`."""
     return _ORIGINS.get(str(_first(details, "format")).partition("-")[0], UNSET)
+
+
+def is_of_maker(origin: Any, model: str) -> bool:
+    """Whether a model takes back what this maker signed: its own; what nobody claims is nobody else's."""
+    return origin in (UNSET, "") or origin in _MAKERS.get(model.lstrip("~").partition("/")[0], ())
 
 
 def is_signed(entry: dict[str, Any]) -> bool:
@@ -110,15 +122,15 @@ def encode_reasoning_details(reasoning: Reasoning) -> list[dict[str, Any]]:
     """The details as they came, else the encrypted form in OpenRouter's dress: a caller that sends it back keeps it."""
     if reasoning.extra is not UNSET and reasoning.extra.format == FORMAT:
         return list(reasoning.extra.fields.get("reasoning_details", ()))
-    form = _FORMATS.get(reasoning.origin or "", "openai-responses-v1")
-    entry: dict[str, Any] = {"format": form, "index": 0}
+    entries: list[dict[str, Any]] = []
     if reasoning.signature is not UNSET:
-        entry |= {"type": "reasoning.text", "text": encode_reasoning(reasoning), "signature": reasoning.signature}
-    elif reasoning.encrypted is not UNSET:
-        entry |= {"type": "reasoning.encrypted", "data": reasoning.encrypted}
-    else:
-        return []
-    return [entry if reasoning.id is UNSET else {**entry, "id": reasoning.id}]
+        text = encode_reasoning(reasoning)
+        entries.append({"type": "reasoning.text", "text": text, "signature": reasoning.signature})
+    if reasoning.encrypted is not UNSET:
+        entries.append({"type": "reasoning.encrypted", "data": reasoning.encrypted})
+    known = {} if reasoning.id is UNSET else {"id": reasoning.id}
+    form = _FORMATS.get(reasoning.origin or "", "openai-responses-v1")
+    return [{"format": form, "index": number, **entry, **known} for number, entry in enumerate(entries)]
 
 
 def decode_annotations(raw: Any) -> tuple[Annotation, ...]:

@@ -33,6 +33,9 @@ _DROPPED: Final = {
 }
 """What this API has not, under the name it is told by."""
 
+_INCLUDED: Final = frozenset({"message.output_text.logprobs", "reasoning.encrypted_content"})
+"""Entries of `include` that are answered all the same."""
+
 
 def decode_request(body: dict[str, Any]) -> Request:
     """A request; `model` and `stream` as far as whoever read the path put them in. Raises InvalidRequestError."""
@@ -83,6 +86,8 @@ def _note_dropped(request: Request, changes: list[Change]) -> None:
         dropped.append("service_tier")
     if request.truncation not in (UNSET, "disabled"):
         dropped.append("truncation")
+    if request.include is not UNSET and not _INCLUDED.issuperset(request.include):
+        dropped.append("include")
     if request.extra is not UNSET and request.extra.format != FORMAT:
         dropped += request.extra.fields
     changes += [Change(field=name, action="dropped", reason=f"Gemini has no {name}.") for name in dropped]

@@ -113,6 +113,7 @@ def signature_of(item: Reasoning) -> str:
         encrypted=item.encrypted or None,
         signature=item.signature or None,
         content=item.content if item.signature else (),
+        id=item.id or None,
     )
     return base64.b64encode(seal(sealed).encode()).decode()
 
@@ -129,6 +130,7 @@ def signed(text: str, signature: str) -> Reasoning:
         encrypted=packed.encrypted or UNSET,
         signature=packed.signature or UNSET,
         origin=packed.origin or UNSET,
+        id=packed.id or UNSET,
     )
 
 

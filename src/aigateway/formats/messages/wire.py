@@ -148,6 +148,7 @@ def unsealed(sealed: Sealed, told: tuple[str, ...]) -> Reasoning:
         encrypted=UNSET if sealed.encrypted is None else sealed.encrypted,
         signature=UNSET if sealed.signature is None else sealed.signature,
         origin=sealed.origin or UNSET,
+        id=sealed.id or UNSET,
     )
 
 
@@ -180,6 +181,7 @@ def _sealed(reasoning: Reasoning) -> Sealed:
         origin=reasoning.origin or "",
         encrypted=reasoning.encrypted if isinstance(reasoning.encrypted, str) else None,
         signature=reasoning.signature if isinstance(reasoning.signature, str) else None,
+        id=reasoning.id or None,
     )
 
 

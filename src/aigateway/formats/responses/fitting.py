@@ -24,12 +24,9 @@ from aigateway.canonical.types import (
 from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
 from aigateway.formats.responses.fields import FORMAT, given
-from aigateway.formats.responses.items import ORIGIN
+from aigateway.formats.responses.items import ENCRYPTED, ORIGIN
 
 LOGPROBS = "message.output_text.logprobs"
-ENCRYPTED = "reasoning.encrypted_content"
-"""What a caller who keeps the conversation itself must bring back for the model to think on."""
-
 MIN_OUTPUT_TOKENS = 16
 
 _LACKING = ("stop", "seed", "logit_bias", "prediction", "audio", "presence_penalty", "frequency_penalty", "top_k")

@@ -54,6 +54,9 @@ OUTPUT_TEXT = "output_text"
 ORIGIN = "openai"
 """Whose encrypted reasoning this API takes back."""
 
+ENCRYPTED = "reasoning.encrypted_content"
+"""The entry of `include` for what a caller who keeps the conversation itself must bring back for the model to think on."""
+
 ROLES = frozenset({"user", "assistant", "system", "developer"})
 
 _MESSAGE = frozenset({"type", "role", "content", "id", "status", "phase"})
@@ -264,7 +267,7 @@ def _unsealed(sealed: Sealed, texts: dict[str, tuple[str, ...]], item: dict[str,
         encrypted=UNSET if sealed.encrypted is None else sealed.encrypted,
         signature=UNSET if sealed.signature is None else sealed.signature,
         origin=sealed.origin or UNSET,
-        id=optional(item, "id", string, path),
+        id=optional(item, "id", string, path) if sealed.id is None else sealed.id,
         status=optional(item, "status", string, path),
     )
 
@@ -279,6 +282,7 @@ def encrypted_of(reasoning: Reasoning) -> str | UnsetType:
             encrypted=None if reasoning.encrypted is UNSET else reasoning.encrypted,
             signature=None if reasoning.signature is UNSET else reasoning.signature,
             content=reasoning.content,
+            id=None if reasoning.id is UNSET or reasoning.id.startswith("rs_") else reasoning.id,
         )
     )
 
