@@ -53,11 +53,14 @@ def turns_after(api: str, body: Object) -> list[Object]:
         said = {"role": "assistant", "content": body["content"]}
         return [said, {"role": "user", "content": results or "And?"}]
     content = body["candidates"][0]["content"]
-    answers = [
-        {"functionResponse": {key: part["functionCall"][key] for key in ("name", "id") if key in part["functionCall"]}}
-        for part in content["parts"]
-        if "functionCall" in part
+    made = [part["functionCall"] for part in content["parts"] if "functionCall" in part]
+    answers: list[Object] = [
+        {
+            "functionResponse": {
+                "response": {"output": "done"},
+                **{key: call[key] for key in ("name", "id") if key in call},
+            }
+        }
+        for call in made
     ]
-    for answer in answers:
-        answer["functionResponse"]["response"] = {"output": "done"}
     return [content, {"role": "user", "parts": answers or [{"text": "And?"}]}]

@@ -10,7 +10,6 @@ import msgspec
 from aigateway import _json
 from aigateway.call import Call, Plan, Target
 from aigateway.canonical.quirks import Quirks
-from aigateway.canonical.seal import SEAL
 from aigateway.canonical.types import Change, Usage
 from aigateway.errors import (
     UnsupportedError,
@@ -114,10 +113,10 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
     body = request.raw
     if plan.model != call.model and "{" not in call.operation.model:
         body = _json.replace_top_level(body, plan.model, "model")
-    without_seals = FORMATS[call.api].without_seals
-    if without_seals is not None and SEAL in body:
+    form = FORMATS[call.api]
+    if form.without_seals is not None and form.seal in body:
         document = _json.decode_object(body)
-        without_seals(document, call.changes)
+        form.without_seals(document, plan.model, call.changes)
         body = _json.encode(document)
     quirks = quirks_of(plan.target.provider)
     if call.api == "chat" and (quirks.signed_reasoning or quirks.strict_fields):

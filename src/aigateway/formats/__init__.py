@@ -10,6 +10,7 @@ import msgspec
 
 from aigateway._sse import SSEDecoder
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
+from aigateway.canonical.seal import SEAL
 from aigateway.canonical.types import Change, Usage
 from aigateway.errors import GatewayError
 from aigateway.formats.audio.lens import AudioEvent, AudioReply, AudioRequest, audio_usage
@@ -30,7 +31,9 @@ from aigateway.formats.generate_content.lens import (
     GenerateContentRequest,
 )
 from aigateway.formats.generate_content.relay import GenerateContentRelay
+from aigateway.formats.generate_content.sealed import without_seals as generate_content_seals
 from aigateway.formats.generate_content.usage import decode_usage as generate_content_usage
+from aigateway.formats.generate_content.wire import SEALED as GENERATE_CONTENT_SEALED
 from aigateway.formats.images.lens import ImagesEvent, ImagesReply, ImagesRequest
 from aigateway.formats.images.relay import ImagesRelay
 from aigateway.formats.messages.codec import MessagesCodec
@@ -81,7 +84,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     path           where a call goes upstream, below the base URL and with its query, for a model and for a stream or not;
                    None = where the operation stands here.
     key_headers    the headers that carry a caller's key beside `Authorization: Bearer`; names in lower case.
-    without_seals  takes seals of others' reasoning out of a request that is relayed, and lists what it took.
+    without_seals  takes seals of others' reasoning out of a request that is relayed to a model, and lists what it took.
+    seal           what stands in the body of such a request.
     key_query      what stands for it in the query, "" where nothing does: it is taken from there, and goes no further.
     render_error   the status and the body of an error; the id is the request's.
     """
@@ -100,7 +104,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     framing: Callable[[], FrameDecoder] = SSEDecoder
     path: Callable[[str, bool], str] | None = None
     key_headers: tuple[str, ...] = ()
-    without_seals: Callable[[dict[str, Any], list[Change]], None] | None = None
+    without_seals: Callable[[dict[str, Any], str, list[Change]], None] | None = None
+    seal: bytes = SEAL
     key_query: str = ""
     render_error: Callable[[GatewayError, str], tuple[int, dict[str, Any]]] = openai_error
 
@@ -170,6 +175,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             path=generate_content_path,
             key_headers=("x-goog-api-key",),
             key_query="key",
+            without_seals=generate_content_seals,
+            seal=GENERATE_CONTENT_SEALED,
             render_error=google_errors.render_error,
         ),
         "cohere_chat": Format(

@@ -28,7 +28,7 @@ def without_foreign(body: bytes, model: str, quirks: Quirks, changes: list[Chang
         if isinstance(message, dict) and message.get("role") == "assistant":
             if message.get("reasoning_details") is not None:
                 _sift_details(message, model, quirks, lost)
-            if not quirks.call_signatures and quirks.signed_reasoning != "taken":
+            if not quirks.call_signatures:
                 _drop_signatures(message, lost)
     reason = "Only its maker takes back what it has signed."
     changes += [Change(field=field, action="dropped", reason=reason) for field in sorted(lost)]

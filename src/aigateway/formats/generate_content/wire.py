@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import UNSET, UnsetType
 
 from aigateway import _json
-from aigateway.canonical.seal import Sealed, seal, unseal
+from aigateway.canonical.seal import SEAL, Sealed, seal, unseal
 from aigateway.canonical.types import Extra, Reasoning
 
 FORMAT: Final = "generate_content"
@@ -27,7 +27,9 @@ NO_SIGNATURE: Final = base64.b64encode(b"skip_thought_signature_validator").deco
 """What stands for the signature of a call that another maker's model made: newer models refuse calls without one.
 https://ai.google.dev/gemini-api/docs/thought-signatures"""
 
-_SEALED: Final = base64.b64encode(b"aigw1.").decode()
+SEALED: Final = base64.b64encode(SEAL)
+"""What stands in a body that holds a seal: a signature is base64 in this API."""
+
 _PLACEHOLDERS: Final = frozenset({NO_SIGNATURE, "skip_thought_signature_validator"})
 _SNAKE: Final = re.compile(r"_([a-z0-9])")
 _NEWEST: Final = re.compile(r"gemini-(?:[3-9]|\d\d)")
@@ -121,7 +123,7 @@ def signature_of(item: Reasoning) -> str:
 def signed(text: str, signature: str) -> Reasoning:
     """A thought, or none, under a signature that the host or this gateway gave."""
     summary = (text,) if text else ()
-    packed = _unpacked(signature) if signature else None
+    packed = unpacked(signature) if signature else None
     if packed is None:
         return Reasoning(summary=summary, signature=signature or UNSET, origin=ORIGIN)
     return Reasoning(
@@ -134,8 +136,9 @@ def signed(text: str, signature: str) -> Reasoning:
     )
 
 
-def _unpacked(signature: str) -> Sealed | None:
-    if not signature.startswith(_SEALED):
+def unpacked(signature: str) -> Sealed | None:
+    """What a signature of ours holds; None for any other."""
+    if not signature.startswith(SEALED.decode()):
         return None
     try:
         return unseal(base64.b64decode(signature + "=" * (-len(signature) % 4), altchars=b"-_").decode())

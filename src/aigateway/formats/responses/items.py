@@ -253,6 +253,7 @@ def _decode_reasoning(item: dict[str, Any], path: str) -> Reasoning:
         summary=texts["summary"],
         content=texts["content"],
         encrypted=encrypted,
+        origin=UNSET if encrypted is UNSET else ORIGIN,
         id=optional(item, "id", string, path),
         status=optional(item, "status", string, path),
         extra=rest(item, _REASONING, **odd),

@@ -9,7 +9,7 @@ from aigateway.canonical.types import Change
 from aigateway.formats.responses.items import ORIGIN
 
 
-def without_seals(body: dict[str, Any], changes: list[Change]) -> None:
+def without_seals(body: dict[str, Any], _: str, changes: list[Change]) -> None:
     """Put back what is this API's own, and leave out reasoning items that hold anything else."""
     items = body.get("input")
     if isinstance(items, list):
