@@ -11,7 +11,7 @@ import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -37,7 +37,7 @@ from aigateway.hedged import Runner, hedged
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits, read_wishes, understand
 from aigateway.models import Model, Models
-from aigateway.providers.protocol import ProviderReply, ProviderRequest
+from aigateway.providers.protocol import Posting, ProviderReply, ProviderRequest
 from aigateway.providers.secret import reveal
 from aigateway.routing.course import Course
 from aigateway.routing.failures import was_not_sent
@@ -45,7 +45,10 @@ from aigateway.routing.traffic import Lane, Traffic
 from aigateway.translation import Translation
 from aigateway.upstream import (
     forwarded_headers,
+    has_forwarded_headers,
+    is_sifted,
     plan_for,
+    quirks_of,
     relay_for,
     reply_error,
     shown_headers,
@@ -152,15 +155,21 @@ class Exchange:
 
     # the way in
 
-    async def answer(self, read_body: BodyReader, served: Callable[[], dict[str, Any]] | None = None) -> Answer:
-        """The answer, whatever happens: errors are rendered. `served` answers operations of the gateway itself."""
+    async def answer(
+        self, read_body: BodyReader, served: Callable[[], dict[str, Any]] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """The answer, whatever happens: errors are rendered. `served` answers operations of the gateway itself.
+
+        body: what `read_body` would give, where it is known.
+        """
         call = self.call
         try:
-            await self._chain.authenticate(call, call._api_key)  # noqa: SLF001 - the key is nobody else's business
+            if self._chain.has_authenticate:
+                await self._chain.authenticate(call, call._api_key)  # noqa: SLF001 - the key is nobody else's business
             if served is not None:
                 answer = Answer(200, [JSON_TYPE], _json.encode(served()))
             else:
-                answer = await self._generate(await read_body())
+                answer = await self._generate(await read_body() if body is None else body)
         except GatewayError as error:
             answer = await self._failure(error)
         except Exception as error:
@@ -184,8 +193,10 @@ class Exchange:
             return
         call.ended_at = now = time.monotonic()
         try:
-            if self._reply is not None or self._frames is not None or self._lane is not None:
+            if self._frames is not None or self._lane is not None:
                 await self._release()
+            elif self._reply is not None:
+                await self._reply.aclose()
         finally:
             if call.outcome is None:
                 call.outcome = "completed" if self._delivered else "abandoned"
@@ -218,8 +229,9 @@ class Exchange:
                 await reply.aclose()
 
     def _leave_lane(self) -> None:
-        lane, self._lane = self._lane, None
+        lane = self._lane
         if lane is not None:
+            self._lane = None
             lane.leave(self._since)
 
     async def _generate(self, body: bytes) -> Answer:
@@ -250,7 +262,7 @@ class Exchange:
         course = Course(self._traffic, targets, entry)
         while True:
             try:
-                return await self._attempt(course)
+                return await (self._quick_attempt(course) if self._is_quick(course) else self._attempt(course))
             except UpstreamError as error:
                 await self._release()
                 delay = course.after(error)
@@ -262,6 +274,63 @@ class Exchange:
                     await asyncio.sleep(delay)
 
     # one attempt
+
+    def _is_quick(self, course: Course) -> bool:
+        """Whether the next attempt is as most are: a JSON document up and down in one API, without anything special."""
+        call, target, lane = self.call, course.target, course.lane
+        provider = target.provider
+        return not (
+            call.stream
+            or not self._may_hedge
+            or target.prefer is not None
+            or lane.is_guarded
+            or course.key is not None
+            or course.hedges
+            or call.query
+            or call.api not in provider.apis
+            or call.operation.form != "json"
+            or not getattr(provider, "posts", False)
+            or has_forwarded_headers(call)
+            or "{" in call.operation.path
+            or is_sifted(call, quirks_of(provider))
+        )
+
+    async def _quick_attempt(self, course: Course) -> Answer:
+        """As `_attempt`, where `_is_quick`."""
+        call, lane, chain, target = self.call, course.lane, self._chain, course.target
+        provider = cast("Posting", target.provider)
+        plan = Plan(target, target.model or call.model, call.api, call.api)
+        if call.changes:
+            call.changes.clear()
+        body = call.request.raw
+        if plan.model != call.model:
+            body = _json.replace_top_level(body, plan.model, "model")
+        attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=course.why)
+        call.attempts.append(attempt)
+        try:
+            if chain.has_before_attempt:
+                await chain.before_attempt(call, attempt)
+            lane.count()
+            self._lane = lane
+            if attempt.headers or attempt.api_key is not None:
+                reply = await self._send(attempt)
+            else:
+                reply = await provider.post(call.api, call.operation.path, attempt.body)
+            self._reply = reply
+            attempt.status = status = reply.status
+            attempt.first_byte_at = time.monotonic()
+            if status >= 300:
+                raise await reply_error(reply, provider.name)
+            answer = await self._whole(None, reply)
+            self._lane = None
+            lane.leave(0.0)
+        except GatewayError as error:
+            self._failed(attempt, error)
+            if self._lane is not None:
+                lane.note_failure(error)
+            raise
+        lane.note_answer(attempt, time.monotonic() - attempt.started_at)
+        return answer
 
     async def _attempt(self, course: Course) -> Answer:
         call, lane = self.call, course.lane
@@ -295,7 +364,8 @@ class Exchange:
                 self._opening = Opening(call.api) if course.may_go_on else None
             answer = await self._answer_of(attempt, translation, reply)
             if answer.frames is None:
-                self._leave_lane()
+                self._lane = None
+                lane.leave(self._since)
         except GatewayError as error:
             self._failed(attempt, error)
             if self._lane is not None:

@@ -224,13 +224,19 @@ class Journey:
         self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
-        settings = (self._call(operation, headers, api_key, client), self._chain, self.models, self.limits, new_id)
-        kind = settings[0].operation.kind
-        if kind in ("relay", "count"):
-            return (Counting if kind == "count" else PassThrough)(
-                *settings, default=self._default, traffic=self.traffic, on_unsupported=self.on_unsupported
-            )
-        return Exchange(*settings, traffic=self.traffic, on_unsupported=self.on_unsupported)
+        call = self._call(operation, headers, api_key, client)
+        chain, models, limits, traffic, wanted = (
+            self._chain,
+            self.models,
+            self.limits,
+            self.traffic,
+            self.on_unsupported,
+        )
+        kind = call.operation.kind
+        if kind not in ("relay", "count"):
+            return Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
+        made = Counting if kind == "count" else PassThrough
+        return made(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted, default=self._default)
 
     def session(
         self,

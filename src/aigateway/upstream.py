@@ -20,12 +20,12 @@ from aigateway.errors import (
 )
 from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
 from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
-from aigateway.formats.chat.sealed import without_foreign
+from aigateway.formats.chat.sealed import is_signed, without_foreign
 from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
 from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
-from aigateway.formats.usage import chat_usage
+from aigateway.formats.usage import ChatCounts, chat_usage, usage_of
 from aigateway.providers.protocol import ProviderLike, ProviderReply
 from aigateway.surface.routes import query_for
 
@@ -100,9 +100,24 @@ def forwarded_headers(call: Call, api: str) -> dict[str, str]:
     return {name: headers[name] for name in _FORWARDED_TO.get(api, _FORWARDED) if name in headers}
 
 
+def has_forwarded_headers(call: Call) -> bool:
+    """Whether the caller sent any of these."""
+    return not _FORWARDED_SET.isdisjoint(call.headers)
+
+
 def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
     """The upstream's headers that the caller sees."""
     return [pair for pair in reply.headers if pair[0] in SHOWN_HEADERS or pair[0].startswith(_LIMITS)]
+
+
+def is_sifted(call: Call, quirks: Quirks) -> bool:
+    """Whether there may be anything to take out of a body that is relayed in JSON."""
+    form = FORMATS[call.api]
+    if form.without_seals is not None:
+        return form.seal in call.request.raw
+    if call.api != "chat":
+        return False
+    return quirks.strict_fields or (quirks.signed_reasoning != "" and is_signed(call.request.raw))
 
 
 def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
@@ -174,6 +189,10 @@ _REPLY_HEAD: msgspec.json.Decoder[_ReplyHead] = msgspec.json.Decoder(_ReplyHead)
 
 def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None]:
     """An answer with the model's name as the caller knows it, and its usage. Raises UpstreamProtocolError."""
+    if call.api == "chat" and call.attempts:
+        found = _chat_head(call, body, asked)
+        if found is not None:
+            return found
     try:
         head = _REPLY_HEAD.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -192,6 +211,30 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
     if call.api == "embeddings":
         body = in_encoding(body, _encoding_format(call))
     return body, FORMATS[call.api].usage(head.usage)
+
+
+class _ChatHead(msgspec.Struct):
+    model: str
+    usage: ChatCounts
+    error: Any = None
+
+
+_CHAT_HEAD: msgspec.json.Decoder[_ChatHead] = msgspec.json.Decoder(_ChatHead)
+
+
+def _chat_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage] | None:
+    """The same for an answer of chat as most are, read quickly; None for any other."""
+    try:
+        head = _CHAT_HEAD.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    usage = usage_of(head.usage)
+    if usage is None or head.error:
+        return None
+    if head.model != asked:
+        body = _json.replace_top_level(body, asked, "model")
+    repairs = quirks_of(call.attempts[-1].plan.target.provider).repairs
+    return (repaired_reply(body, repairs) if repairs else body), usage
 
 
 def _encoding_format(call: Call) -> str:

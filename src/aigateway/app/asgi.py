@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from aigateway import _json
 from aigateway.app.cors import CORS
-from aigateway.app.delivery import LEAVING, WRITING, Delivery
+from aigateway.app.delivery import LEAVING, WRITING, Delivery, id_headers
 from aigateway.app.websocket import WEBSOCKETS, ClientSocket, Offer, is_foreign, serve_session
 from aigateway.call import Call, OnUnsupported
 from aigateway.errors import (
@@ -19,7 +19,7 @@ from aigateway.errors import (
     PermissionDeniedError,
     UpgradeRequiredError,
 )
-from aigateway.exchange import JSON_TYPE, Answer
+from aigateway.exchange import JSON_TYPE, Answer, Exchange
 from aigateway.formats import FORMATS, KEY_HEADERS, render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
@@ -185,24 +185,20 @@ class Gateway(Journey):
             exchange.call.parameters = parameters
         if query:
             exchange.call.query = query
-        extra = [*_ids(exchange.call), *cors]
+        extra = [*id_headers(exchange.call), *cors]
         await delivery.answer(exchange, extra, None if served is None else lambda: served(exchange.call))
 
     @property
     def direct(self) -> Mapping[bytes, Operation]:
-        """The URLs whose requests `take` takes: none where something of the caller's own stands around `__call__`."""
+        """The URLs whose requests `begun` takes: none where something of the caller's own stands around `__call__`."""
         return GENERATING if self.cors is None and type(self).__call__ is Gateway.__call__ else {}
 
-    async def take(self, turn: Turn) -> None:
-        """Answer a request that came whole, past ASGI."""
+    def begun(self, turn: Turn) -> Exchange:
+        """The call of a request that came whole, past ASGI."""
         headers = _named(turn.headers)
         client = turn.client
         key = _api_key(headers, turn.operation.api)
-        exchange = self.exchange(turn.operation.name, headers, api_key=key, client=client[0] if client else "")
-        delivery = Delivery(
-            turn.receive, turn.send, self.limits, headers, leaving=turn.leaving, writing=turn, turn=turn
-        )
-        await delivery.answer(exchange, _ids(exchange.call))
+        return self.exchange(turn.operation.name, headers, api_key=key, client=client[0] if client else "")
 
     def _find(
         self, scope: Scope, path: str, method: str
@@ -232,12 +228,6 @@ class Gateway(Journey):
         if operation.name == "generate_content.models.retrieve":
             return operation.name, parameters, lambda call: self.retrieved_for_google(call, parameters["model"])
         return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
-
-
-def _ids(call: Call) -> list[tuple[str, str]]:
-    """The headers that name the request: Anthropic's clients look for theirs."""
-    shown = [("x-request-id", call.id)]
-    return [*shown, ("request-id", call.id)] if call.api == "messages" else shown
 
 
 def _refusal(methods: Methods | None, method: str) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any]]]:
@@ -285,12 +275,17 @@ def _segments(scope: Scope, path: str) -> list[str]:
 
 def _named(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers by name, in lower case. Of repeated ones the last counts, but none of several keys: who has read which?"""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
-    if len(headers) < len(pairs):
-        given = [name.decode("latin-1") for name, _ in pairs]
-        if any(given.count(name) > 1 for name in _KEYS):
-            for name in _KEYS:
-                headers.pop(name, None)
+    if not pairs:
+        return {}
+    names, values = zip(*pairs, strict=True)
+    texts = b"\n".join(values).decode("latin-1").split("\n")
+    keys = b"\n".join(names).decode("latin-1").lower().split("\n")
+    headers = dict(zip(keys, texts, strict=False))
+    if len(texts) != len(values):  # one has a line break in it
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+    if len(headers) < len(pairs) and any(keys.count(name) > 1 for name in _KEYS):
+        for name in _KEYS:
+            headers.pop(name, None)
     return headers
 
 

@@ -38,6 +38,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         self._head_begun = False
         self._operation: Operation | None = None
         self._pieces: list[bytes] = []
+        self._serves_plainly = not self.root_path and self.limit_concurrency is None
         super().connection_made(cast("asyncio.Transport", HeadFirstTransport(transport)))
         self._look_again_in(self.timeout_keep_alive)
 
@@ -45,38 +46,39 @@ class HeadFirstProtocol(HttpToolsProtocol):
         """A new request."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
         self._head_begun, self._head_begun_at = True, self._heard_at
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
-        """The head of a request is there."""
+        """The head of a request is there. Where nothing but its body is special, the rest is waited for."""
         self._head_begun = False
         operation = getattr(self.app, "direct", _NONE).get(self.url)
-        cycle = self.cycle
-        if operation is not None and (cycle is None or cycle.response_complete) and self._is_plain():
-            self._operation, self._pieces = operation, []
-        else:
-            self._begin_asgi()
-
-    def _is_plain(self) -> bool:
-        """Whether nothing about a request but its body is special."""
-        parser = self.parser
-        return (
-            not self.expect_100_continue
-            and not self.root_path
-            and self.limit_concurrency is None
+        cycle, parser = self.cycle, self.parser
+        if (
+            operation is not None
+            and (cycle is None or cycle.response_complete)
             and parser.get_method() == b"POST"
             and parser.should_keep_alive()
             and parser.get_http_version() == "1.1"
             and not parser.should_upgrade()
-        )
+            and self._serves_plainly
+        ):
+            self._operation, self._pieces = operation, []
+        else:
+            self._begin_asgi()
 
     def _begin_asgi(self) -> None:
         """Let the application run, which reads the body as it comes. Its answer may be written past ASGI, which costs less."""
         self._operation = None
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, [(name.lower(), value) for name, value in self.headers]
         super().on_message_begin()
-        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.url, self.headers = url, headers
+        self.expect_100_continue = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
+        )
         self.scope["headers"] = headers
         self.scope["extensions"] = {LEAVING: cast("dict[object, object]", self.leaving)}
         super().on_headers_complete()
@@ -100,8 +102,11 @@ class HeadFirstProtocol(HttpToolsProtocol):
         self._operation = None
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self.cycle = turn = cast("RequestResponseCycle", Turn(self, operation, self.headers, body))
-        self._start_asgi_task(turn, self.app)
+        turn = Turn(self, operation, self.headers, body)
+        self.cycle = cast("RequestResponseCycle", turn)
+        task = self.loop.create_task(turn.run_asgi(self.app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     # who says nothing: one timer serves all requests of a connection, for few of its dates ever come
 

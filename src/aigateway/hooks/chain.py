@@ -81,7 +81,9 @@ class Chain:
         if not steps:
             return
         for step in steps:
-            found = _principal(await _run(step, call, key))
+            found = await _run(step, call, key)
+            if type(found) is not Principal:
+                found = _principal(found)
             if found is not None and call.principal is None:
                 call.principal = found
         if call.principal is None:
@@ -187,8 +189,9 @@ async def _run(step: Step, call: Call, *arguments: Any, default: Any = None) -> 
     method, fail_open = step
     try:
         result = method(call, *arguments)
-        if result is not None and hasattr(result, "__await__"):
-            result = await result
+        if result is None or not hasattr(result, "__await__"):
+            return result
+        return await result
     except GatewayError:
         raise
     except Exception as error:
@@ -197,7 +200,6 @@ async def _run(step: Step, call: Call, *arguments: Any, default: Any = None) -> 
             return default
         logger.exception("hook %s failed on call %s", _name(method), call.id, exc_info=error)
         raise ServerError("A hook of the gateway failed.", code="hook_failed") from error
-    return result
 
 
 def _name(method: Callable[..., Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode, urlsplit
 
 from aigateway.canonical.quirks import Quirks
@@ -29,13 +29,14 @@ from aigateway.transport.protocol import (
 
 if TYPE_CHECKING:
     from aigateway.providers.dialects import Dialect
+    from aigateway.transport.pool import Line, PooledTransport
 
 DEFAULT_APIS = APIS | {"rerank"}
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
 
 USER_AGENT = "aigateway/0.1.0"
-_KNOWN = 64
-"""Kinds of requests whose headers are kept."""
+_LINES = 64
+"""Lines that are kept: one for each path and key."""
 
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
 _OPERATIONS = (
@@ -142,7 +143,7 @@ class Provider:
         self._peer = f"Provider '{name}'"
         if isinstance(self._api_key, Secret) and self._api_key.reveal() in ("", "none"):
             self._api_key = None
-        self._known = _Heads()
+        self._lines = _Lines()
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
@@ -158,15 +159,7 @@ class Provider:
         source = self._api_key
         if key is None and source is not None:
             key = source.reveal() if type(source) is Secret else await reveal(source)
-        kind = (request.api, request.content_type, request.stream, key, request.api_key is None)
-        headers = self._known.get(kind)
-        if headers is None:
-            headers = self._headers_for(request, key)
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            self._known[kind] = headers
-        if request.headers:
-            headers = tuple((dict(headers) | {name.lower(): value for name, value in request.headers.items()}).items())
+        headers = self._headers_for(request, key)
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
@@ -187,7 +180,6 @@ class Provider:
         return reply if dialect is None or reply.status >= 300 else dialect.reply(request, reply)
 
     def _headers_for(self, request: ProviderRequest, key: str | None) -> tuple[tuple[str, str], ...]:
-        """The headers of all requests of this kind, without those of its own."""
         headers = self._base.copy()
         if request.content_type:
             headers["content-type"] = request.content_type
@@ -200,12 +192,48 @@ class Provider:
         headers.update(self._headers)
         if request.api_key is not None:
             headers.update(given)
+        if request.headers:
+            headers.update({name.lower(): value for name, value in request.headers.items()})
         return tuple(headers.items())
 
     def _base_of(self, api: str) -> str:
         """The base URL of one of its APIs."""
         entry = ENTRIES.get(api)
         return self.base_url if entry is None else entry.base(self.base_url)
+
+    @property
+    def posts(self) -> bool:
+        """Whether `post` may take the place of `send`.
+
+        Not where a subclass, a dialect, or a transport of the user's has its say.
+        """
+        kind = type(self)
+        is_plain = kind.send is Provider.send and kind._located is Provider._located  # noqa: SLF001 (its own)
+        return self._owns_transport and is_plain and not self._dialects
+
+    async def post(self, api: str, path: str, body: bytes) -> ProviderReply:
+        """As `send`, of a JSON request that asks for no events and has no headers and no key of its own."""
+        source = self._api_key
+        key = source.reveal() if type(source) is Secret else await reveal(source)
+        line = self._lines.get((path, key))
+        if line is None:
+            line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), key)
+        try:
+            reply = await line.post(body)
+        except UpstreamError as error:
+            error.provider = self.name
+            raise
+        return reply if reply.status < 400 or key is None else _Refusal(reply, key)
+
+    def _new_line(self, request: ProviderRequest, key: str | None) -> Line:
+        if len(self._lines) >= _LINES:
+            self._lines.clear()
+        url, headers = self._base_of(request.api) + request.path, self._headers_for(request, key)
+        line = cast("PooledTransport", self._open_transport()).line(
+            HTTPRequest(method="POST", url=url, headers=headers, timeout=self.timeout, peer=self._peer)
+        )
+        self._lines[request.path, key] = line
+        return line
 
     async def connect(self, request: ConnectRequest) -> WebSocket:
         """Open a WebSocket. Of the timeouts `connect` and `first_byte` count.
@@ -262,6 +290,7 @@ class Provider:
 
     async def aclose(self) -> None:
         """Close the connections of its own pool."""
+        self._lines.clear()
         if self._transport is not None and self._owns_transport:
             await self._transport.aclose()
 
@@ -282,8 +311,8 @@ class Provider:
         return self._sockets
 
 
-class _Heads(dict[tuple[str, str, bool, str | None, bool], tuple[tuple[str, str], ...]]):
-    """The headers of each kind of request. They hold the key, and so do not show themselves."""
+class _Lines(dict[tuple[str, str | None], "Line"]):
+    """The lines by path and key. The keys are secret, and do not show themselves."""
 
     def __repr__(self) -> str:
         return "{...}"

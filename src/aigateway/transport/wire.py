@@ -27,6 +27,9 @@ Sink = Callable[[bytes], bool]
 _JOINED = 32 * 1024  # bytes of a body that are sent in one write with the head
 
 
+SPECIAL = frozenset({"content-encoding", "transfer-encoding", "connection", "keep-alive"})
+"""Headers that say more of the wire than a Content-Length does."""
+
 _NAMES: dict[bytes, str] = {}
 
 
@@ -54,6 +57,7 @@ class Wire(asyncio.Protocol):
 
     uses       requests that it has carried.
     is_silent  no byte has come since begin().
+    is_special  whether a header of the answer says something of the wire besides its length.
     keepalive  seconds that the upstream keeps it while it is idle, where that was said.
 
     Once `is_done`, the connection can carry another request if `is_reusable`. A limit in seconds guards each wait;
@@ -67,6 +71,7 @@ class Wire(asyncio.Protocol):
         self.is_done = True
         self.is_closed = False
         self.is_silent = True
+        self.is_special = False
         self.uses = 0
         self.keepalive: float | None = None
         self._idle_since = 0.0
@@ -114,6 +119,7 @@ class Wire(asyncio.Protocol):
         if self.trailers:
             self.trailers, self._trailers = (), []
         self.is_silent = True
+        self.is_special = False
         self.uses += 1
         self.is_done = self._head_seen = self._keep_alive = self._interim = False
         self._bodiless = bodiless
@@ -166,7 +172,13 @@ class Wire(asyncio.Protocol):
         while not self._head_seen:
             if self._error is not None:
                 raise self._error
-            await self._wait(None if self._sending else limit)
+            self._waiter = waiter = self._loop.create_future()
+            if limit is not None or self.deadline is not None:
+                self._arm(None if self._sending else limit)
+            try:
+                await waiter
+            finally:
+                self._waiter = self._limit_at = None
 
     async def read(self, limit: float | None) -> bytes:
         """What has come of the body; b"" at its end. Raises ConnectionError, GarbledError, LateError, or sent()'s."""
@@ -176,6 +188,10 @@ class Wire(asyncio.Protocol):
             if self.is_done:
                 return b""
             await self._wait(limit)
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """What has come of the body, without waiting."""
         pieces, self._pieces = self._pieces, []
         self._held = 0
         if self._paused and self._transport is not None:
@@ -268,9 +284,10 @@ class Wire(asyncio.Protocol):
 
         None may where a part of the last one is still to be sent: its answer came early.
         """
-        if seconds <= 0 or self._sending or not self.is_reusable or self._transport is None:
+        transport = self._transport
+        if seconds <= 0 or transport is None or self._sending or not (self.is_done and self._keep_alive):
             return False
-        if self._transport.get_write_buffer_size():
+        if transport.is_closing() or transport.get_write_buffer_size():
             return False
         self.deadline = None
         self._idle_since = self._arm(seconds) - seconds
@@ -319,10 +336,10 @@ class Wire(asyncio.Protocol):
     # limits: one timer, moved only where it would come too late
 
     def _arm(self, limit: float | None) -> float:
-        at = None if limit is None else self._loop.time() + limit
-        self._limit_at = at
-        if self.deadline is not None:
-            at = self.deadline if at is None else min(at, self.deadline)
+        deadline = self.deadline
+        self._limit_at = at = None if limit is None else self._loop.time() + limit
+        if deadline is not None:
+            at = deadline if at is None else min(at, deadline)
         if at is None:
             return 0.0
         if self._timer is None or self._timer.when() > at:
@@ -370,10 +387,10 @@ class Wire(asyncio.Protocol):
             return
         if self._bodiless and self._head_seen:  # the parser would wait for the body that the headers tell of
             self._parser = httptools.HttpResponseParser(self)
-        if self._sink is None:
-            self._wake()
-        else:
+        if self._sink is not None:
             self._pass_on(self._sink)
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _pass_on(self, sink: Sink) -> None:
         if self._pieces and not self._sink_full:
@@ -416,6 +433,8 @@ class Wire(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header or a trailer."""
         known = _NAMES.get(name) or _name(name)
+        if known in SPECIAL:
+            self.is_special = True
         if self._head_seen:
             self.trailers = self._trailers
             self._trailers.append((known, value.decode("latin-1")))

@@ -13,13 +13,18 @@ _MARKS: Final = (b'"reasoning_details"', b'"extra_content"')
 """What stands in a body that may hold any."""
 
 
+def is_signed(body: bytes) -> bool:
+    """Whether there may be anything in it that a maker has signed."""
+    return any(mark in body for mark in _MARKS)
+
+
 def without_foreign(body: bytes, model: str, quirks: Quirks, changes: list[Change]) -> bytes:
     """The body without what the host, or its model, would refuse; the same bytes where there is nothing of it.
 
     Of `reasoning_details` stays what the model's own maker gave, where the host takes them; of the signatures of calls
     all, where it takes those.
     """
-    if not any(mark in body for mark in _MARKS):
+    if not is_signed(body):
         return body
     request = _json.decode_object(body)
     lost: set[str] = set()
