@@ -29,6 +29,7 @@ from aigateway.errors import (
     UpstreamTimeoutError,
 )
 from aigateway.formats import CALLER_CODECS, FORMATS, Format, render_error
+from aigateway.formats.generate_content.array import as_array
 from aigateway.formats.numbering import Numbering, without_content
 from aigateway.formats.opening import Opening, held_back
 from aigateway.formats.protocol import WireEvent
@@ -41,16 +42,18 @@ from aigateway.providers.secret import reveal
 from aigateway.routing.course import Course
 from aigateway.routing.failures import was_not_sent
 from aigateway.routing.traffic import Lane, Traffic
-from aigateway.surface.routes import query_for
 from aigateway.translation import Translation
 from aigateway.upstream import (
     forwarded_headers,
     has_forwarded_headers,
+    is_sifted,
     plan_for,
+    quirks_of,
     relay_for,
     reply_error,
     shown_headers,
     unary_head,
+    upstream_path,
     upstream_request,
 )
 
@@ -58,6 +61,9 @@ logger = logging.getLogger("aigateway")
 
 BodyReader = Callable[[], Awaitable[Any]]
 """Gives the body: bytes, or for an operation that `uploads` an iterator of them."""
+
+ANTHROPIC_VERSION = "anthropic-version"
+"""The header that tells a caller of Anthropic's API."""
 
 CHANGES_HEADER = "x-aigateway-changes"
 JSON_TYPE = ("content-type", "application/json")
@@ -287,6 +293,8 @@ class Exchange:
             and call.operation.form == "json"
             and getattr(provider, "posts", False)
             and not has_forwarded_headers(call)
+            and "{" not in call.operation.path
+            and not is_sifted(call, quirks_of(provider))
         )
 
     async def _quick_attempt(self, course: Course) -> Answer:
@@ -425,19 +433,15 @@ class Exchange:
 
     def _request(self, attempt: Attempt, key: str | None) -> ProviderRequest:
         call, plan = self.call, attempt.plan
-        operation = call.operation
-        path = _PATHS[plan.upstream_api] if plan.translates else operation.path
-        if call.query and not plan.translates:
-            path = f"{path}?{query_for(call.query)}"
-        headers = forwarded_headers(call)
+        headers = forwarded_headers(call, plan.upstream_api)
         if attempt.headers:
             headers |= {name.lower(): value for name, value in attempt.headers.items()}
         return ProviderRequest(
             api=plan.upstream_api,
-            path=path,
-            model=plan.model,
+            path=upstream_path(call, plan),
+            model=attempt.model,
             body=attempt.body,
-            content_type=call.headers.get("content-type", "") if operation.form == "multipart" else JSON_TYPE[1],
+            content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],
             stream=call.stream,
             headers=headers,
             api_key=key,
@@ -520,7 +524,11 @@ class Exchange:
         self._opened = True
         if self._opening is not None:
             self._opening.is_over = True
-        return Answer(200, headers, frames=self._from(first, guarded), ready=first.done(), pipe=self._pipe)
+        shown = self._from(first, guarded)
+        if self.call.api == "generate_content" and "alt=sse" not in self.call.query.split("&"):
+            headers = [JSON_TYPE, *(pair for pair in headers if pair[0] != "content-type")]
+            return Answer(200, headers, frames=as_array(shown), ready=first.done(), is_events=False)
+        return Answer(200, headers, frames=shown, ready=first.done(), pipe=self._pipe)
 
     async def _from(self, first: asyncio.Future[bytes | None], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         frame = await first
@@ -686,7 +694,8 @@ class Exchange:
             result = raised
         self._note(result)
         headers = [JSON_TYPE, *result.headers.items()]
-        return Answer(result.status, headers, _json.encode(render_error(self.call.api, result)))
+        status, body = render_error(error_api(self.call), result, self.call.id)
+        return Answer(status, headers, _json.encode(body))
 
     async def _told(self, error: GatewayError) -> GatewayError:
         """The error of a stream that has begun, as the hooks want it; a reply in its place comes too late."""
@@ -742,7 +751,11 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-_PATHS = {"chat": "/chat/completions", "responses": "/responses"}
+
+
+def error_api(call: Call) -> str:
+    """The API in which a call's errors are told: the models are listed for callers of all of them."""
+    return "messages" if call.api == "models" and ANTHROPIC_VERSION in call.headers else call.api
 
 
 def _content_type(reply: ProviderReply) -> str:

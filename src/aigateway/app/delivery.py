@@ -7,6 +7,7 @@ import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
+from aigateway.call import Call
 from aigateway.errors import InvalidRequestError, PayloadTooLargeError
 from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer, CutShortError, Exchange
 from aigateway.intake import Limits
@@ -68,6 +69,12 @@ class Writing(Protocol):
 
 class ClientGoneError(Exception):
     """The caller left before the answer was complete."""
+
+
+def id_headers(call: Call) -> list[tuple[str, str]]:
+    """The headers that name a request: Anthropic's clients look for theirs."""
+    shown = [("x-request-id", call.id)]
+    return [*shown, ("request-id", call.id)] if call.api == "messages" else shown
 
 
 class Delivery:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from aigateway.app.delivery import Delivery, Leaving
+from aigateway.app.delivery import Delivery, Leaving, id_headers
 from aigateway.exchange import CutShortError, Exchange
 from aigateway.intake import Limits
 from aigateway.surface import Operation
@@ -153,7 +153,7 @@ class Turn:
                 answer = await exchange.answer(_unread, None, body)
             else:
                 answer = await exchange.answer(self._delivery(limits, call.headers).read_body)
-            answer.headers.append(("x-request-id", call.id))
+            answer.headers += id_headers(call)
             if answer.frames is not None or answer.status != 200 or not self.at_once(answer.headers, answer.body):
                 await self._delivery(limits, call.headers).send(answer)
             exchange.delivered()
