@@ -17,14 +17,22 @@ USAGE = {"input_tokens": 11, "output_tokens": 7}
 
 CHAT_REQUEST: Object = {"model": "gpt", "messages": [{"role": "user", "content": "the question"}]}
 RESPONSES_REQUEST: Object = {"model": "gpt", "input": "the question"}
+MESSAGES_REQUEST: Object = {
+    "model": "gpt",
+    "max_tokens": 64,
+    "messages": [{"role": "user", "content": "the question"}],
+}
 COMPLETIONS_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
 EMBEDDINGS_REQUEST: Object = {"model": "gpt", "input": ["the question"]}
+GENERATE_CONTENT_REQUEST: Object = {"model": "gpt", "contents": [{"role": "user", "parts": [{"text": "the question"}]}]}
 IMAGES_REQUEST: Object = {"model": "gpt", "prompt": "the question"}
 
 REQUESTS: Mapping[str, Object] = {
     "chat": CHAT_REQUEST,
     "completions": COMPLETIONS_REQUEST,
     "responses": RESPONSES_REQUEST,
+    "messages": MESSAGES_REQUEST,
+    "generate_content": GENERATE_CONTENT_REQUEST,
     "embeddings": EMBEDDINGS_REQUEST,
     "images": IMAGES_REQUEST,
 }
@@ -114,6 +122,59 @@ _UNNUMBERED: list[Object] = [
 ]
 RESPONSES_EVENTS: list[Object] = [{**event, "sequence_number": number} for number, event in enumerate(_UNNUMBERED)]
 
+MESSAGES_REPLY: Object = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "up-model",
+    "content": [{"type": "text", "text": TEXT}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {
+        "input_tokens": 11,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 7,
+    },
+}
+MESSAGES_EVENTS: list[Object] = [
+    {
+        "type": "message_start",
+        "message": {
+            **MESSAGES_REPLY,
+            "content": [],
+            "stop_reason": None,
+            "usage": {**MESSAGES_REPLY["usage"], "output_tokens": 1},
+        },
+    },
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "ping"},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " there"}},
+    {"type": "content_block_stop", "index": 0},
+    {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+        "usage": {"input_tokens": 11, "output_tokens": 7},
+    },
+    {"type": "message_stop"},
+]
+_CONTENT_FACTS = {"modelVersion": "up-model", "responseId": "resp1"}
+_CONTENT_USAGE = {"promptTokenCount": 11, "candidatesTokenCount": 7, "totalTokenCount": 18}
+
+
+def _content(text: str, **more: Any) -> Object:
+    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0, **more}
+    return {"candidates": [candidate], "usageMetadata": _CONTENT_USAGE, **_CONTENT_FACTS}
+
+
+GENERATE_CONTENT_REPLY: Object = _content(TEXT, finishReason="STOP")
+GENERATE_CONTENT_EVENTS: list[Object] = [
+    _content("Hello"),
+    _content(" there"),
+    _content("", finishReason="STOP"),
+]
+
 EMBEDDINGS_REPLY: Object = {
     "object": "list",
     "model": "up-model",
@@ -131,6 +192,8 @@ REPLIES: Mapping[str, Object] = {
     "chat": CHAT_REPLY,
     "completions": COMPLETIONS_REPLY,
     "responses": RESPONSES_REPLY,
+    "messages": MESSAGES_REPLY,
+    "generate_content": GENERATE_CONTENT_REPLY,
     "embeddings": EMBEDDINGS_REPLY,
     "images": IMAGES_REPLY,
 }
@@ -138,6 +201,8 @@ EVENTS: Mapping[str, list[Object]] = {
     "chat": CHAT_CHUNKS,
     "completions": COMPLETIONS_CHUNKS,
     "responses": RESPONSES_EVENTS,
+    "messages": MESSAGES_EVENTS,
+    "generate_content": GENERATE_CONTENT_EVENTS,
     "images": IMAGES_EVENTS,
 }
 _ERROR_CHUNK: Object = {
@@ -153,6 +218,11 @@ ERROR_EVENTS: Mapping[str, Object] = {
         "message": "the model fell over",
         "param": None,
     },
+    "messages": {
+        "type": "error",
+        "error": {"type": "api_error", "message": "the model fell over", "code": "overloaded"},
+    },
+    "generate_content": {"error": {"code": 503, "message": "the model fell over", "status": "UNAVAILABLE"}},
     "images": {
         "type": "error",
         "error": {"type": "server_error", "code": "overloaded", "message": "the model fell over", "param": None},
@@ -160,8 +230,30 @@ ERROR_EVENTS: Mapping[str, Object] = {
 }
 """An error that an upstream puts into its stream."""
 
-NAMED = {"responses", "images"}
+NAMED = {"responses", "messages", "images"}
 """The APIs whose streams name their events in `event:` lines."""
+
+
+UNMARKED = {"images", "messages", "generate_content"}
+"""The APIs whose streams end without `[DONE]`."""
+
+TO_TEXT: Mapping[str, int] = {
+    "chat": 2,
+    "completions": 2,
+    "responses": 5,
+    "messages": 4,
+    "generate_content": 1,
+    "images": 1,
+}
+"""How many events of a stream come up to and with the first text (or image)."""
+
+
+def path_of(api: str, *, stream: bool = False, model: str = "gpt") -> str:
+    """Where a request of this API is posted."""
+    if api == "generate_content":
+        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return f"/v1beta/models/{model}:{verb}"
+    return {"chat": "/v1/chat/completions", "images": "/v1/images/generations"}.get(api, f"/v1/{api}")
 
 
 def whole(api: str, **more: Any) -> Script:
@@ -174,7 +266,7 @@ def stream(api: str, events: list[Object] | None = None, *, done: bool | None = 
     return Script.of_events(
         EVENTS[api] if events is None else events,
         named=api in NAMED,
-        done=api != "images" if done is None else done,
+        done=api not in UNMARKED if done is None else done,
         **more,
     )
 

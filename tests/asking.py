@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -12,7 +12,7 @@ import msgspec
 
 from aigateway import EventStream, Gateway, GatewayError, Provider, Target
 from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
-from tests.answers import BOUNDARY, REQUESTS, data_of, form
+from tests.answers import BOUNDARY, REQUESTS, data_of, form, path_of
 from tests.serving import no_task_left, served
 
 
@@ -38,8 +38,7 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def path(self) -> str:
         """Where it is posted."""
-        images = "images/edits" if self.form else "images/generations"
-        return {"chat": "/v1/chat/completions", "images": f"/v1/{images}"}.get(self.api, f"/v1/{self.api}")
+        return "/v1/images/edits" if self.form else path_of(self.api, stream=self.stream)
 
     @property
     def body(self) -> bytes:
@@ -48,7 +47,10 @@ class Row(msgspec.Struct, frozen=True):
             return self.raw
         if self.form:
             return form({"model": "gpt", "prompt": "the question"} | ({"stream": "true"} if self.stream else {}))
-        return msgspec.json.encode(REQUESTS[self.api] | ({"stream": True} if self.stream else {}))
+        body = REQUESTS[self.api] | ({"stream": True} if self.stream else {})
+        if self.api == "generate_content":  # both stand in its path
+            body = {key: value for key, value in body.items() if key not in ("model", "stream")}
+        return msgspec.json.encode(body)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -72,6 +74,28 @@ ROWS = [
     Row("completions", "chat", stream=True),
     Row("completions", "responses"),
     Row("completions", "responses", stream=True),
+    Row("messages", "messages"),
+    Row("messages", "messages", stream=True),
+    Row("messages", "chat"),
+    Row("messages", "chat", stream=True),
+    Row("messages", "responses"),
+    Row("messages", "responses", stream=True),
+    Row("chat", "messages"),
+    Row("chat", "messages", stream=True),
+    Row("responses", "messages"),
+    Row("responses", "messages", stream=True),
+    Row("completions", "messages"),
+    Row("completions", "messages", stream=True),
+    Row("generate_content", "generate_content"),
+    Row("generate_content", "generate_content", stream=True),
+    Row("generate_content", "chat"),
+    Row("generate_content", "chat", stream=True),
+    Row("generate_content", "responses"),
+    Row("generate_content", "responses", stream=True),
+    Row("chat", "generate_content"),
+    Row("chat", "generate_content", stream=True),
+    Row("responses", "generate_content"),
+    Row("responses", "generate_content", stream=True),
     Row("embeddings", "embeddings"),
     Row("images", "images"),
     Row("images", "images", stream=True),
@@ -92,6 +116,17 @@ class Seen(msgspec.Struct):
     def json(self) -> Any:
         """The body decoded."""
         return msgspec.json.decode(self.body)
+
+    def code(self) -> Any:
+        """The code of the error."""
+        error = self.json()["error"]
+        details = error.get("details", error)
+        return details[0]["reason"].lower() if isinstance(details, list) else details["code"]
+
+
+def key_of(headers: Mapping[str, str]) -> str | None:
+    """The key that a provider was sent."""
+    return headers.get("x-goog-api-key") or headers.get("authorization", "").removeprefix("Bearer ") or None
 
 
 Ask = Callable[..., Awaitable[Seen]]

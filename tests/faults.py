@@ -27,6 +27,7 @@ PATHS = {
     "chat": "/v1/chat/completions",
     "completions": "/v1/completions",
     "responses": "/v1/responses",
+    "messages": "/v1/messages",
     "embeddings": "/v1/embeddings",
     "images": "/v1/images/generations",
 }
@@ -62,6 +63,12 @@ SURFACES: Mapping[str, Surface] = {
     "responses edit": Surface("responses", "responses", edits=True),
     "responses on chat": Surface("responses", "chat"),
     "chat on responses": Surface("chat", "responses"),
+    "messages relay": Surface("messages", "messages"),
+    "messages edit": Surface("messages", "messages", edits=True),
+    "messages on chat": Surface("messages", "chat"),
+    "messages on responses": Surface("messages", "responses"),
+    "chat on messages": Surface("chat", "messages"),
+    "responses on messages": Surface("responses", "messages"),
     "completions relay": Surface("completions", "completions"),
     "completions edit": Surface("completions", "completions", edits=True),
     "completions on chat": Surface("completions", "chat"),
@@ -104,6 +111,9 @@ class Answered(NamedTuple):
     def error(self) -> dict[str, Any]:
         """The error object, which has all four keys and nothing else."""
         body = msgspec.json.decode(self.body)
+        if body.get("type") == "error":
+            assert set(body) == {"type", "error", "request_id"}, body
+            return plain_error(body["error"])
         assert set(body) == {"error"}, body
         assert set(body["error"]) == ERROR_KEYS
         found: dict[str, Any] = body["error"]
@@ -112,6 +122,49 @@ class Answered(NamedTuple):
     def events(self) -> list[Any]:
         """The JSON events of a stream."""
         return data_of(self.body)
+
+
+def plain_error(error: dict[str, Any]) -> dict[str, Any]:
+    """An error object with OpenAI's four keys, also where it is Anthropic's or Google's."""
+    if isinstance(error.get("details"), list):
+        assert set(error) == {"code", "message", "status", "details"}
+        info, *fields = error["details"]
+        param = fields[0]["fieldViolations"][0]["field"] if fields else None
+        return {"message": error["message"], "type": error["status"], "param": param, "code": info["reason"].lower()}
+    if "details" not in error:
+        return error
+    assert set(error) == {"type", "message", "details"}
+    return {"message": error["message"], "type": error["type"], **error["details"]}
+
+
+ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def type_for(surface: Surface, status: int, kind: str) -> str:
+    """What the caller's API calls an error of this status, which OpenAI's calls `kind`."""
+    return ANTHROPIC_TYPES[status] if surface.api == "messages" else kind
+
+
+def own_headers(surface: Surface, headers: Mapping[str, str]) -> dict[str, str]:
+    """What the caller's API, or the way to the upstream's, puts into the head of an answer on top."""
+    own = {}
+    if surface.api == "messages":
+        own["request-id"] = headers["x-request-id"]
+    if surface.upstream == "messages" != surface.api:  # Anthropic demands a limit
+        own["x-aigateway-changes"] = "changed:max_output_tokens"
+    return own
 
 
 class Stage:

@@ -70,7 +70,7 @@ def whole() -> Events:
     Items: 0 reasoning, 1 message (text with a citation, refusal), 2 and 3 calls.
     """
     writer = _Writer()
-    writer.item(Reasoning(encrypted="sealed"), [(SummaryText, "short")])
+    writer.item(Reasoning(encrypted="sealed", origin="openai"), [(SummaryText, "short")])
     writer.item(Message(role="assistant"), [(Text, "Hello"), (Refusal, "never")])
     writer.call('{"a": 1}', number=1)
     writer.call('{"b": 2}', number=2)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
 from aigateway import Gateway
+from aigateway.canonical.quirks import Quirks
 from aigateway.providers.protocol import Answer, ProviderReply, ProviderRequest
 from tests.answers import data_of
 
@@ -31,6 +32,7 @@ class Pieces:
 
     def __init__(self, api: str, pieces: bytes | Sequence[bytes], error: Exception | None = None) -> None:
         self.apis = frozenset([api])
+        self.quirks = Quirks()
         self.requests: list[Object] = []
         self._pieces = pieces
         self._error = error
@@ -75,6 +77,7 @@ async def ask(gateway: Gateway, api: str, body: Object) -> Heard:
         return json.dumps(body).encode()
 
     exchange = gateway.exchange(api, {})
+    exchange.call.query = "alt=sse"  # Google's streams are an array else
     try:
         answer = await exchange.answer(read)
         heard = answer.body if answer.frames is None else b"".join([frame async for frame in answer.frames])

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,7 +30,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """The content of one answer.
 
     reasoning  of several reasoning items the texts, an empty line between them; of one item the text, else its summaries.
-    sealed     encrypted reasoning. citations: URLs. tokens: the tokens that have a probability.
+    sealed     encrypted reasoning, and what signs reasoning, as their maker gave them. citations: URLs. tokens: the tokens that have a probability.
     finish     stop, tool_calls, length, content_filter. usage: input, output, total, cached, reasoning tokens.
     """
 
@@ -49,6 +51,15 @@ def differences(heard: Said, expected: Said) -> Object:
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
+def opened(text: str) -> tuple[str, ...]:
+    """What a maker gave: a seal of the gateway's holds the encrypted thought, its signature, or both."""
+    mark, dot, packed = text.partition(".")
+    if (mark, dot) != ("aigw1", "."):
+        return (text,)
+    held = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
+    return tuple(held[key] for key in ("encrypted", "signature") if held.get(key))
+
+
 # chat
 
 
@@ -67,7 +78,10 @@ def of_chat(body: Object) -> Said:
         calls=calls,
         reasoning=message.get("reasoning_content") or message.get("reasoning") or "".join(thinking or readable),
         refusal=message.get("refusal") or "",
-        sealed=tuple(entry["data"] for entry in details if entry.get("data")),
+        sealed=(
+            *(entry[key] for entry in details for key in ("data", "signature") if entry.get(key)),
+            *(google["thought_signature"] for call in message.get("tool_calls") or () if (google := _of_google(call))),
+        ),
         citations=tuple(
             raw["url_citation"]["url"] for raw in message.get("annotations") or () if raw["type"] == "url_citation"
         ),
@@ -75,6 +89,11 @@ def of_chat(body: Object) -> Said:
         finish=_chat_finish(choice["finish_reason"], bool(calls)),
         usage=_usage(body.get("usage"), "prompt", "completion"),
     )
+
+
+def _of_google(call: Object) -> Object:
+    """What Google's own chat API has beside a call."""
+    return (call.get("extra_content") or {}).get("google") or {}
 
 
 def _chat_call(number: int, raw: Object, reply_id: Any) -> Call:
@@ -121,6 +140,7 @@ def _grow_message(message: Object, calls: dict[int, Object], delta: Object) -> N
     for piece in delta.get("tool_calls") or ():
         call = calls.setdefault(piece["index"], {"id": "", "function": {"name": "", "arguments": ""}})
         call["id"] = call["id"] or piece.get("id") or ""
+        call |= {"extra_content": piece["extra_content"]} if piece.get("extra_content") else {}
         for key in ("name", "arguments"):
             call["function"][key] += (piece.get("function") or {}).get(key) or ""
 
@@ -149,7 +169,10 @@ def of_response(resource: Object) -> Said:
         reasoning="\n\n".join(thought for thought in thoughts if thought),
         refusal="".join(part["refusal"] for part in parts if part["type"] == "refusal"),
         sealed=tuple(
-            item["encrypted_content"] for item in items if item.get("encrypted_content") and "summary" in item
+            given
+            for item in items
+            if item.get("encrypted_content") and "summary" in item
+            for given in opened(item["encrypted_content"])
         ),
         citations=tuple(
             raw["url"] for part in texts for raw in part.get("annotations") or () if raw["type"] == "url_citation"

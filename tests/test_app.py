@@ -19,7 +19,7 @@ from starlette.routing import Mount
 from aigateway import APIKeyAuthenticator, Gateway, Provider
 from aigateway.testing import ScriptedUpstream
 from tests.answers import CHAT_REQUEST, REQUESTS, stream, whole
-from tests.faults import ERROR_KEYS, PATHS, Outcomes
+from tests.faults import ERROR_KEYS, PATHS, Outcomes, plain_error
 from tests.serving import served
 
 Message = MutableMapping[str, Any]
@@ -229,7 +229,7 @@ async def test_wrong_method_is_a_405_that_names_the_right_ones(url: str, method:
     assert reply.headers["allow"] == allow
     assert "x-request-id" in reply.headers
     if method != "HEAD":
-        error = reply.json()["error"]
+        error = plain_error(reply.json()["error"])
         assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "method_not_allowed", None)
         assert set(error) == ERROR_KEYS
 

@@ -21,6 +21,7 @@ from aigateway import (
 )
 from tests.answers import CHAT_REQUEST
 from tests.asking import ROWS
+from tests.faults import plain_error
 from tests.serving import served
 
 PATHS = [
@@ -86,8 +87,9 @@ async def test_without_a_known_key_every_path_is_401(method: str, path: str, hea
     assert status == 401
     assert shown["www-authenticate"] == "Bearer"
     assert shown["x-request-id"]
-    error = body["error"]
-    assert (error["type"], error["param"], error["code"]) == ("authentication_error", None, "invalid_api_key")
+    error = plain_error(body["error"])
+    kind = "UNAUTHENTICATED" if path.startswith("/v1beta/") else "authentication_error"
+    assert (error["type"], error["param"], error["code"]) == (kind, None, "invalid_api_key")
     assert "sk-wrong" not in error["message"]
     assert first.asked == ["sk-wrong" if headers == bearer("sk-wrong") else None]
     assert first.outcomes == ["refused"]

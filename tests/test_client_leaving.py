@@ -120,15 +120,18 @@ async def test_leaving_in_mid_stream_lets_the_upstream_go(stage: Stage, surface:
 @each_stream
 async def test_leaving_while_nobody_reads_lets_the_upstream_go(stage: Stage, surface: Surface) -> None:
     """The caller does not read, all buffers fill, then it goes."""
-    event = EVENTS[surface.upstream][{"chat": 1, "completions": 1, "responses": 4, "images": 0}[surface.upstream]]
+    event = EVENTS[surface.upstream][
+        {"chat": 1, "completions": 1, "responses": 4, "messages": 3, "images": 0}[surface.upstream]
+    ]
     padding = msgspec.json.encode({**event, "padding": "x" * 65536}) if surface.api == surface.upstream else None
     text = {
         "chat": {"choices": [{"index": 0, "delta": {"content": "x" * 65536}}]},
         "responses": {**event, "delta": "x" * 65536},
+        "messages": {**event, "delta": {"type": "text_delta", "text": "x" * 65536}},
     }
     frame = b"data: " + (padding or msgspec.json.encode(text[surface.upstream])) + b"\n\n"
     events: list[Any] = EVENTS[surface.upstream][
-        : {"chat": 1, "completions": 1, "responses": 4, "images": 1}[surface.upstream]
+        : {"chat": 1, "completions": 1, "responses": 4, "messages": 3, "images": 1}[surface.upstream]
     ]
     stage.upstream.script(stream(surface.upstream, events + [frame] * 400))
     caller = await Caller.to(stage.urls[surface.edits])

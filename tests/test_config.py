@@ -28,6 +28,7 @@ from aigateway.assembly import ProvidersMade, build
 from aigateway.config import (
     Config,
     ConfigError,
+    MetricsConfig,
     ModelConfig,
     ProviderConfig,
     ServerConfig,
@@ -475,7 +476,9 @@ def keys_of(section: type[msgspec.Struct]) -> set[str]:
     return {field.name for field in msgspec.structs.fields(section)}
 
 
-@pytest.mark.parametrize("section", [ServerConfig, ProviderConfig, ModelConfig, CORS, Limits, StateConfig])
+@pytest.mark.parametrize(
+    "section", [ServerConfig, ProviderConfig, ModelConfig, CORS, Limits, StateConfig, MetricsConfig]
+)
 def test_the_reference_names_every_key(section: type[msgspec.Struct]) -> None:
     assert {key for key in keys_of(section) if f"| `{key}` |" not in DOCUMENT} == set()
 

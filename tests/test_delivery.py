@@ -12,7 +12,7 @@ import pytest
 from aigateway import Gateway, Limits, Provider
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import EVENTS, REPLIES, data_of, stream, whole
-from tests.faults import PATHS, STREAMED, SURFACES, Outcomes, Surface
+from tests.faults import PATHS, STREAMED, SURFACES, Outcomes, Surface, own_headers
 from tests.serving import no_task_left
 
 Message = MutableMapping[str, Any]
@@ -138,6 +138,7 @@ async def test_head_of_a_stream(rig: Rig, surface: Surface) -> None:
     names = [name for name, _ in server.headers]
     assert len(names) == len(set(names)), "no header twice"
     headers = {name.decode(): value.decode() for name, value in server.headers}
+    own = own_headers(surface, headers)
     request_id = headers.pop("x-request-id")
     assert request_id.startswith("req_")
     assert headers == {
@@ -145,6 +146,7 @@ async def test_head_of_a_stream(rig: Rig, surface: Surface) -> None:
         "cache-control": "no-cache",
         "x-accel-buffering": "no",
         **LIMITS,
+        **own,
     }
     server.is_complete()
 
@@ -154,9 +156,10 @@ async def test_head_of_a_whole_answer(rig: Rig, surface: Surface) -> None:
     script = whole(surface.upstream, headers={**LIMITS, **HIDDEN, "content-type": "application/json; charset=utf-8"})
     server = await rig.ask(surface, script, streams=False)
     headers = {name.decode(): value.decode() for name, value in server.headers}
+    own = own_headers(surface, headers)
     assert headers.pop("x-request-id").startswith("req_")
     assert int(headers.pop("content-length")) == len(server.body)
-    assert headers == {"content-type": "application/json", **LIMITS}
+    assert headers == {"content-type": "application/json", **LIMITS, **own}
     server.is_complete()
 
 
@@ -177,7 +180,8 @@ async def test_each_event_is_one_message(rig: Rig, surface: Surface) -> None:
         assert body.count(b"\n\n") == 1
         assert body.endswith(b"\n\n")
         assert body.count(b"data: ") == 1
-    assert server.bodies[-1] == b"data: [DONE]\n\n"
+    last = {"messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n'}
+    assert server.bodies[-1] == last.get(surface.api, b"data: [DONE]\n\n")
 
 
 @pytest.mark.parametrize("name", ["responses edit", "chat edit"])
@@ -264,7 +268,7 @@ async def test_error_after_a_silence_is_told_within_the_stream(rig: Rig, surface
     events = data_of(server.body)
     if surface.api in ("chat", "completions"):
         assert [event["error"]["code"] for event in events] == ["upstream_connection_error"]
-    elif surface.api == "images":
+    elif surface.api in ("images", "messages"):
         assert [event["type"] for event in events] == ["error"]
     else:
         assert [event["type"] for event in events[-3:-1]] == ["error", "response.failed"]

@@ -112,6 +112,7 @@ CURLS = {
 def mock(request: ReceivedRequest) -> Script:
     """An upstream of every API."""
     texts = {"/v1/chat/completions": "chat", "/v1/completions": "completions", "/v1/responses": "responses"}
+    texts["/v1/messages"] = "messages"
     api = texts.get(request.path)
     if api is not None:
         return stream(api) if request.json().get("stream") else whole(api)
@@ -295,6 +296,8 @@ def check_answer(path: str, sent: dict[str, Any], body: bytes) -> None:
         assert (answer["object"], answer["data"]) == ("list", EMBEDDINGS_REPLY["data"])
     elif path == "/v1/images/generations":
         assert answer["data"] == IMAGES_REPLY["data"]
+    elif path == "/v1/messages":
+        assert (answer["type"], answer["content"][0]["text"]) == ("message", TEXT)
     elif path == "/v1/models":
         assert answer["object"] == "list"
     else:

@@ -29,6 +29,7 @@ FACTS = {
     "ServerError": ("GatewayError", 500, "server_error", "server_error", False),
     "UpstreamError": ("GatewayError", 502, "upstream_error", "upstream_error", True),
     "UpstreamConnectionError": ("UpstreamError", 502, "upstream_error", "upstream_connection_error", True),
+    "UpstreamOverloadedError": ("UpstreamError", 502, "upstream_error", "upstream_error", True),
     "UnreachableError": ("UpstreamConnectionError", 502, "upstream_error", "upstream_connection_error", True),
     "UpstreamProtocolError": ("UpstreamError", 502, "upstream_error", "upstream_protocol_error", True),
     "UpstreamTimeoutError": ("UpstreamError", 504, "upstream_error", "upstream_timeout", True),
@@ -107,10 +108,12 @@ def test_upstream_errors_name_their_provider() -> None:
 
 
 @each_class
-@pytest.mark.parametrize("api", [*FORMATS, "models", "unknown"])
+@pytest.mark.parametrize(
+    "api", [*(api for api in FORMATS if api not in ("messages", "generate_content")), "models", "unknown"]
+)
 def test_rendered_errors_have_all_four_keys(api: str, kind: type[GatewayError]) -> None:
     error = kind("words")
-    shown = render_error(api, error)["error"]
+    shown = render_error(api, error)[1]["error"]
     type_ = "not_found" if api == "responses" and error.status == 404 else error.type
     assert shown == {"message": "words", "type": type_, "param": None, "code": error.code}
     assert list(shown) == ["message", "type", "param", "code"]
@@ -118,7 +121,7 @@ def test_rendered_errors_have_all_four_keys(api: str, kind: type[GatewayError]) 
 
 def test_rendered_errors_name_the_field_at_fault() -> None:
     error = UnsupportedError("no audio here", param="messages[0].content[1]", code="unsupported_content")
-    assert render_error("chat", error) == {
+    assert render_error("chat", error)[1] == {
         "error": {
             "message": "no audio here",
             "type": "invalid_request_error",
@@ -130,7 +133,7 @@ def test_rendered_errors_name_the_field_at_fault() -> None:
 
 @given(st.text(), st.none() | st.text(), st.none() | st.text())
 def test_rendering_loses_nothing(message: str, param: str | None, code: str | None) -> None:
-    shown = render_error("chat", InvalidRequestError(message, param=param, code=code))["error"]
+    shown = render_error("chat", InvalidRequestError(message, param=param, code=code))[1]["error"]
     assert (shown["message"], shown["param"], shown["code"]) == (message, param, code or shown["code"])
     if code is None:
         assert shown["code"] == "invalid_request"

@@ -11,7 +11,7 @@ import pytest
 from aigateway import UpstreamError
 from aigateway.formats.responses.resource import empty_resource
 from aigateway.testing import Script
-from tests.answers import ERROR_EVENTS, EVENTS, stream
+from tests.answers import ERROR_EVENTS, EVENTS, TO_TEXT, stream
 from tests.faults import (
     ERROR_KEYS,
     STREAMED,
@@ -21,7 +21,9 @@ from tests.faults import (
     Surface,
     gateway_is_idle,
     leaks_nothing,
+    plain_error,
     staged,
+    type_for,
 )
 
 TEXTUAL = {name: surface for name, surface in STREAMED.items() if surface.api != "images"}
@@ -31,7 +33,7 @@ each_stream = pytest.mark.parametrize("surface", STREAMED.values(), ids=STREAMED
 each_text = pytest.mark.parametrize("surface", TEXTUAL.values(), ids=TEXTUAL.keys())
 each_translation = pytest.mark.parametrize("surface", TRANSLATED.values(), ids=TRANSLATED.keys())
 
-BEGUN = {api: EVENTS[api][:count] for api, count in (("chat", 2), ("completions", 2), ("responses", 5), ("images", 1))}
+BEGUN = {api: EVENTS[api][:count] for api, count in TO_TEXT.items()}
 """Events up to and with the first text."""
 
 
@@ -73,6 +75,8 @@ def ends_lawfully(stage: Stage, surface: Surface, answered: Answered) -> dict[st
         error = _end_of_chat(events)
     elif surface.api == "responses":
         error = _end_of_response(answered.body, events)
+    elif surface.api == "messages":
+        error = _end_of_message(events)
     else:
         assert events[-1]["type"] == "error"
         assert [event for event in events if "completed" in event["type"]] == []
@@ -90,6 +94,16 @@ def _end_of_chat(events: list[Any]) -> dict[str, Any]:
     assert not any(choice.get("finish_reason") for choice in choices)
     error: dict[str, Any] = events[-1]["error"]
     return error
+
+
+def _end_of_message(events: list[Any]) -> dict[str, Any]:
+    kinds = [event["type"] for event in events]
+    assert kinds[0] == "message_start"
+    assert kinds[-1] == "error"
+    assert not {"message_delta", "message_stop"} & set(kinds)
+    texts = [event["delta"]["text"] for event in events if event["type"] == "content_block_delta"]
+    assert "".join(texts) == "Hello"
+    return plain_error(events[-1]["error"])
 
 
 def _end_of_response(body: bytes, events: list[Any]) -> dict[str, Any]:
@@ -131,7 +145,8 @@ def told_as_failed(stage: Stage, status: int, code: str) -> None:
 async def test_fault_in_mid_stream_ends_it_lawfully(stage: Stage, making: Making, code: str, surface: Surface) -> None:
     answered = await stage.ask(surface, making(surface.upstream), stream=True)
     error = ends_lawfully(stage, surface, answered)
-    assert (error["type"], error["code"], error["param"]) == ("upstream_error", code, None)
+    kind = type_for(surface, 502, "upstream_error")
+    assert (error["type"], error["code"], error["param"]) == (kind, code, None)
     told_as_failed(stage, 502, code)
     await gateway_is_idle()
 
@@ -148,7 +163,10 @@ async def test_refusal_in_mid_stream_keeps_the_upstreams_words(stage: Stage, sur
         {"error": facts} if surface.upstream in ("chat", "completions") else {"type": "error", "error": facts}
     )
     answered = await stage.ask(surface, broken(surface.upstream, event), stream=True)
-    assert ends_lawfully(stage, surface, answered) == facts
+    if surface.api == "messages":
+        facts |= {"type": "invalid_request_error", "message": f"prompt is too long: {facts['message']}"}
+    error = ends_lawfully(stage, surface, answered)
+    assert error == facts
     told_as_failed(stage, 400, "context_length_exceeded")
 
 

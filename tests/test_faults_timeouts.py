@@ -12,7 +12,7 @@ import pytest
 from aigateway import Gateway, Provider, Timeout, UpstreamTimeoutError
 from aigateway.testing import Script
 from tests.answers import EVENTS, stream, whole
-from tests.faults import SURFACES, Stage, Surface, leaks_nothing, staged
+from tests.faults import SURFACES, Stage, Surface, leaks_nothing, staged, type_for
 
 EACH = [
     pytest.param(surface, streams, id=f"{name}, {'streamed' if streams else 'whole'}")
@@ -43,7 +43,7 @@ async def test_no_answer_in_time_is_a_504(stage: Stage, surface: Surface, stream
     assert answered.headers["content-type"] == "application/json"
     assert answered.error() == {
         "message": "Provider 'acme' did not answer in time.",
-        "type": "upstream_error",
+        "type": type_for(surface, 504, "upstream_error"),
         "param": None,
         "code": "upstream_timeout",
     }

@@ -10,7 +10,18 @@ import pytest
 from aigateway import Gateway, Provider, UpstreamError
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import EVENTS, stream, whole
-from tests.faults import INNER, STREAMED, SURFACES, UPSTREAM_KEY, Stage, Surface, gateway_is_idle, leaks_nothing, staged
+from tests.faults import (
+    INNER,
+    STREAMED,
+    SURFACES,
+    UPSTREAM_KEY,
+    Stage,
+    Surface,
+    gateway_is_idle,
+    leaks_nothing,
+    staged,
+    type_for,
+)
 
 EACH = [
     pytest.param(surface, streams, id=f"{name}, {'streamed' if streams else 'whole'}")
@@ -83,10 +94,10 @@ async def stage() -> AsyncIterator[Stage]:
         yield stage
 
 
-def told_as_failed(stage: Stage, status: int, code: str, *, attempts: int = 1) -> None:
+def told_as_failed(stage: Stage, status: int, code: str, *, attempts: int = 1, shown: int | None = None) -> None:
     call = stage.call
     assert call.outcome == "failed"
-    assert call.status == status
+    assert call.status == (shown or status)
     assert call.error is not None
     assert (call.error.status, call.error.code) == (status, code)
     assert isinstance(call.error, UpstreamError)
@@ -101,16 +112,17 @@ async def test_fault_before_the_first_byte_is_an_error_that_names_the_provider_a
     stage: Stage, fault: Fault, surface: Surface, streams: bool
 ) -> None:
     answered = await stage.ask(surface, fault.script, stream=streams)
-    assert answered.status == fault.status
+    status = 529 if surface.api == "messages" and fault.script.status == 529 else fault.status
+    assert answered.status == status
     assert answered.headers["content-type"] == "application/json"
     error = answered.error()
     assert "Provider 'acme'" in error["message"]
     assert fault.says in error["message"]
-    assert error["type"] == "upstream_error"
+    assert error["type"] == type_for(surface, status, "upstream_error")
     assert error["code"] == fault.code or not fault.code
     assert error["param"] is None
     leaks_nothing(stage, answered.body)
-    told_as_failed(stage, fault.status, error["code"])
+    told_as_failed(stage, fault.status, error["code"], shown=status)
     assert len(stage.upstream.requests) == 1
     await gateway_is_idle()
 
@@ -121,7 +133,7 @@ async def test_connection_refused_is_a_502(stage: Stage, surface: Surface, strea
     assert answered.status == 502
     assert answered.error() == {
         "message": "Provider 'acme' could not be reached.",
-        "type": "upstream_error",
+        "type": type_for(surface, 502, "upstream_error"),
         "param": None,
         "code": "upstream_connection_error",
     }
@@ -160,7 +172,10 @@ async def test_refusal_of_the_upstream_keeps_status_words_and_limits(
     script = Script.of_json({"error": error}, status, headers)
     answered = await stage.ask(surface, script, stream=streams)
     assert answered.status == status
-    assert answered.error() == error
+    shown = error | {"type": type_for(surface, status, error["type"])}
+    if surface.api == "messages" and error["code"] == "context_length_exceeded":
+        shown["message"] = f"prompt is too long: {error['message']}"
+    assert answered.error() == shown
     assert answered.headers["retry-after"] == "7"
     assert answered.headers["x-ratelimit-remaining-requests"] == "0"
     assert "set-cookie" not in answered.headers
@@ -220,7 +235,7 @@ async def test_error_as_the_first_event_keeps_its_http_status(stage: Stage, surf
     answered = await stage.ask(surface, stream(surface.upstream, [event], done=True), stream=True)
     assert answered.status == 429
     assert answered.headers["content-type"] == "application/json"
-    assert answered.error() == facts
+    assert answered.error() == facts | {"type": type_for(surface, 429, "tokens")}
     told_as_failed(stage, 429, "rate_limit_exceeded")
 
 

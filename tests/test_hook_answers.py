@@ -14,9 +14,10 @@ from aigateway.hooks.chain import STAGES
 from aigateway.testing import Script
 from tests.answers import REPLIES, stream, whole
 from tests.asking import ROWS, Row, Seen, post, through
+from tests.faults import plain_error
 from tests.serving import served
 
-TEXTUAL = [row for row in ROWS if row.api in ("chat", "completions", "responses")]
+TEXTUAL = [row for row in ROWS if row.api in ("chat", "completions", "responses", "messages", "generate_content")]
 CHAT = Row("chat", "chat")
 
 each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
@@ -51,11 +52,20 @@ def text_of(seen: Seen, row: Row) -> str:
             return str(body["choices"][0]["message"]["content"])
         if row.api == "completions":
             return str(body["choices"][0]["text"])
+        if row.api == "messages":
+            return str(body["content"][0]["text"])
+        if row.api == "generate_content":
+            return str(body["candidates"][0]["content"]["parts"][0]["text"])
         return str(body["output"][0]["content"][0]["text"])
     if row.api == "chat":
         return "".join(event["choices"][0]["delta"].get("content") or "" for event in seen.events if event["choices"])
     if row.api == "completions":
         return "".join(event["choices"][0]["text"] for event in seen.events if event["choices"])
+    if row.api == "messages":
+        return "".join(event.get("delta", {}).get("text", "") for event in seen.events)
+    if row.api == "generate_content":
+        parts = [part for event in seen.events for part in event["candidates"][0]["content"]["parts"]]
+        return "".join(part["text"] for part in parts)
     return "".join(event.get("delta", "") for event in seen.events)
 
 
@@ -67,7 +77,10 @@ async def test_a_hook_refuses_with_any_status(row: Row, status: int) -> None:
 
     seen = await asked(row, hook(before_request=refuse))
     assert seen.status == status
-    assert seen.json() == {"error": {"message": "no", "type": "t", "code": "c", "param": "p"}}
+    shown = {"message": "no", "type": "t", "code": "c", "param": "p"}
+    if row.api in ("messages", "generate_content"):
+        shown["type"] = plain_error(seen.json()["error"])["type"]
+    assert plain_error(seen.json()["error"]) == shown
     assert seen.headers["retry-after"] == "7"
     assert seen.headers["x-request-id"].startswith("req_")
 
@@ -78,9 +91,10 @@ async def test_a_text_is_an_answer(row: Row) -> None:
     assert seen.status == 200
     assert text_of(seen, row) == "made by a hook"
     if row.stream:
-        assert seen.body.endswith(b"data: [DONE]\n\n")
+        last = {"messages": b'{"type":"message_stop"}\n\n', "generate_content": b"}\n\n"}
+        assert seen.body.endswith(last.get(row.api, b"data: [DONE]\n\n"))
     else:
-        assert seen.json()["model"] == "gpt"
+        assert seen.json()["modelVersion" if row.api == "generate_content" else "model"] == "gpt"
 
 
 @each_textual
@@ -103,13 +117,13 @@ async def test_a_dict_answers_apis_without_text_as_it_is(row: Row) -> None:
 @pytest.mark.parametrize("reply", [7, ["text"], object()], ids=["number", "list", "object"])
 async def test_what_is_no_reply_is_a_fault_of_the_hook(row: Row, reply: object) -> None:
     seen = await asked(row, hook(before_request=lambda call: reply))
-    assert (seen.status, seen.json()["error"]["code"]) == (500, "hook_failed")
+    assert (seen.status, seen.code()) == (500, "hook_failed")
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in TEXTUAL], ids=lambda row: row.id)
 async def test_a_text_is_no_answer_of_an_api_without_text(row: Row) -> None:
     seen = await asked(row, hook(before_request=lambda call: "made by a hook"))
-    assert (seen.status, seen.json()["error"]["code"]) == (500, "hook_failed")
+    assert (seen.status, seen.code()) == (500, "hook_failed")
 
 
 @each_row
@@ -127,7 +141,7 @@ async def test_on_error_puts_another_error_in_its_place(row: Row) -> None:
 
     script = Script.of_json({"error": {"message": "inner"}}, 400)
     seen, _ = await through(row, script, hook(on_error=soften))
-    assert (seen.status, seen.json()["error"]["code"]) == (418, "teapot")
+    assert (seen.status, seen.code()) == (418, "teapot")
     assert seen.json()["error"]["message"] == "it was 400"
 
 
@@ -184,7 +198,7 @@ async def test_on_error_may_answer_before_the_body_was_understood(
     if isinstance(reply, dict):
         assert (seen.status, seen.json()) == (200, reply)
     else:  # nothing is known of the request that a text could be put in the form of an answer to
-        assert (seen.status, seen.json()["error"]["code"]) == (500, "hook_failed")
+        assert (seen.status, seen.code()) == (500, "hook_failed")
 
 
 def _fails(*arguments: Any) -> None:
@@ -206,7 +220,7 @@ async def test_a_hook_that_fails_is_a_500_without_its_text(
         refused = stage in ("authenticate", "before_request", "on_route", "before_attempt")
         seen = await asked(row, doing) if refused else (await through(row, answer_of(row), doing))[0]
     assert seen.status == 500
-    assert seen.json()["error"]["code"] == "hook_failed"
+    assert seen.code() == "hook_failed"
     assert b"secret" not in seen.body
     assert "sk-secret of the hook" in caplog.text
 

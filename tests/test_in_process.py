@@ -25,7 +25,7 @@ from aigateway import (
     UpstreamProtocolError,
 )
 from aigateway.testing import Script, ScriptedUpstream
-from tests.answers import CHAT_CHUNKS, REPLIES, REQUESTS, TEXT, USAGE, stream, whole
+from tests.answers import CHAT_CHUNKS, REPLIES, REQUESTS, TEXT, TO_TEXT, USAGE, stream, whole
 from tests.asking import ROWS, Row
 from tests.serving import no_task_left
 
@@ -50,6 +50,9 @@ def gateway_on(upstream: ScriptedUpstream, row: Row, *hooks: object, **more: Any
     return Gateway(models={"gpt": provider}, hooks=hooks, **more)
 
 
+TEXTUAL = ("chat", "completions", "responses", "messages", "generate_content")
+
+
 async def ask(gateway: Gateway, row: Row, **more: Any) -> Any:
     method: Callable[..., Awaitable[Any]] = getattr(gateway, row.api)
     return await method(REQUESTS[row.api], **({"stream": True} if row.stream else {}), **more)
@@ -64,7 +67,7 @@ async def test_a_reply_is_a_lens(row: Row) -> None:
     assert reply.texts() == ([] if row.api == "embeddings" else [TEXT])
     assert reply.usage.input_tokens == USAGE["input_tokens"]
     assert reply.model == ("" if row.api == "images" else "gpt")
-    assert reply.finish_reason == ("stop" if row.api in ("chat", "completions", "responses") else None)
+    assert reply.finish_reason == ("stop" if row.api in TEXTUAL else None)
 
 
 @each_stream
@@ -144,14 +147,14 @@ async def test_a_stream_that_breaks_ends_as_over_http_and_then_raises(row: Row) 
     events = [event async for event in _broken_events(row)]
     *seen, raised = events
     assert isinstance(raised, (UpstreamProtocolError, UpstreamConnectionError))
-    last = {"chat": "error", "completions": "error", "responses": "response.failed", "images": "error"}[row.api]
+    last = "response.failed" if row.api == "responses" else "error"
     assert seen[-1].type == last
 
 
 async def _broken_events(row: Row) -> Any:
     """The events of a stream that is cut, and the error that it ends in."""
     script = stream(row.upstream)
-    script.pieces = (script.pieces or [])[: 2 if row.api == "images" else 3]
+    script.pieces = (script.pieces or [])[: TO_TEXT[row.upstream] + 1]
     script.fault = "cut"
     async with no_task_left(), ScriptedUpstream() as upstream:
         upstream.script(script)
@@ -217,7 +220,7 @@ async def test_leaving_a_stream_early_closes_the_upstream(
 ) -> None:
     witness = Witness()
     async with no_task_left(), ScriptedUpstream() as upstream:
-        upstream.script(stream(row.upstream, hold_after=(2, asyncio.Event())))
+        upstream.script(stream(row.upstream, hold_after=(TO_TEXT[row.upstream], asyncio.Event())))
         async with gateway_on(upstream, row, witness) as gateway:
             await leave(await ask(gateway, row))
             await asyncio.wait_for(upstream.left.wait(), 1)

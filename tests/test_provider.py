@@ -10,12 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigateway import Attempt, Call, Gateway, Provider, ProviderRequest, Quirks, Secret, UpstreamError
+from aigateway import (
+    Attempt,
+    Call,
+    Gateway,
+    Provider,
+    ProviderRequest,
+    Quirks,
+    Secret,
+    UpstreamConnectionError,
+    UpstreamError,
+)
 from aigateway.providers.catalog import CATALOG
 from aigateway.providers.provider import USER_AGENT, join_base
 from aigateway.providers.secret import reveal
 from aigateway.surface import APIS
 from aigateway.testing import Script, ScriptedUpstream
+from aigateway.transport.protocol import HTTPRequest
 
 # base_url, base_path, where operations stand
 BASES: dict[str, tuple[str, str | None, str]] = {
@@ -246,7 +257,7 @@ def test_a_provider_of_a_type_has_what_the_row_says_unless_it_says_so_itself() -
 
 def test_a_base_url_of_its_own_makes_a_name_no_vendor() -> None:
     other = Provider("groq", "http://127.0.0.1:9000")
-    assert other.apis == APIS
+    assert other.apis == APIS | {"rerank"}
     assert "administration" not in other.apis
     assert other.quirks == Quirks()
 
@@ -282,3 +293,44 @@ def test_a_provider_without_any_base_url_is_an_error(arguments: dict[str, Any]) 
 def test_the_apis_are_those_given() -> None:
     assert Provider("p", "http://h", apis=("chat", "messages")).apis == {"chat", "messages"}
     assert repr(Provider("p", "http://h", "sk-1")) == "Provider('p', 'http://h/v1')"
+
+
+@pytest.mark.parametrize(
+    ("api", "base_url", "headers"),
+    [
+        ("chat", "https://api.anthropic.com/v1", {"authorization": "Bearer sk-12345678"}),
+        (
+            "messages",
+            "https://api.anthropic.com/v1",
+            {"x-api-key": "sk-12345678", "anthropic-version": "2023-06-01"},
+        ),
+        (
+            "messages",
+            "https://api.anthropic.com.example/v1",
+            {
+                "x-api-key": "sk-12345678",
+                "authorization": "Bearer sk-12345678",
+                "anthropic-version": "2023-06-01",
+            },
+        ),
+    ],
+    ids=["bearer", "anthropic", "an imitation"],
+)
+async def test_a_key_goes_where_the_api_looks_for_it(api: str, base_url: str, headers: dict[str, str]) -> None:
+    class Noting:
+        sent: HTTPRequest
+
+        async def send(self, request: HTTPRequest) -> Any:
+            self.sent = request
+            raise UpstreamConnectionError("noted")
+
+        async def aclose(self) -> None:
+            """Nothing is open."""
+
+    transport = Noting()
+    provider = Provider("p", base_url, "sk-12345678", apis=[api], transport=transport)
+    with pytest.raises(UpstreamConnectionError):
+        await provider.send(ProviderRequest(api=api, path="/x", model="m", body=b"{}"))
+    given = dict(transport.sent.headers)
+    names = ("authorization", "x-api-key", "anthropic-version")
+    assert {name: given[name] for name in names if name in given} == headers

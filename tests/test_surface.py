@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aigateway.coverage import document
 from aigateway.errors import InvalidRequestError
-from aigateway.surface import ADMINISTRATION, APIS, OPERATIONS, Operation
+from aigateway.surface import ADMINISTRATION, APIS, OPERATIONS, Operation, routes
 from aigateway.surface.administration import ROWS as ADMINISTRATION_ROWS
 from aigateway.surface.openai import ROWS
 from aigateway.surface.routes import EXACT, match, parameters_of, path_for, query_for
@@ -90,7 +90,7 @@ def test_a_row_names_the_model_where_its_form_has_one() -> None:
 
 def test_exact_paths_are_found_without_the_tree() -> None:
     assert EXACT["/chat/completions"]["POST"].name == "chat"
-    assert all(EXACT[row.path][row.method] is row for row in PATHS if "{" not in row.path)
+    assert all(EXACT[row.route][row.method] is row for row in PATHS if "{" not in row.path)
 
 
 segments = st.text(min_size=1, max_size=12).filter(lambda text: not re.search(r"[/\\%\x00-\x1f\x7f]|^\.\.?$", text))
@@ -102,7 +102,7 @@ def test_a_path_made_of_a_template_finds_its_row_and_is_sent_on_as_it_is(row: Op
     literals = {part for other in PATHS for part in other.path.split("/")}
     values = {name: data.draw(segments.filter(lambda text: text not in literals), label=name) for name in names}
     path = path_for(row, values)
-    asked = [unquote(part) for part in path.split("/")[1:]]
+    asked = [*row.route.removesuffix(row.path).split("/")[1:], *(unquote(part) for part in path.split("/")[1:])]
     found = match(asked)
     assert found is not None
     assert found[row.method] is row
@@ -145,3 +145,20 @@ def test_the_document_is_what_the_table_says() -> None:
 )
 def test_what_openai_does_not_know_has_no_row(path: str) -> None:
     assert match(path.split("/")) is None
+
+
+def test_a_verb_stands_behind_the_rest_of_a_path_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Operation("x.generate", "x", "/models/{model}:generate", model="{model}", version="/v9")
+    monkeypatch.setattr(routes, "OPERATIONS", {**OPERATIONS, row.name: row})
+    routes._tree.cache_clear()
+    try:
+        for name in ("a", "llama3:8b", "team/a"):
+            asked = ["?", "v9", "models", *f"{name}:generate".split("/")]
+            assert match(asked) == {"POST": row}
+            assert parameters_of(row, asked) == {"model": name}
+        assert match(["?", "v9", "models", ":generate"]) is None
+        assert match(["?", "v9", "models", "a:other"]) is None
+        assert match(["?", "v8", "models", "a:generate"]) is None
+        assert path_for(row, {"model": "llama3:8b"}) == "/models/llama3:8b:generate"
+    finally:
+        routes._tree.cache_clear()

@@ -21,6 +21,7 @@ from aigateway.errors import (
     UnsupportedError,
     UpstreamConnectionError,
     UpstreamError,
+    UpstreamOverloadedError,
     UpstreamProtocolError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
@@ -28,6 +29,7 @@ from aigateway.errors import (
 from aigateway.gateway import EventStream
 from aigateway.hooks import APIKeyAuthenticator, Hook, LoggingHook
 from aigateway.intake import Limits
+from aigateway.metrics import Metrics
 from aigateway.models import Models
 from aigateway.policies import Breaker, Fallback, Hedge, Queue, Retry
 from aigateway.providers.function import FunctionProvider
@@ -58,6 +60,7 @@ __all__ = [
     "Limits",
     "LoggingHook",
     "MethodNotAllowedError",
+    "Metrics",
     "ModelNotFoundError",
     "Models",
     "NotFoundError",
@@ -86,6 +89,7 @@ __all__ = [
     "UnsupportedError",
     "UpstreamConnectionError",
     "UpstreamError",
+    "UpstreamOverloadedError",
     "UpstreamProtocolError",
     "UpstreamTimeoutError",
     "UpstreamUnavailableError",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,25 +16,48 @@ from aigateway.call import Call, Target
 from aigateway.config import LOCAL, Config, ConfigError, ModelConfig, ProviderConfig, StateConfig
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.hooks.logging_hook import LoggingHook
+from aigateway.metrics import Meter, Metrics
 from aigateway.models import Models, Resolver
+from aigateway.providers.bedrock import BEARER_TOKEN, BEDROCK, REGION_VARIABLES, BedrockProvider
 from aigateway.providers.catalog import CATALOG, CatalogRow
 from aigateway.providers.protocol import ProviderLike
 from aigateway.providers.provider import Provider
+from aigateway.providers.sigv4 import AWSCredentials
 from aigateway.state.journal import JournalLimits
 from aigateway.state.opening import NOWHERE, default_file, key_of, open_store
 from aigateway.state.protocol import ResponseStore
 from aigateway.state.state import StateSettings
+from aigateway.vendors import VENDORS
 
 logger = logging.getLogger("aigateway")
 
 _FIRST: Final = ("openai", "anthropic", "gemini")
 """Of several vendors that the environment has a key for, these come before the others."""
 
+_SETTINGS: Final = (
+    "apis",
+    "timeout",
+    "headers",
+    "pool",
+    "tls",
+    "proxy",
+    "socket",
+    "api_keys",
+    "retry",
+    "breaker",
+    "max_concurrent",
+    "queue",
+)
+
 
 class ProvidersMade:
-    """The providers of a running gateway by their settings, so that the next configuration goes on with them."""
+    """The providers of a running gateway by their settings, so that the next configuration goes on with them.
 
-    def __init__(self) -> None:
+    meter  goes on too, whatever the configuration.
+    """
+
+    def __init__(self, meter: Meter | None = None) -> None:
+        self.meter = meter or Meter()
         self._made: dict[str, tuple[ProviderConfig, ProviderLike]] = {}
         self._store: tuple[object, ResponseStore | None] | None = None
 
@@ -80,6 +103,7 @@ def build(config: Config, environ: Mapping[str, str] | None = None, *, made: Pro
         profile=config.profile,
         state=made.store(config.state, environ),
         state_settings=_state_settings(config.state),
+        metrics=_metrics(config, made.meter),
     )
     if not described and not config.models:
         local = made.provider(LOCAL, ProviderConfig(type=LOCAL), environ)
@@ -99,6 +123,14 @@ def build(config: Config, environ: Mapping[str, str] | None = None, *, made: Pro
     return make(providers=providers.values(), resolver=by_prefix(providers), hooks=hooks)
 
 
+def _metrics(config: Config, meter: Meter) -> Metrics | None:
+    settings = config.metrics
+    if not settings.enabled:
+        return None
+    meter.max_models = settings.max_models
+    return Metrics(meter, public=settings.public, key=settings.key)
+
+
 def found_in(environ: Mapping[str, str]) -> dict[str, ProviderConfig]:
     """The vendors of the catalog that the environment has a key (or a base URL) for, by name."""
     rows = sorted(CATALOG.values(), key=lambda row: _FIRST.index(row.name) if row.name in _FIRST else len(_FIRST))
@@ -110,6 +142,8 @@ def variables_of(row: CatalogRow, environ: Mapping[str, str]) -> list[str]:
 
     A key counts if its variable is named for one: `HF_TOKEN` and its like are set for other purposes too.
     """
+    if row.name == BEDROCK:
+        return [BEARER_TOKEN] if environ.get(BEARER_TOKEN) and any(map(environ.get, REGION_VARIABLES)) else []
     names = [row.base_url_env, row.api_key_env if (row.api_key_env or "").endswith("_API_KEY") else None]
     given = [name for name in names if name is not None and environ.get(name)]
     return given if row.base_url is not None or row.base_url_env in given else []
@@ -171,34 +205,61 @@ def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> 
     if row is not None and base_url is None and api_key is None and config.api_keys is None:
         base_url = environ.get(row.base_url_env or "") or None
         api_key = environ.get(row.api_key_env or "") or None
+    settings: dict[str, Any] = {
+        "name": name,
+        "base_url": base_url,
+        "api_key": api_key,
+        "type": config.type,
+        "apis": config.apis,
+        "timeout": config.timeout,
+        "headers": config.headers,
+        "pool": config.pool,
+        "dialects": config.dialects or None,
+        "tls": config.tls,
+        "proxy": config.proxy,
+        "socket": config.socket,
+        "api_keys": config.api_keys,
+        "retry": config.retry,
+        "breaker": config.breaker,
+        "max_concurrent": config.max_concurrent,
+        "queue": config.queue,
+    }
     try:
-        provider = Provider(
-            name,
-            base_url,
-            api_key,
-            type=config.type,
-            apis=config.apis,
-            timeout=config.timeout,
-            headers=config.headers,
-            base_path=config.base_path,
-            pool=config.pool,
-            tls=config.tls,
-            proxy=config.proxy,
-            socket=config.socket,
-            api_keys=config.api_keys,
-            retry=config.retry,
-            breaker=config.breaker,
-            max_concurrent=config.max_concurrent,
-            queue=config.queue,
-        )
+        make = VENDORS.get(config.type or "")
+        if config.type == BEDROCK:
+            provider: Provider = _bedrock(name, config, environ)
+        elif make is not None:
+            provider = make(config, environ, settings)
+        else:
+            provider = Provider(**settings, base_path=config.base_path)
     except ValueError as error:
-        place = row.base_url_env if row is not None and config.base_url is None else f"providers.{name}"
+        place = (row.base_url_env if row is not None and config.base_url is None else None) or f"providers.{name}"
         words = str(error).partition(", not ")[0]  # a URL may hold a secret
         raise ConfigError([f"environment: {place}: {words.removeprefix('base_url ')}"]) from error
     if config.quirks:
         given = {key: frozenset(value) if isinstance(value, tuple) else value for key, value in config.quirks.items()}
         provider.quirks = msgspec.structs.replace(provider.quirks, **given)
     return provider
+
+
+def _settings_of(config: ProviderConfig) -> dict[str, Any]:
+    """What every kind of provider over HTTP is told alike."""
+    return {key: getattr(config, key) for key in _SETTINGS}
+
+
+def _bedrock(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> BedrockProvider:
+    credentials = None
+    if config.access_key_id is not None and config.secret_access_key is not None:
+        credentials = AWSCredentials(config.access_key_id, config.secret_access_key, config.session_token)
+    return BedrockProvider(
+        name,
+        region=config.region,
+        credentials=credentials,
+        api_key=config.api_key,
+        base_url=config.base_url,
+        environ=environ,
+        **_settings_of(config),
+    )
 
 
 def _models(configs: Mapping[str, ModelConfig], providers: Mapping[str, ProviderLike]) -> Models:

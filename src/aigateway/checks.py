@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from aigateway.canonical.events import StreamEvent
 from aigateway.canonical.laws import StreamLaws, law
 from aigateway.formats.chat.laws import ChunkLaws
+from aigateway.formats.messages.laws import MessageLaws
 from aigateway.formats.protocol import Profile, WireEvent
 from aigateway.lint.lifecycle import Lifecycle
 
@@ -16,12 +17,15 @@ _WAIVED = {"incomplete-item"}
 at the other."""
 
 
+_LAWS: dict[str, type[ChunkLaws | MessageLaws]] = {"chat": ChunkLaws, "messages": MessageLaws}
+
+
 class StreamChecks:
     """What a debug build asserts of one translated stream: the laws of the canonical form, then those of the caller's."""
 
     def __init__(self, api: str, profile: Profile) -> None:
         self._canonical = StreamLaws()
-        self._chunks = ChunkLaws() if api == "chat" else None
+        self._chunks = _LAWS[api]() if api in _LAWS else None
         self._lifecycle = Lifecycle(profile) if api == "responses" else None
 
     def input(self, events: Iterable[StreamEvent]) -> Iterable[StreamEvent]:

@@ -25,12 +25,15 @@ from aigateway.hooks.import_path import HookImportError, load_hook
 from aigateway.intake import Limits
 from aigateway.models import CREATED
 from aigateway.policies import Balance, Breaker, Fallback, Hedge, Queue, Retry
+from aigateway.providers.azure import AUTHORITY, SCOPE
+from aigateway.providers.bedrock import BEDROCK, REGION
 from aigateway.providers.catalog import CATALOG
+from aigateway.providers.dialects import DIALECTS
 from aigateway.providers.provider import DEFAULT_APIS, join_base
 from aigateway.state.opening import NOWHERE, key_of, path_of
 from aigateway.state.opening import check as check_url
 from aigateway.state.state import OnOutage
-from aigateway.surface import ADMINISTRATION, APIS
+from aigateway.surface import ADMINISTRATION
 from aigateway.transport.protocol import TLS, Pool, Timeout
 from aigateway.transport.proxy import NONE, parse_proxy
 
@@ -39,8 +42,12 @@ LOCAL: Final = "local"
 """The provider type of the model in this process."""
 
 _LOCAL_APIS: Final = frozenset({"chat", "embeddings"})
-_APIS: Final = APIS | {"messages", "generate_content", "converse", ADMINISTRATION}
+_APIS: Final = DEFAULT_APIS | {"messages", "generate_content", "converse", "cohere_chat", ADMINISTRATION}
 _TYPES: Final = (*CATALOG, LOCAL)
+_AWS: Final = ("region", "access_key_id", "secret_access_key", "session_token")
+AZURE: Final = ("azure",)
+VERTEX: Final = ("vertex", "vertex-anthropic")
+_VENDORS_OWN: Final = {("api_version", "entra"): AZURE, ("project", "location", "credentials"): VERTEX}
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HIDDEN: Final = frozenset({("auth",), ("auth", "keys")})
 
@@ -68,6 +75,19 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     workers: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
+class EntraConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """An application of Entra ID, in place of a key of Azure's. authority: that of another cloud than the public one."""
+
+    tenant_id: str
+    client_id: str
+    client_secret: str
+    authority: str = AUTHORITY
+    scope: str = SCOPE
+
+    def __repr__(self) -> str:
+        return f"EntraConfig(client_id={self.client_id!r})"  # no secret
+
+
 class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One provider. type: a row of the catalog, `local`, or None for a host that nobody knows."""
 
@@ -89,6 +109,16 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     breaker: Breaker | None = None
     max_concurrent: Annotated[int, msgspec.Meta(ge=1)] | None = None
     queue: Queue | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+    session_token: str | None = None
+    dialects: dict[str, str] = {}
+    api_version: str | None = None
+    entra: EntraConfig | None = None
+    project: str | None = None
+    location: str | None = None
+    credentials: str | None = None
 
     def __repr__(self) -> str:
         return f"ProviderConfig(type={self.type!r}, base_url={self.base_url!r})"  # no key, no headers
@@ -163,6 +193,18 @@ class StateConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"StateConfig(ttl={self.ttl!r}, on_outage={self.on_outage!r})"  # no key, no password
 
 
+class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What `GET /metrics` shows, and to whom."""
+
+    enabled: bool = True
+    public: bool = False
+    key: str | None = None
+    max_models: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+
+    def __repr__(self) -> str:
+        return f"MetricsConfig(enabled={self.enabled!r})"  # no key
+
+
 class _Written(msgspec.Struct, frozen=True, kw_only=True):
     """The file as it is written."""
 
@@ -177,6 +219,7 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True):
     profile: Profile = "openai"
     default_provider: str | dict[str, str] | None = None
     state: StateConfig = StateConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +240,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     profile: Profile = "openai"
     default_provider: dict[str, str] = {}
     state: StateConfig = StateConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
 
 def find(path: str | None) -> Source | None:
@@ -231,11 +275,13 @@ def parse(source: Source, environ: Mapping[str, str] | None = None) -> Config:
         profile=written.profile,
         default_provider=_defaults(written.default_provider),
         state=_state(document, written.state, folder),
+        metrics=written.metrics,
     )
     for name, model in config.models.items():
         _check_model(document, name, model, config.providers)
     _check_defaults(document, written.default_provider, config.providers)
     _check_auth(document, config.auth)
+    _check_metrics(document, config.metrics)
     _check_amounts(document, ("limits",), config.limits)
     if config.server.host.strip() == "":
         document.error(("server", "host"), "must not be empty; for every interface write 0.0.0.0")
@@ -264,7 +310,9 @@ def _provider(document: Document, name: str, provider: ProviderConfig, folder: P
         return _local(document, place, provider, folder)
     if provider.path is not None:
         document.error((*place, "path"), "only a provider of type local has one")
-    _check_url(document, place, kind, provider)
+    _check_vendor(document, place, kind, provider)
+    if kind not in VERTEX or provider.base_url is not None:
+        _check_url(document, place, kind, provider)
     _check_apis(document, (*place, "apis"), provider.apis)
     _check_key(document, (*place, "api_key"), provider.api_key or "")
     _check_keys(document, place, provider)
@@ -278,9 +326,11 @@ def _provider(document: Document, name: str, provider: ProviderConfig, folder: P
     _check_amounts(document, (*place, "timeout"), provider.timeout)
     _check_amounts(document, (*place, "pool"), provider.pool)
     _check_proxy(document, place, provider)
+    _check_aws(document, place, kind, provider)
     return msgspec.structs.replace(
         provider,
         type=kind,
+        credentials=None if provider.credentials is None else str(folder / Path(provider.credentials).expanduser()),
         tls=_tls(document, (*place, "tls"), provider.tls, folder),
         socket=None if provider.socket is None else str(folder / Path(provider.socket).expanduser()),
     )
@@ -300,6 +350,8 @@ def _local(document: Document, place: tuple[str, ...], provider: ProviderConfig,
 
 def _check_url(document: Document, place: tuple[str, ...], kind: str | None, provider: ProviderConfig) -> None:
     url = provider.base_url or (CATALOG[kind].base_url if kind is not None else None)
+    if url is None and kind == BEDROCK:
+        return  # its region says where it is
     if url is None:
         if document.sound(*place, "base_url") and document.sound(*place, "type"):
             known = f"the catalog knows none for {kind}" if kind else "or a type of the provider catalog"
@@ -310,6 +362,55 @@ def _check_url(document: Document, place: tuple[str, ...], kind: str | None, pro
     except ValueError as error:
         words = str(error).partition(", not ")[0]  # the URL itself may hold a secret
         document.error((*place, "base_url"), words.removeprefix("base_url "))
+
+
+def _check_aws(document: Document, place: tuple[str, ...], kind: str | None, provider: ProviderConfig) -> None:
+    """What only Amazon's providers have: a region, and credentials in place of a key."""
+    given = [key for key in _AWS if document.given(*place, key)]
+    if kind != BEDROCK:
+        for key in given if document.sound(*place, "type") else ():
+            document.error((*place, key), f"only a provider of type {BEDROCK} has one")
+        return
+    if document.given(*place, "base_path"):
+        document.error((*place, "base_path"), f"a provider of type {BEDROCK} has no such setting")
+    if provider.region is not None and not REGION.fullmatch(provider.region):
+        document.error((*place, "region"), "must be one of AWS's regions, like us-east-1")
+    for key in _AWS[1:]:
+        _check_key(document, (*place, key), getattr(provider, key) or "")
+    for key, other in (_AWS[1:3], _AWS[2:0:-1], (_AWS[3], _AWS[1])):
+        if key in given and other not in given:
+            document.error((*place, key), f"needs a {other} beside it")
+    if len(given) > given.count("region") and (provider.api_key is not None or provider.api_keys is not None):
+        document.error(
+            (*place, "api_key" if provider.api_key else "api_keys"), "give a key or AWS credentials, not both"
+        )
+
+
+def _check_vendor(document: Document, place: tuple[str, ...], kind: str | None, provider: ProviderConfig) -> None:
+    """What only one vendor has, and what it must have."""
+    for keys, kinds in _VENDORS_OWN.items():
+        for key in keys:
+            if document.given(*place, key) and kind not in kinds and document.sound(*place, "type"):
+                document.error((*place, key), f"only a provider of type {' or '.join(kinds)} has one")
+    if kind in VERTEX:
+        for key in ("project", "location"):
+            if not getattr(provider, key) and document.sound(*place, key):
+                document.error(place, f"needs a {key} of Google Cloud")
+    if provider.entra is not None:
+        _check_entra(document, place, provider, provider.entra)
+    for api, name in provider.dialects.items():
+        known = DIALECTS.get(api, {})
+        if name not in known:
+            words = f"there is no dialect {document.quoted(name)} of {document.quoted(api)}"
+            document.error((*place, "dialects", api), f"{words}; there are {', '.join(known) or 'none'}")
+
+
+def _check_entra(document: Document, place: tuple[str, ...], provider: ProviderConfig, entra: EntraConfig) -> None:
+    if provider.api_key is not None or provider.api_keys is not None:
+        document.error((*place, "entra"), "give a key or entra, not both")
+    for key in ("tenant_id", "client_id", "client_secret"):
+        if not getattr(entra, key):
+            document.error((*place, "entra", key), "must not be empty")
 
 
 def _check_proxy(document: Document, place: tuple[str, ...], provider: ProviderConfig) -> None:
@@ -511,6 +612,16 @@ def _check_auth(document: Document, auth: AuthConfig | None) -> None:
         _check_key(document, place, key)
         if not tenant:
             document.error(place, "a tenant must not be empty")
+
+
+def _check_metrics(document: Document, metrics: MetricsConfig) -> None:
+    if metrics.key is None:
+        return
+    if metrics.public:
+        document.error(("metrics", "key"), "asks nobody where metrics are public: give one of both")
+    if not metrics.key:
+        document.error(("metrics", "key"), "must not be empty; leave it out to let in who has a key of `auth`")
+    _check_key(document, ("metrics", "key"), metrics.key)
 
 
 # hooks

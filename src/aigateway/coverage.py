@@ -12,14 +12,15 @@ from aigateway.surface import ADMINISTRATION, APIS, OPERATIONS, Operation
 _HEAD = """\
 # What is served
 
-OpenAI's whole API below `/v1`, as its description and the newest of its clients know it. A path that is not here is a
-404, a path with another method a 405 that names the right ones.
+OpenAI's whole API below `/v1`, as its description and the newest of its clients know it, and of Anthropic's what has
+to do with messages; of Google's what generates and counts, below `/v1beta`, as the paths say. A path that is not here is a 404, a path with another method a 405 that names the right ones.
 
 | | |
 | --- | --- |
 | translated | understood. A provider that speaks the API gets the caller's own bytes, any other a translation |
 | understood | relayed to a provider that speaks the API; a body's fields are checked, and hooks read and edit them |
 | passed on | the request and the answer go on as they are, whatever their type; only the model's name is changed |
+| counted | passed on to a provider that speaks the API; elsewhere the tokens are estimated from the length of the texts |
 | served here | answered by the gateway |
 | on request | passed on, but only to a provider whose `apis` name `administration` |
 
@@ -48,12 +49,18 @@ def _place(row: Operation) -> tuple[bool, str, str, str]:
 def _section(api: str, rows: list[Operation]) -> str:
     vendors = [name for name, row in CATALOG.items() if api in row.apis and row.apis != APIS]
     lines = [f"## {api}\n"]
-    if api in APIS:
-        named = ["openai", *vendors] if len(vendors) < 10 else ["openai", f"{len(vendors)} others"]
+    if api in APIS or vendors:
+        openai = ["openai"] if api in APIS else []
+        named = [*openai, *vendors] if len(vendors) < 10 or not openai else [*openai, f"{len(vendors)} others"]
         lines.append(f"In the catalog: {', '.join(named)}.\n")
     lines += ["| | path | operation | |", "| --- | --- | --- | --- |"]
-    lines += [f"| {row.method} | `{row.path}` | `{row.name}` | {_way(row)} |" for row in rows]
+    lines += [f"| {row.method} | `{_shown(row)}` | `{row.name}` | {_way(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _shown(row: Operation) -> str:
+    """The path, with its version where that is another than `/v1`."""
+    return row.path if row.version == "/v1" else row.version + row.path
 
 
 def _way(row: Operation) -> str:
@@ -61,6 +68,8 @@ def _way(row: Operation) -> str:
         return "served here"
     if row.kind == "session":
         return "piped over WebSocket"
+    if row.kind == "count":
+        return "counted"
     if row.kind == "generate":
         return "translated" if row.api in CALLER_CODECS else "understood"
     notes = ["on request" if row.api == ADMINISTRATION else "passed on"]

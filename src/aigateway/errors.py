@@ -15,6 +15,7 @@
     └── UpstreamError                 502 upstream_error       (4xx of an upstream keep their own status)
         ├── UpstreamConnectionError   502 upstream_connection_error
         │   └── UnreachableError      502 upstream_connection_error
+        ├── UpstreamOverloadedError   502 upstream_error       (529 to callers whose API has that)
         ├── UpstreamProtocolError     502 upstream_protocol_error
         ├── UpstreamTimeoutError      504 upstream_timeout
         └── UpstreamUnavailableError  503 upstream_unavailable / upstream_overloaded
@@ -187,6 +188,10 @@ class UpstreamConnectionError(UpstreamError):
 
 class UnreachableError(UpstreamConnectionError):
     """No connection to the provider could be made: nothing of the request was sent."""
+
+
+class UpstreamOverloadedError(UpstreamError):
+    """The provider said that it has too much to do (529)."""
 
 
 class UpstreamProtocolError(UpstreamError):

@@ -11,7 +11,7 @@ import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -29,6 +29,7 @@ from aigateway.errors import (
     UpstreamTimeoutError,
 )
 from aigateway.formats import CALLER_CODECS, FORMATS, Format, render_error
+from aigateway.formats.generate_content.array import as_array
 from aigateway.formats.numbering import Numbering, without_content
 from aigateway.formats.opening import Opening, held_back
 from aigateway.formats.protocol import WireEvent
@@ -36,20 +37,23 @@ from aigateway.hedged import Runner, hedged
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits, read_wishes, understand
 from aigateway.models import Model, Models
-from aigateway.providers.protocol import ProviderReply, ProviderRequest
+from aigateway.providers.protocol import Posting, ProviderReply, ProviderRequest
 from aigateway.providers.secret import reveal
 from aigateway.routing.course import Course
 from aigateway.routing.failures import was_not_sent
 from aigateway.routing.traffic import Lane, Traffic
-from aigateway.surface.routes import query_for
 from aigateway.translation import Translation
 from aigateway.upstream import (
     forwarded_headers,
+    has_forwarded_headers,
+    is_sifted,
     plan_for,
+    quirks_of,
     relay_for,
     reply_error,
     shown_headers,
     unary_head,
+    upstream_path,
     upstream_request,
 )
 
@@ -57,6 +61,9 @@ logger = logging.getLogger("aigateway")
 
 BodyReader = Callable[[], Awaitable[Any]]
 """Gives the body: bytes, or for an operation that `uploads` an iterator of them."""
+
+ANTHROPIC_VERSION = "anthropic-version"
+"""The header that tells a caller of Anthropic's API."""
 
 CHANGES_HEADER = "x-aigateway-changes"
 JSON_TYPE = ("content-type", "application/json")
@@ -151,15 +158,25 @@ class Exchange:
 
     # the way in
 
-    async def answer(self, read_body: BodyReader, served: Callable[[], dict[str, Any]] | None = None) -> Answer:
-        """The answer, whatever happens: errors are rendered. `served` answers operations of the gateway itself."""
+    async def answer(
+        self,
+        read_body: BodyReader,
+        served: Callable[[], dict[str, Any] | Answer] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """The answer, whatever happens: errors are rendered. `served` answers operations of the gateway itself.
+
+        body: what `read_body` would give, where it is known.
+        """
         call = self.call
         try:
-            await self._chain.authenticate(call, call._api_key)  # noqa: SLF001 - the key is nobody else's business
+            if self._chain.has_authenticate:
+                await self._chain.authenticate(call, call._api_key)  # noqa: SLF001 - the key is nobody else's business
             if served is not None:
-                answer = Answer(200, [JSON_TYPE], _json.encode(served()))
+                made = served()
+                answer = made if isinstance(made, Answer) else Answer(200, [JSON_TYPE], _json.encode(made))
             else:
-                answer = await self._generate(await read_body())
+                answer = await self._generate(await read_body() if body is None else body)
         except GatewayError as error:
             answer = await self._failure(error)
         except Exception as error:
@@ -183,8 +200,10 @@ class Exchange:
             return
         call.ended_at = now = time.monotonic()
         try:
-            if self._reply is not None or self._frames is not None or self._lane is not None:
+            if self._frames is not None or self._lane is not None:
                 await self._release()
+            elif self._reply is not None:
+                await self._reply.aclose()
         finally:
             if call.outcome is None:
                 call.outcome = "completed" if self._delivered else "abandoned"
@@ -217,8 +236,9 @@ class Exchange:
                 await reply.aclose()
 
     def _leave_lane(self) -> None:
-        lane, self._lane = self._lane, None
+        lane = self._lane
         if lane is not None:
+            self._lane = None
             lane.leave(self._since)
 
     async def _generate(self, body: bytes) -> Answer:
@@ -252,7 +272,7 @@ class Exchange:
         course = Course(self._traffic, targets, entry)
         while True:
             try:
-                return await self._attempt(course)
+                return await (self._quick_attempt(course) if self._is_quick(course) else self._attempt(course))
             except UpstreamError as error:
                 await self._release()
                 delay = course.after(error)
@@ -264,6 +284,62 @@ class Exchange:
                     await asyncio.sleep(delay)
 
     # one attempt
+
+    def _is_quick(self, course: Course) -> bool:
+        """Whether the next attempt is as most are: a JSON document up and down in one API, without anything special."""
+        call, target = self.call, course.target
+        provider = target.provider
+        return (
+            not call.stream
+            and target.prefer is None
+            and course.lane.is_plain
+            and not course.hedges
+            and not call.query
+            and call.api in provider.apis
+            and call.operation.form == "json"
+            and getattr(provider, "posts", False)
+            and not has_forwarded_headers(call)
+            and "{" not in call.operation.path
+            and not is_sifted(call, quirks_of(provider))
+        )
+
+    async def _quick_attempt(self, course: Course) -> Answer:
+        """As `_attempt`, where `_is_quick`."""
+        call, lane, chain, target = self.call, course.lane, self._chain, course.target
+        provider = cast("Posting", target.provider)
+        plan = Plan(target, target.model or call.model, call.api, call.api)
+        if call.changes:
+            call.changes.clear()
+        body = call.request.raw
+        if plan.model != call.model:
+            body = _json.replace_top_level(body, plan.model, "model")
+        attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=course.why)
+        call.attempts.append(attempt)
+        try:
+            if chain.has_before_attempt:
+                await chain.before_attempt(call, attempt)
+            lane.count()
+            self._lane = lane
+            if attempt.headers or attempt.api_key is not None:
+                reply = await self._send(attempt)
+            else:
+                reply = await provider.post(call.api, call.operation.path, attempt.body)
+            self._reply = reply
+            attempt.status = status = reply.status
+            attempt.first_byte_at = time.monotonic()
+            if status >= 300:
+                raise await reply_error(reply, provider.name)
+            answer = await self._whole(None, reply)
+            self._lane = self._reply = None
+            lane.leave(0.0)
+            await reply.aclose()
+        except GatewayError as error:
+            self._failed(attempt, error)
+            if self._lane is not None:
+                lane.note_failure(error)
+            raise
+        lane.note_answer(attempt, time.monotonic() - attempt.started_at)
+        return answer
 
     async def _attempt(self, course: Course) -> Answer:
         call, lane = self.call, course.lane
@@ -297,7 +373,8 @@ class Exchange:
                 self._opening = Opening(call.api) if course.may_go_on else None
             answer = await self._answer_of(attempt, translation, reply)
             if answer.frames is None:
-                self._leave_lane()
+                self._lane = None
+                lane.leave(self._since)
         except GatewayError as error:
             self._failed(attempt, error)
             if self._lane is not None:
@@ -363,19 +440,15 @@ class Exchange:
 
     def _request(self, attempt: Attempt, key: str | None) -> ProviderRequest:
         call, plan = self.call, attempt.plan
-        operation = call.operation
-        path = _PATHS[plan.upstream_api] if plan.translates else operation.path
-        if call.query and not plan.translates:
-            path = f"{path}?{query_for(call.query)}"
-        headers = forwarded_headers(call)
+        headers = forwarded_headers(call, plan.upstream_api)
         if attempt.headers:
             headers |= {name.lower(): value for name, value in attempt.headers.items()}
         return ProviderRequest(
             api=plan.upstream_api,
-            path=path,
-            model=plan.model,
+            path=upstream_path(call, plan),
+            model=attempt.model,
             body=attempt.body,
-            content_type=call.headers.get("content-type", "") if operation.form == "multipart" else JSON_TYPE[1],
+            content_type=call.headers.get("content-type", "") if call.operation.form == "multipart" else JSON_TYPE[1],
             stream=call.stream,
             headers=headers,
             api_key=key,
@@ -458,7 +531,11 @@ class Exchange:
         self._opened = True
         if self._opening is not None:
             self._opening.is_over = True
-        return Answer(200, headers, frames=self._from(first, guarded), ready=first.done(), pipe=self._pipe)
+        shown = self._from(first, guarded)
+        if self.call.api == "generate_content" and "alt=sse" not in self.call.query.split("&"):
+            headers = [JSON_TYPE, *(pair for pair in headers if pair[0] != "content-type")]
+            return Answer(200, headers, frames=as_array(shown), ready=first.done(), is_events=False)
+        return Answer(200, headers, frames=shown, ready=first.done(), pipe=self._pipe)
 
     async def _from(self, first: asyncio.Future[bytes | None], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         frame = await first
@@ -624,7 +701,8 @@ class Exchange:
             result = raised
         self._note(result)
         headers = [JSON_TYPE, *result.headers.items()]
-        return Answer(result.status, headers, _json.encode(render_error(self.call.api, result)))
+        status, body = render_error(error_api(self.call), result, self.call.id)
+        return Answer(status, headers, _json.encode(body))
 
     async def _told(self, error: GatewayError) -> GatewayError:
         """The error of a stream that has begun, as the hooks want it; a reply in its place comes too late."""
@@ -680,7 +758,11 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-_PATHS = {"chat": "/chat/completions", "responses": "/responses"}
+
+
+def error_api(call: Call) -> str:
+    """The API in which a call's errors are told: the models are listed for callers of all of them."""
+    return "messages" if call.api == "models" and ANTHROPIC_VERSION in call.headers else call.api
 
 
 def _content_type(reply: ProviderReply) -> str:

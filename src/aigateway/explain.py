@@ -16,8 +16,10 @@ from aigateway.errors import GatewayError
 from aigateway.hooks.chain import STAGES, Chain
 from aigateway.intake import Limits, read_wishes, understand
 from aigateway.models import Models
+from aigateway.providers.protocol import ProviderRequest
+from aigateway.providers.provider import Provider
 from aigateway.translation import Translation
-from aigateway.upstream import plan_for, upstream_request
+from aigateway.upstream import plan_for, upstream_path, upstream_request
 
 
 class PlannedAttempt(msgspec.Struct, kw_only=True):
@@ -143,13 +145,14 @@ async def _planned(call: Call, target: Target, number: int, means: _Means) -> Pl
             body, _ = upstream_request(call, plan, wants_usage=means.wants_usage)
         attempt = Attempt(number, plan, body)
         await means.chain.before_attempt(call, attempt)
+        request = _prepared(call, attempt)
     except GatewayError as error:
         planned.error = _words(error)
         return planned
-    planned.body = attempt.body.decode("utf-8", "replace")
+    planned.body = request.body.decode("utf-8", "replace")
     planned.headers = sorted(name.lower() for name in attempt.headers)
     planned.changes = [change.code for change in call.changes]
-    planned.url = _url(plan, call)
+    planned.url = _url(plan, request)
     return planned
 
 
@@ -161,14 +164,23 @@ def _mode(plan: Plan, chain: Chain, *, stream: bool) -> str:
     return "observe" if chain.has("on_complete") else "relay"
 
 
-_PATHS = {"chat": "/chat/completions", "responses": "/responses"}
+def _prepared(call: Call, attempt: Attempt) -> ProviderRequest:
+    """What the provider is asked; of one over HTTP, as the host gets it."""
+    plan = attempt.plan
+    request = ProviderRequest(
+        api=plan.upstream_api,
+        path=upstream_path(call, plan),
+        model=plan.model,
+        body=attempt.body,
+        stream=call.stream,
+    )
+    provider = plan.target.provider
+    return provider.prepared(request) if isinstance(provider, Provider) else request
 
 
-def _url(plan: Plan, call: Call) -> str | None:
+def _url(plan: Plan, request: ProviderRequest) -> str | None:
     base: Any = getattr(plan.target.provider, "base_url", None)
-    if not isinstance(base, str):
-        return None
-    return base + (_PATHS.get(plan.upstream_api, call.operation.path) if plan.translates else call.operation.path)
+    return base + request.path if isinstance(base, str) else None
 
 
 def _hooks_of(chain: Chain) -> dict[str, list[str]]:

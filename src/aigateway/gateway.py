@@ -11,6 +11,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from urllib.parse import urlencode
@@ -18,14 +19,16 @@ from urllib.parse import urlencode
 from aigateway import _json, _sse
 from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, require_one_of
 from aigateway.canonical.lens import EventLens, ReplyLens
+from aigateway.counting import Counting
 from aigateway.default_provider import DefaultProvider
-from aigateway.errors import InvalidRequestError, ModelNotFoundError
-from aigateway.exchange import Answer, Exchange
+from aigateway.errors import InvalidRequestError, ModelNotFoundError, NotFoundError
+from aigateway.exchange import ANTHROPIC_VERSION, Answer, Exchange
 from aigateway.explain import Explanation, explain
 from aigateway.formats import FORMATS
 from aigateway.formats.protocol import PROFILES, Profile
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits
+from aigateway.metrics import Metrics
 from aigateway.models import Model, Models, Resolver, Where
 from aigateway.passthrough import PassThrough
 from aigateway.providers.protocol import ProviderLike
@@ -131,6 +134,7 @@ class Journey:
     state      where responses, conversations and stored completions are kept; "memory" = in this process, bounded;
                None = nowhere, and what is asked of them is passed on.
     state_settings  for how long, and what becomes of calls while the store is down.
+    metrics    counts the calls; None = nobody does.
 
     Raises ValueError for another word.
     """
@@ -148,6 +152,7 @@ class Journey:
         default_provider: ProviderLike | Mapping[str, ProviderLike] | None = None,
         state: ResponseStore | Literal["memory"] | None = "memory",
         state_settings: StateSettings | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         require_one_of(ON_UNSUPPORTED, "on_unsupported", on_unsupported)
         require_one_of(PROFILES, "profile", profile)
@@ -159,6 +164,10 @@ class Journey:
             self.models.register("*", self._providers[0])
         self._default = DefaultProvider(default_provider, self.providers)
         self._chain = Chain(hooks)
+        self.metrics = metrics
+        if metrics is not None:
+            self._chain.watch(metrics.meter.on_complete)
+            metrics.meter.know(self.models.sent())
         self.hook = HookDecorators(self._chain)
         self.limits = limits or Limits()
         self.on_unsupported: OnUnsupported = on_unsupported
@@ -255,15 +264,24 @@ class Journey:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
         if self._store is not None and operation in _STATEFUL:
             return self.keeping.exchange(self._call(operation, headers, api_key, client))
-        settings = (self._call(operation, headers, api_key, client), self._chain, self.models, self.limits, new_id)
-        if settings[0].operation.kind == "relay":
-            return PassThrough(
-                *settings, default=self._default, traffic=self.traffic, on_unsupported=self.on_unsupported
-            )
-        exchange = Exchange(*settings, traffic=self.traffic, on_unsupported=self.on_unsupported)
-        if self._store is not None and operation == "chat":
-            exchange.keep = self._kept
-        return exchange
+        call = self._call(operation, headers, api_key, client)
+        chain, models, limits, traffic, wanted = (
+            self._chain,
+            self.models,
+            self.limits,
+            self.traffic,
+            self.on_unsupported,
+        )
+        if call.operation.name == "metrics" and self.metrics is not None and self.metrics.chain is not None:
+            chain = self.metrics.chain
+        kind = call.operation.kind
+        if kind not in ("relay", "count"):
+            exchange = Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
+            if self._store is not None and operation == "chat":
+                exchange.keep = self._kept
+            return exchange
+        made = Counting if kind == "count" else PassThrough
+        return made(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted, default=self._default)
 
     async def _kept(self, call: Call, answer: Answer) -> Answer:
         return await self.keeping.completion(call, answer)
@@ -304,12 +322,49 @@ class Journey:
         return Session(call, self._chain, self.models, self.limits, new_id, query=query, subprotocols=subprotocols)
 
     def listed(self, call: Call) -> dict[str, Any]:
-        """The models that the caller may use, as `GET /v1/models` shows them."""
-        return {"object": "list", "data": [_model_object(model) for model in self.models.listed(call.principal)]}
+        """The models that the caller may use, as `GET /v1/models` shows them in the caller's own API."""
+        found = self.models.listed(call.principal)
+        if ANTHROPIC_VERSION in call.headers:
+            shown = [_anthropic_model(model, model.name) for model in found]
+            ends = (
+                {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]}
+                if shown
+                else {"first_id": None, "last_id": None}
+            )
+            return {"data": shown, "has_more": False, **ends}
+        return {"object": "list", "data": [_model_object(model) for model in found]}
 
     def health(self, call: Call) -> dict[str, Any]:
         """How the gateway and its providers do, as `GET /health?full` shows it. No address and no key is in it."""
         return {"status": "ok", "providers": self.traffic.state(self.providers())}
+
+    def scraped(self, call: Call) -> Answer:
+        """The metrics, as `GET /metrics` shows them. Raises NotFoundError where there are none."""
+        if self.metrics is None:
+            raise NotFoundError("Not found: this gateway has no metrics.", code="not_found")
+        content_type, text = self.metrics.exposition(
+            call.headers.get("accept", ""), self.traffic.state(self.providers())
+        )
+        return Answer(200, [("content-type", content_type)], text)
+
+    @property
+    def shares_metrics(self) -> bool:
+        """Whether others of the same port must be told what this process counts: see `publish`."""
+        return self.metrics is not None and self.metrics.meter.slot is not None
+
+    def publish(self) -> None:
+        """Tell the other workers of this port what was counted."""
+        if self.metrics is not None:
+            self.metrics.publish(self.traffic.state(self.providers()))
+
+    def listed_for_google(self, call: Call) -> dict[str, Any]:
+        """The same as `GET /v1beta/models` shows them: all on one page."""
+        return {"models": [_google_model(model.name) for model in self.models.listed(call.principal)]}
+
+    def retrieved_for_google(self, call: Call, name: str) -> dict[str, Any]:
+        """One model, as `GET /v1beta/models/{model}` shows it. Raises ModelNotFoundError."""
+        self.retrieved(call, name)
+        return _google_model(name)
 
     def retrieved(self, call: Call, name: str) -> dict[str, Any]:
         """One model, as `GET /v1/models/{id}` shows it. Raises ModelNotFoundError."""
@@ -319,6 +374,8 @@ class Journey:
             raise ModelNotFoundError(
                 f"model not found: {name!r}. GET /v1/models lists the models that this key may use.", param="model"
             )
+        if ANTHROPIC_VERSION in call.headers:
+            return _anthropic_model(model, name)
         return {**_model_object(model), "id": name}
 
     @overload
@@ -398,6 +455,36 @@ class Journey:
     ) -> ReplyLens | EventStream:
         """A response in process; see `chat`."""
         return await self._in_process("responses", body, stream=stream, fields=fields)
+
+    async def messages(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        stream: bool = False,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> ReplyLens | EventStream:
+        """A message (Anthropic's API) in process; see `chat`."""
+        return await self._in_process(
+            "messages", body, stream=stream, fields={**fields, "api_key": api_key, "headers": headers}
+        )
+
+    async def generate_content(
+        self,
+        body: Mapping[str, Any] | None = None,
+        /,
+        *,
+        model: str = "",
+        stream: bool = False,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> ReplyLens | EventStream:
+        """Gemini's generateContent in process; see `chat`."""
+        settings = {"api_key": api_key, "headers": headers, **({"model": model} if model else {})}
+        return await self._in_process("generate_content", body, stream=stream, fields={**fields, **settings})
 
     async def embeddings(
         self,
@@ -497,6 +584,8 @@ class Journey:
                 raise InvalidRequestError(f"The request cannot be written as JSON: {error}") from error
 
         exchange = self.exchange(operation, headers, api_key=api_key)
+        if operation == "generate_content" and stream:
+            exchange.call.query = "alt=sse"
         open_stream = False
         try:
             answer = await exchange.answer(read)
@@ -520,6 +609,18 @@ def request_id(headers: Mapping[str, str]) -> str:
 def new_id(prefix: str) -> str:
     """A fresh id such as `resp_4f1c...` (128 random bits); ids of completions join with a dash, as OpenAI's do."""
     return f"{prefix}{'-' if prefix in ('chatcmpl', 'cmpl') else '_'}{os.urandom(16).hex()}"
+
+
+def _anthropic_model(model: Model, name: str) -> dict[str, Any]:
+    created = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"type": "model", "id": name, "display_name": name, "created_at": created, "lifecycle": "active"}
+
+
+_METHODS = ("generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents")
+
+
+def _google_model(name: str) -> dict[str, Any]:
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": list(_METHODS)}
 
 
 def _model_object(model: Model) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported
 from aigateway.canonical.lens import RequestLens
 from aigateway.errors import InvalidRequestError
 from aigateway.formats import FORMATS
+from aigateway.formats.generate_content.lens import GenerateContentRequest
 from aigateway.formats.multipart import Form, FormRequest, boundary_of
 from aigateway.formats.protocol import PROFILES, Profile
 
@@ -44,6 +45,7 @@ class _Head(msgspec.Struct):
     messages: msgspec.Raw = msgspec.Raw()
     input: msgspec.Raw = msgspec.Raw()
     prompt: msgspec.Raw = msgspec.Raw()
+    contents: msgspec.Raw = msgspec.Raw()
     previous_response_id: msgspec.Raw = msgspec.Raw()
     conversation: msgspec.Raw = msgspec.Raw()
 
@@ -91,7 +93,25 @@ def understand(call: Call, body: bytes, limits: Limits, *, lens: RequestLens | N
     call.request = lens if lens is not None else FORMATS[call.api].request(body)
     call.model = head.model or ""
     call.stream = head.stream is True and call.api != "embeddings"
+    if call.operation.model == "{model}":
+        _read_path(call, head)
     _check(call, head)
+
+
+def _read_path(call: Call, head: _Head) -> None:
+    """Of an API whose path names the model and says whether a stream is asked for; a hook may have named another.
+
+    In process, where there is no path, both stand in the body: there they are taken out, for no upstream knows them.
+    """
+    request = call.request
+    if not isinstance(request, GenerateContentRequest):
+        raise TypeError("only generateContent has its model in the path")
+    if head.model or head.stream is not None:
+        request.body = {key: value for key, value in request.body.items() if key not in ("model", "stream")}
+    call.model = request.model or call.parameters.get("model", "") or call.model
+    call.stream = call.operation.streams or call.stream or request.stream
+    request.place(call.model, stream=call.stream)
+    head.model = call.model
 
 
 def clean_head(body: bytes, limits: Limits, decoder: msgspec.json.Decoder[_T]) -> tuple[bytes, _T]:
@@ -132,12 +152,14 @@ def _wrong_type(text: str) -> InvalidRequestError:
 def _check(call: Call, head: _Head) -> None:
     if not head.model:
         raise _missing("model", "Name one of the models that GET /v1/models lists.")
-    if call.api == "chat":
+    if call.api in ("chat", "messages"):
         _check_list("messages", bytes(head.messages), "[", "Send an array with at least one message.")
     elif call.api == "completions":
         _check_prompt(bytes(head.prompt))
     elif call.api == "embeddings":
         _check_list("input", bytes(head.input), '"[', "Send a string, an array of strings, or tokens.")
+    elif call.api == "generate_content":
+        _check_list("contents", bytes(head.contents), "[{", "Send an array with at least one content.")
     elif call.api == "images":
         _check_list("prompt", bytes(head.prompt), '"', "Send a text that describes the image.")
     elif call.api == "responses":

@@ -25,7 +25,8 @@ class LineFormatter(logging.Formatter):
         second = int(record.created)
         if second != self._second:
             self._second, self._time = second, time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(second))
-        line = f"{self._time} {record.levelname} {record.name} {record.getMessage()}"
+        text = record.msg if type(record.msg) is str and not record.args else record.getMessage()
+        line = f"{self._time} {record.levelname} {record.name} {text}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -18,9 +18,10 @@ from aigateway.formats import FORMATS, PASSING
 from aigateway.formats.passing import OpaqueReply, PassingRelay, TextReply
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits, read_wishes
-from aigateway.models import Models
+from aigateway.models import Model, Models
 from aigateway.naming import body_for, named_as, parameters_naming, query_naming, understand_passing
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
+from aigateway.routing.course import Course
 from aigateway.surface.routes import path_for, query_for
 from aigateway.translation import Translation
 from aigateway.upstream import error_of, forwarded_headers, reply_error, shown_headers
@@ -43,7 +44,7 @@ _SHOWN = frozenset(
     }
 )
 _TERMINALS = {"audio": (b"speech.audio.done", b"transcript.text.done", b"[DONE]")}
-_MAKES_NOTHING = frozenset({"audio", "decisions", "moderations"})
+_MAKES_NOTHING = frozenset({"audio", "decisions", "moderations", "rerank"})
 """The APIs whose calls leave nothing behind at the provider, so that another one may be asked the same."""
 
 _NOT_MODIFIED = 304
@@ -101,13 +102,19 @@ class PassThrough(Exchange):
             return answer
         targets, entry = await self._routed() if call.model else (self._default.targets(call.operation), None)
         targets = await self._chain.on_route(call, targets)
-        return await self._try_targets(offering(call.operation, targets), entry)
+        return await self._ask(targets, entry)
+
+    async def _ask(self, targets: list[Target], entry: Model | None) -> Answer:
+        return await self._try_targets(offering(self.call.operation, targets), entry)
 
     async def _served(self) -> Answer | None:
         """The gateway's own answer, where it has one."""
         return None
 
     # one attempt
+
+    def _is_quick(self, course: Course) -> bool:
+        return False
 
     def _prepared(self, target: Target, why: str) -> tuple[Attempt, None, bool]:
         call = self.call
@@ -138,7 +145,9 @@ class PassThrough(Exchange):
         path = path_for(call.operation, parameters_naming(call, model))
         query = query_for(query_naming(call, model))
         wanted = _FORWARDED if self._upload is None else _FORWARDED + _UPLOADED
-        headers = forwarded_headers(call) | {name: call.headers[name] for name in wanted if name in call.headers}
+        headers = forwarded_headers(call, call.api) | {
+            name: call.headers[name] for name in wanted if name in call.headers
+        }
         has_body = self._upload is not None or attempt.body
         return ProviderRequest(
             api=call.api,

@@ -193,7 +193,9 @@ class Session:
             query=query,
             subprotocols=self._subprotocols,
             max_message=self._limits.max_body,
-            headers=forwarded_headers(call) | given | {name.lower(): value for name, value in attempt.headers.items()},
+            headers=forwarded_headers(call, call.api)
+            | given
+            | {name.lower(): value for name, value in attempt.headers.items()},
             api_key=await reveal(attempt.api_key),
             request_id=call.id,
         )
@@ -336,7 +338,7 @@ class Session:
         error = await self._note(error)
         self.call.status = error.status
         self.call.first_byte_at = time.monotonic()
-        document = _json.encode(render_error(self.call.api, error))
+        document = _json.encode(render_error(self.call.api, error)[1])
         return Answer(error.status, [JSON_TYPE, *error.headers.items()], document)
 
     async def _note(self, error: GatewayError) -> GatewayError:

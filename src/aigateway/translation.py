@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aigateway import _json, _sse
+from aigateway import _json
 from aigateway.call import Call, Plan
 from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
 from aigateway.canonical.events import Failed, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
+from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.toolbox import CallRestorer
 from aigateway.canonical.types import Message, Reply, Request, Text
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.errors import GatewayError, UpstreamProtocolError
-from aigateway.formats import CALLER_CODECS, CODECS
-from aigateway.formats.protocol import CallerCodec, Profile, ReplyContext, StreamEncoder, TextCodec, WireEvent
+from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
+from aigateway.formats.protocol import CallerCodec, Profile, ReplyContext, StreamEncoder, UpstreamCodec, WireEvent
 from aigateway.providers.protocol import ProviderReply
 from aigateway.upstream import quirks_of
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from aigateway.checks import StreamChecks
 
 DEBUG = debug_build()
+_UNSIGNED = frozenset({"responses", "messages"})
+"""The APIs of callers whose calls have no place for a signature."""
 
 
 class Translation:
@@ -38,6 +41,8 @@ class Translation:
         self._ours = CALLER_CODECS[plan.caller_api]
         body = call.request.snapshot()
         self._request = self._ours.decode_request(body) if plan.translates else _understood(self._ours, body)
+        if self._request.stream is not call.stream:  # where the path says so, and not the body
+            self._request = msgspec.structs.replace(self._request, model=call.model, stream=call.stream)
         self._limit = CallLimit(self._request, call.changes)
         self._context = ReplyContext(
             model=asked,
@@ -52,12 +57,13 @@ class Translation:
         self._encoder: StreamEncoder | None = None
         self._checks = _checks(plan.caller_api, call.profile) if DEBUG else None
         toolbox = self._theirs.toolbox(self._request, quirks_of(plan.target.provider)) if plan.translates else None
+        self._signed = SignedCalls() if _lose_signatures(plan) else None
         self._calls = CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
     @property
-    def _theirs(self) -> TextCodec:
+    def _theirs(self) -> UpstreamCodec:
         """The upstream's, where it differs from the caller's."""
-        return CODECS[self._plan.upstream_api]
+        return UPSTREAM_CODECS[self._plan.upstream_api]
 
     @property
     def encoder(self) -> StreamEncoder:
@@ -107,7 +113,7 @@ class Translation:
             for wire in self._wire(unfold(self._decoded(await reply.read()))):
                 yield wire
             return
-        frames = _sse.SSEDecoder()
+        frames = FORMATS[self._plan.upstream_api].framing()
         decoder = self._theirs.stream_decoder()
         source = reply.stream()
         try:
@@ -135,10 +141,17 @@ class Translation:
                 raise event.error
             if isinstance(event, UsageReported):
                 self._call.usage = event.usage
-            for told in (event,) if self._calls is None else self._calls.event(event):
+            for told in self._told(event):
                 shown = self._limit.filter_event(told) if self._limit.active else told
                 if shown is not None:
                     yield from encoder.feed(shown)
+
+    def _told(self, event: StreamEvent) -> Iterable[StreamEvent]:
+        """What an event becomes for the caller: tools by their own names, signatures where they can be carried."""
+        known = (event,) if self._calls is None else self._calls.event(event)
+        if self._signed is None:
+            return known
+        return [one for event in known for one in self._signed.event(event)]
 
     def _decoded(self, body: bytes) -> Reply:
         try:
@@ -147,12 +160,20 @@ class Translation:
             raise UpstreamProtocolError("The upstream answered with something that is not JSON.") from error
         if not isinstance(value, dict):
             raise UpstreamProtocolError("The upstream answered with something that is not a JSON object.")
-        reply = CALLER_CODECS[self._plan.upstream_api].decode_reply(value)
+        reply = (self._theirs if self._plan.translates else self._ours).decode_reply(value)
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
         if self._calls is not None:
             reply = self._calls.reply(reply)
+        if self._signed is not None:
+            reply = self._signed.reply(reply)
         return self._limit.filter_reply(reply) if self._limit.active else reply
+
+
+def _lose_signatures(plan: Plan) -> bool:
+    """Whether calls may be signed, and the caller's API has no place for that."""
+    signs = plan.upstream_api == "generate_content" or quirks_of(plan.target.provider).call_signatures
+    return signs and plan.caller_api in _UNSIGNED
 
 
 def _checks(api: str, profile: Profile) -> StreamChecks:

@@ -11,21 +11,31 @@ from aigateway import _json
 from aigateway.call import Call, Plan, Target
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import Change, Usage
-from aigateway.errors import UnsupportedError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
-from aigateway.formats import CALLER_CODECS, CODECS, FORMATS
+from aigateway.errors import (
+    UnsupportedError,
+    UpstreamError,
+    UpstreamOverloadedError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+)
+from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
 from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
+from aigateway.formats.chat.sealed import is_signed, without_foreign
 from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
 from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
-from aigateway.formats.usage import chat_usage
+from aigateway.formats.usage import ChatCounts, chat_usage, usage_of
 from aigateway.providers.protocol import ProviderLike, ProviderReply
+from aigateway.surface.routes import query_for
 
 SHOWN_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version"})
+_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-")
 
 _KEY = re.compile(r"\b(?:(?:sk|pk|rk|gsk|xai|hf|csk|nvapi)[-_]|AIza)[A-Za-z0-9*._-]{5,}[A-Za-z0-9*]")
 _DEFAULT_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _RETRYABLE = frozenset({401, 403, 408, 409, 429})
+_KINDS: dict[int, type[UpstreamError]] = {504: UpstreamTimeoutError, 529: UpstreamOverloadedError}
 _MESSAGE_MAX = 4000
 
 _NO_QUIRKS = Quirks()
@@ -35,6 +45,10 @@ def quirks_of(provider: ProviderLike) -> Quirks:
     """A provider's quirks; those of an unknown host where it names none."""
     quirks = getattr(provider, "quirks", None)
     return quirks if isinstance(quirks, Quirks) else _NO_QUIRKS
+
+
+_TRANSLATED_INTO = ("generate_content", *(name for name in UPSTREAM_CODECS if name != "generate_content"))
+"""The order in which APIs are translated into: Google's own tells more than its likeness of OpenAI's chat."""
 
 
 def plan_for(call: Call, target: Target) -> Plan:
@@ -48,8 +62,8 @@ def plan_for(call: Call, target: Target) -> Plan:
         return Plan(target, target.model or call.model, call.api, call.api)
     wanted = [call.api]
     if call.api in CALLER_CODECS:
-        wanted = [call.api, *CODECS]
-        if target.prefer is not None and target.prefer in CODECS:
+        wanted = [call.api, *_TRANSLATED_INTO]
+        if target.prefer is not None and target.prefer in UPSTREAM_CODECS:
             wanted.insert(0, target.prefer)
     for api in wanted:
         if api in apis:
@@ -62,21 +76,48 @@ def plan_for(call: Call, target: Target) -> Plan:
     )
 
 
+def upstream_path(call: Call, plan: Plan) -> str:
+    """Where an attempt goes, below the provider's base URL, with its query."""
+    path_of = FORMATS[plan.upstream_api].path
+    if not plan.translates and (path_of is None or "{" not in call.operation.path):
+        return f"{call.operation.path}?{query_for(call.query)}" if call.query else call.operation.path
+    if path_of is None:
+        raise TypeError(f"nothing is translated into {plan.upstream_api}")
+    return path_of(plan.model, call.stream)
+
+
 _FORWARDED = ("openai-beta", "idempotency-key", "traceparent", "tracestate", "x-client-request-id")
-_FORWARDED_SET = frozenset(_FORWARDED)
+_FORWARDED_TO = {"messages": ("anthropic-beta", "anthropic-version", *_FORWARDED)}
+"""By the API that is spoken upstream, where that has headers of its own."""
+_FORWARDED_SET = frozenset(name for names in (_FORWARDED, *_FORWARDED_TO.values()) for name in names)
 
 
-def forwarded_headers(call: Call) -> dict[str, str]:
-    """The caller's headers that go on to the upstream: none that carries a key or a cookie."""
+def forwarded_headers(call: Call, api: str) -> dict[str, str]:
+    """The caller's headers that go on to an upstream of this API: none that carries a key or a cookie."""
     headers = call.headers
     if _FORWARDED_SET.isdisjoint(headers):
         return {}
-    return {name: headers[name] for name in _FORWARDED if name in headers}
+    return {name: headers[name] for name in _FORWARDED_TO.get(api, _FORWARDED) if name in headers}
+
+
+def has_forwarded_headers(call: Call) -> bool:
+    """Whether the caller sent any of these."""
+    return not _FORWARDED_SET.isdisjoint(call.headers)
 
 
 def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
     """The upstream's headers that the caller sees."""
-    return [(name, value) for name, value in reply.headers if name in SHOWN_HEADERS or name.startswith("x-ratelimit-")]
+    return [pair for pair in reply.headers if pair[0] in SHOWN_HEADERS or pair[0].startswith(_LIMITS)]
+
+
+def is_sifted(call: Call, quirks: Quirks) -> bool:
+    """Whether there may be anything to take out of a body that is relayed in JSON."""
+    form = FORMATS[call.api]
+    if form.without_seals is not None:
+        return form.seal in call.request.raw
+    if call.api != "chat":
+        return False
+    return quirks.strict_fields or (quirks.signed_reasoning != "" and is_signed(call.request.raw))
 
 
 def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
@@ -85,9 +126,16 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
     if isinstance(request, FormRequest):
         return request.raw if request.model == plan.model else request.sent_with("model", plan.model), False
     body = request.raw
-    if plan.model != call.model:
+    if plan.model != call.model and "{" not in call.operation.model:
         body = _json.replace_top_level(body, plan.model, "model")
+    form = FORMATS[call.api]
+    if form.without_seals is not None and form.seal in body:
+        document = _json.decode_object(body)
+        form.without_seals(document, plan.model, call.changes)
+        body = _json.encode(document)
     quirks = quirks_of(plan.target.provider)
+    if call.api == "chat" and (quirks.signed_reasoning or quirks.strict_fields):
+        body = without_foreign(body, plan.model, quirks, call.changes)
     if quirks.strict_fields and call.api == "chat":
         body, lost = strict_body(body, quirks)
         if lost:
@@ -132,6 +180,8 @@ class _ReplyHead(msgspec.Struct):
     error: Any = None
     object: Any = None
     usage: Any = None
+    model_version: Any = msgspec.field(name="modelVersion", default=None)
+    usage_metadata: Any = msgspec.field(name="usageMetadata", default=None)
 
 
 _REPLY_HEAD: msgspec.json.Decoder[_ReplyHead] = msgspec.json.Decoder(_ReplyHead)
@@ -139,12 +189,20 @@ _REPLY_HEAD: msgspec.json.Decoder[_ReplyHead] = msgspec.json.Decoder(_ReplyHead)
 
 def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None]:
     """An answer with the model's name as the caller knows it, and its usage. Raises UpstreamProtocolError."""
+    if call.api == "chat" and call.attempts:
+        found = _chat_head(call, body, asked)
+        if found is not None:
+            return found
     try:
         head = _REPLY_HEAD.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UpstreamProtocolError("The upstream answered with something that is not its API's JSON.") from error
     if head.error and (call.api != "responses" or head.object != "response"):
         raise error_of({"error": head.error}, 502, "")
+    if call.api == "generate_content":
+        if isinstance(head.model_version, str) and head.model_version != asked:
+            body = _json.replace_top_level(body, asked, "modelVersion")
+        return body, FORMATS[call.api].usage(head.usage_metadata)
     if isinstance(head.model, str) and head.model != asked:
         body = _json.replace_top_level(body, asked, "model")
     if call.api == "chat" and call.attempts:
@@ -153,6 +211,30 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
     if call.api == "embeddings":
         body = in_encoding(body, _encoding_format(call))
     return body, FORMATS[call.api].usage(head.usage)
+
+
+class _ChatHead(msgspec.Struct):
+    model: str
+    usage: ChatCounts
+    error: Any = None
+
+
+_CHAT_HEAD: msgspec.json.Decoder[_ChatHead] = msgspec.json.Decoder(_ChatHead)
+
+
+def _chat_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage] | None:
+    """The same for an answer of chat as most are, read quickly; None for any other."""
+    try:
+        head = _CHAT_HEAD.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    usage = usage_of(head.usage)
+    if usage is None or head.error:
+        return None
+    if head.model != asked:
+        body = _json.replace_top_level(body, asked, "model")
+    repairs = quirks_of(call.attempts[-1].plan.target.provider).repairs
+    return (repaired_reply(body, repairs) if repairs else body), usage
 
 
 def _encoding_format(call: Call) -> str:
@@ -181,7 +263,7 @@ async def reply_error(reply: ProviderReply, provider: str) -> UpstreamError:
         value = value[0]
     error = error_of(value, reply.status, provider)
     for name, header in reply.headers:
-        if name in SHOWN_HEADERS or name.startswith("x-ratelimit-"):
+        if name in SHOWN_HEADERS or name.startswith(_LIMITS):
             error.headers[name] = header
     return error
 
@@ -194,7 +276,7 @@ def error_of(value: Any, status: int, provider: str) -> UpstreamError:
     """
     peer = f"Provider '{provider}'" if provider else "The upstream"
     if status >= 500 or status < 400:
-        kind = UpstreamTimeoutError if status == 504 else UpstreamError
+        kind = _KINDS.get(status, UpstreamError)
         said = "reported an error in its answer" if not provider else f"answered with HTTP {status}"
         return kind(f"{peer} {said}.", provider=provider)
     facts = _facts(value)
@@ -226,6 +308,17 @@ def _facts(value: Any) -> dict[str, Any]:
         return error
     if isinstance(error, str):
         return {**value, "message": error}
-    if isinstance(value.get("detail"), str):
-        return {"message": value["detail"], "code": value.get("code")}
+    detail = value.get("detail")
+    if isinstance(detail, str):
+        return {"message": detail, "code": value.get("code")}
+    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        return _first_mistake(detail[0])
     return value
+
+
+def _first_mistake(detail: dict[str, Any]) -> dict[str, Any]:
+    """What FastAPI's servers (Mistral, vLLM, ...) say of a body that does not fit: {loc: [body, field, ...], msg}."""
+    place = detail.get("loc")
+    names = [str(name) for name in place if name != "body"] if isinstance(place, list) else []
+    message = str(detail.get("msg") or "")
+    return {"message": ": ".join(filter(None, [".".join(names), message])), "param": ".".join(names) or None}

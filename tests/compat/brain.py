@@ -2,8 +2,8 @@
 
 It calls the tools that the question speaks of, once per city, and tells what they gave; it hands over to the agent
 that the question speaks of; it fills in the schema that the answer must have; it remembers a name; it refuses poison,
-is filtered for gore, and stops at the limit. Where it was asked to think, it does so aloud in chat; in Responses it
-tells a summary or a sealed thought, as it was asked.
+is filtered for gore, and stops at the limit. Where it was asked to think, it does so aloud, as models with open weights
+do: in Responses as a summary where it was asked for one, and sealed too where it was asked for that.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _broken(script: Script) -> Script:
 def _thought(heard: Heard, turn: Turn, serial: str) -> Turn:
     """The turn with the thoughts before it, as far as they were asked for."""
     thought = f"Thought {serial} about {_words(heard.question)[0]}. "
-    told = heard.effort is not None and (heard.summary or not heard.sealed)
+    told = heard.effort is not None
     return msgspec.structs.replace(
         turn,
         thoughts=tuple(re.findall(r"\S+\s+", thought)) if told else (),

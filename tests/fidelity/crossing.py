@@ -60,6 +60,7 @@ class _Side:
         self.api = caller
         self.call = Call("req_1", Operation(caller, caller, ""), {})
         self.call.request = FORMATS[caller].request(json.dumps(body).encode())
+        self.call.stream = body.get("stream") is True
         target = Target(_Host(OTHER[caller], QUIRKS[host]))
         counter = itertools.count(1)
         plan = Plan(target, "upstream-model", caller, OTHER[caller])
@@ -84,7 +85,7 @@ def cross(name: Document, document: Any, host: Host = "openai") -> Crossed:
     try:
         return side.crossed(_without_clocks(side.translation.reply(json.dumps(document).encode())))
     except UpstreamError as error:
-        return side.crossed(render_error(side.api, error))
+        return side.crossed(render_error(side.api, error)[1])
 
 
 async def _streamed(side: _Side, events: list[Object]) -> list[Object]:

@@ -139,7 +139,7 @@ def alike(reply: Reply) -> Reply:
 
 def _sealed_alike(item: Item) -> Item:
     if isinstance(item, Reasoning) and item.encrypted is not UNSET:
-        return msgspec.structs.replace(item, encrypted="sealed")
+        return msgspec.structs.replace(item, encrypted="sealed", origin="openai")
     return item
 
 
@@ -216,7 +216,9 @@ def _reasoning(draw: st.DrawFn) -> Any:
     sealed = draw(st.booleans())
 
     def write(accumulator: Accumulator) -> Any:
-        index, events = accumulator.start_item(Reasoning(encrypted="sealed") if sealed else Reasoning())
+        index, events = accumulator.start_item(
+            Reasoning(encrypted="sealed", origin="openai") if sealed else Reasoning()
+        )
         yield events
         for kind, pieces in parts:
             number, events = accumulator.start_part(index, kind)

@@ -646,7 +646,7 @@ def test_knobs_are_written_without_loss(knobs: dict[str, Any], expected: dict[st
         ({"truncation": "auto"}, "truncation"),
         ({"max_tool_calls": 3}, "max_tool_calls"),
         ({"reasoning_summary": "auto"}, "reasoning.summary"),
-        ({"include": ("reasoning.encrypted_content",)}, "include"),
+        ({"include": ("file_search_call.results",)}, "include"),
         ({"extra": Extra(format="responses", fields={"client_metadata": {}})}, "client_metadata"),
         ({"tools": (Opaque(format="responses", raw={"type": "web_search"}),)}, "tools"),
     ],

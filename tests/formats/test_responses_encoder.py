@@ -228,7 +228,7 @@ def test_a_custom_tool_call_has_its_own_events_and_raw_input() -> None:
 
 
 def test_what_an_item_holds_beyond_its_events_is_streamed_before_it_is_done() -> None:
-    reasoning = Reasoning(summary=("short",), content=("long",), encrypted="sealed")
+    reasoning = Reasoning(summary=("short",), content=("long",), encrypted="sealed", origin="openai")
     message = Message(role="assistant", content=(Text(text="hi"), Image(url="https://x/y.png", detail="auto")))
     call = ToolCall(call_id="c", name="f", arguments="{}")
     stream: list[StreamEvent] = [START]

@@ -142,11 +142,10 @@ FOREIGN = Opaque(format="chat", raw={"type": "odd"})
         (Request(model="m", items=(ToolResult(call_id="c", output=(Audio(data="A"),)),)), "messages"),
         (Request(model="m", items=(FOREIGN,)), "messages"),
         (Request(model="m", items=(Message(role="user", content=(FOREIGN,)),)), "messages"),
-        (Request(model="m", items=(), tools=(FOREIGN,)), "tools"),
         (Request(model="m", items=(), tool_choice=FOREIGN), "tool_choice"),
         (Request(model="m", items=(), output_format=FOREIGN), "response_format"),
     ],
-    ids=["n", "modalities", "audio", "audio of a tool", "item", "part", "tool", "tool_choice", "response_format"],
+    ids=["n", "modalities", "audio", "audio of a tool", "item", "part", "tool_choice", "response_format"],
 )
 def test_what_this_api_cannot_hold_is_refused(request_: Request, param: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
@@ -156,3 +155,14 @@ def test_what_this_api_cannot_hold_is_refused(request_: Request, param: str) -> 
 
 def test_one_choice_in_text_is_no_demand() -> None:
     assert body_of(n=1, modalities=("text",)) == body_of()
+
+
+def test_tools_that_only_another_maker_runs_are_set_aside_unless_one_is_demanded() -> None:
+    own = FunctionTool(name="t")
+    body, changes = encoded(Request(model="m", items=(), tools=(FOREIGN, own), tool_choice="required"))
+    assert ([tool["name"] for tool in body["tools"]], body["tool_choice"]) == (["t"], "required")
+    assert "dropped:tools" in [change.code for change in changes]
+    body, _ = encoded(Request(model="m", items=(), tools=(FOREIGN,), tool_choice="auto", parallel_tool_calls=True))
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & body.keys()
+    with pytest.raises(UnsupportedError, match="demands a tool"):
+        encoded(Request(model="m", items=(), tools=(FOREIGN,), tool_choice="required"))

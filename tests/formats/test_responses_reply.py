@@ -35,7 +35,7 @@ OPENAI = ROOT.parent / "shared/reference/openai/openapi.json"
 TEXT = Text(text="hi", annotations=(UrlCitation(url="https://a"),), logprobs=({"token": "hi", "logprob": -1.0},))
 CALL = ToolCall(call_id="c", name="f", arguments='{"a":1}')
 ITEMS: list[Item] = [
-    Reasoning(summary=("short",), content=("long",), encrypted="sealed"),
+    Reasoning(summary=("short",), content=("long",), encrypted="sealed", origin="openai"),
     Message(role="assistant", content=(TEXT, Refusal(text="no")), phase="commentary"),
     CALL,
 ]

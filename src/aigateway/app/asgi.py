@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from aigateway import _json
 from aigateway.app.cors import CORS
-from aigateway.app.delivery import LEAVING, WRITING, Delivery
+from aigateway.app.delivery import LEAVING, WRITING, Delivery, id_headers
 from aigateway.app.websocket import WEBSOCKETS, ClientSocket, Offer, is_foreign, serve_session
 from aigateway.call import Call, OnUnsupported
 from aigateway.errors import (
@@ -19,14 +19,15 @@ from aigateway.errors import (
     PermissionDeniedError,
     UpgradeRequiredError,
 )
-from aigateway.exchange import JSON_TYPE, Answer
-from aigateway.formats import render_error
+from aigateway.exchange import JSON_TYPE, Answer, Exchange
+from aigateway.formats import FORMATS, KEY_HEADERS, render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
+from aigateway.metrics import Metrics
 from aigateway.models import Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
-from aigateway.surface import Operation
+from aigateway.surface import OPERATIONS, Operation
 from aigateway.surface.routes import EXACT, GENERATING, Methods, match, parameters_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger("aigateway")
 
+_KEYS = ("authorization", *KEY_HEADERS["models"])
 _NO_WEBSOCKET = UpgradeRequiredError("This path is served over HTTP only; no WebSocket is spoken here.")
 
 
@@ -67,6 +69,7 @@ class Gateway(Journey):
     state      where responses, conversations and stored completions are kept; "memory" = in this process, bounded;
                None = nowhere, and what is asked of them is passed on.
     state_settings  for how long, and what becomes of calls while the store is down.
+    metrics    counts the calls, and shows the numbers at `/metrics`; None = nobody does.
 
     Nothing is opened before the first request; `aclose()` (or `async with`, or the ASGI lifespan) closes everything.
     """
@@ -85,6 +88,7 @@ class Gateway(Journey):
         cors: CORS | None = None,
         state: ResponseStore | Literal["memory"] | None = "memory",
         state_settings: StateSettings | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         super().__init__(
             models=models,
@@ -97,6 +101,7 @@ class Gateway(Journey):
             default_provider=default_provider,
             state=state,
             state_settings=state_settings,
+            metrics=metrics,
         )
         self.cors = cors
 
@@ -138,7 +143,7 @@ class Gateway(Journey):
             # nothing but CORS keeps pages from a gateway that asks nobody for a key, and it knows no WebSockets
             error = error or PermissionDeniedError("Pages of this origin may not open a WebSocket here (see `cors`).")
         if error is not None or operation is None:
-            body = _json.encode(render_error("unknown", error or _NO_WEBSOCKET))
+            body = _json.encode(render_error("unknown", error or _NO_WEBSOCKET)[1])
             shown = [JSON_TYPE, ("x-request-id", request_id(headers))]
             if operation is None:
                 shown.append(("upgrade", "HTTP/1.1"))
@@ -150,7 +155,7 @@ class Gateway(Journey):
             headers,
             query=scope.get("query_string", b"").decode("latin-1"),
             subprotocols=offer.kept,
-            api_key=_api_key(headers) or offer.key,
+            api_key=_api_key(headers, "realtime") or offer.key,
             client=client[0] if client else "",
         )
         await serve_session(socket, session)
@@ -179,41 +184,38 @@ class Gateway(Journey):
             await delivery.send(Answer(200, shown, b'{"status":"ok"}'))
             return
         if headers.get("upgrade", "").lower() == "websocket":
-            body = _json.encode(render_error("unknown", _NO_HANDSHAKE if path in WEBSOCKETS else _NO_WEBSOCKET))
+            body = _json.encode(render_error("unknown", _NO_HANDSHAKE if path in WEBSOCKETS else _NO_WEBSOCKET)[1])
             shown = [JSON_TYPE, ("x-request-id", request_id(headers)), ("upgrade", "HTTP/1.1"), *cors]
             await delivery.send(Answer(426, shown, body))
             return
         operation, parameters, served = self._find(scope, path, method)
         client = scope.get("client")
-        exchange = self.exchange(operation, headers, api_key=_api_key(headers), client=client[0] if client else "")
+        api = OPERATIONS[operation].api
+        key_asked, query = _query(scope, api)
+        key = _api_key(headers, api, *key_asked)
+        exchange = self.exchange(operation, headers, api_key=key, client=client[0] if client else "")
         if parameters:
             exchange.call.parameters = parameters
-        if query := scope.get("query_string"):
-            exchange.call.query = query.decode("latin-1")
-        extra = [("x-request-id", exchange.call.id), *cors]
-
+        if query:
+            exchange.call.query = query
+        extra = [*id_headers(exchange.call), *cors]
         await delivery.answer(exchange, extra, None if served is None else lambda: served(exchange.call))
 
     @property
     def direct(self) -> Mapping[bytes, Operation]:
-        """The URLs whose requests `take` takes: none where something of the caller's own stands around `__call__`."""
+        """The URLs whose requests `begun` takes: none where something of the caller's own stands around `__call__`."""
         return GENERATING if self.cors is None and type(self).__call__ is Gateway.__call__ else {}
 
-    async def take(self, turn: Turn) -> None:
-        """Answer a request that came whole, past ASGI."""
+    def begun(self, turn: Turn) -> Exchange:
+        """The call of a request that came whole, past ASGI."""
         headers = _named(turn.headers)
         client = turn.client
-        exchange = self.exchange(
-            turn.operation.name, headers, api_key=_api_key(headers), client=client[0] if client else ""
-        )
-        delivery = Delivery(
-            turn.receive, turn.send, self.limits, headers, leaving=turn.leaving, writing=turn, turn=turn
-        )
-        await delivery.answer(exchange, [("x-request-id", exchange.call.id)])
+        key = _api_key(headers, turn.operation.api)
+        return self.exchange(turn.operation.name, headers, api_key=key, client=client[0] if client else "")
 
     def _find(
         self, scope: Scope, path: str, method: str
-    ) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any]] | None]:
+    ) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any] | Answer] | None]:
         """The operation of a path with the path's parameters, and what serves it where that is the gateway itself."""
         methods: Methods | None = EXACT.get(path)
         parameters: dict[str, str] = {}
@@ -234,6 +236,12 @@ class Gateway(Journey):
             return operation.name, parameters, self.listed
         if operation.name == "health":
             return operation.name, parameters, self.health
+        if operation.name == "metrics":
+            return operation.name, parameters, self.scraped
+        if operation.name == "generate_content.models":
+            return operation.name, parameters, self.listed_for_google
+        if operation.name == "generate_content.models.retrieve":
+            return operation.name, parameters, lambda call: self.retrieved_for_google(call, parameters["model"])
         return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
 
 
@@ -257,14 +265,14 @@ def _raising(error: GatewayError) -> Callable[[Call], dict[str, Any]]:
 
 
 def route_path(scope: Scope) -> str:
-    """The path below `/v1`, whatever prefix the gateway is mounted under; other paths as they are."""
+    """The path below `/v1`, whatever prefix the gateway is mounted under; `/?` and the path for any other."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
     if path.startswith("/v1/"):
         return path[3:]
-    if path == "/health" or root.endswith("/v1"):
+    if path in ("/health", "/metrics") or root.endswith("/v1"):
         return path
     return f"/?{path}"
 
@@ -272,11 +280,12 @@ def route_path(scope: Scope) -> str:
 def _segments(scope: Scope, path: str) -> list[str]:
     """The decoded segments of a path below `/v1`: cut where the caller wrote a slash, not where he encoded one."""
     raw: bytes | None = scope.get("raw_path")
-    if raw is None or path.startswith("/?"):
+    if raw is None:
         return path.split("/")[1:]
     segments = raw.partition(b"?")[0].decode("latin-1").split("/")
-    below = scope["path"].count("/") - path.count("/")  # what stands before it: the prefix of a mount, and `/v1`
-    return [unquote(segment) for segment in segments[1 + below :]]
+    mark, inner = ["?"] if path.startswith("/?/") else [], path.removeprefix("/?")
+    below = scope["path"].count("/") - inner.count("/")  # what stands before it: the prefix of a mount, and `/v1`
+    return mark + [unquote(segment) for segment in segments[1 + below :]]
 
 
 def _named(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -284,12 +293,14 @@ def _named(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     if not pairs:
         return {}
     names, values = zip(*pairs, strict=True)
-    keys, texts = b"\n".join(names).decode("latin-1").split("\n"), b"\n".join(values).decode("latin-1").split("\n")
+    texts = b"\n".join(values).decode("latin-1").split("\n")
+    keys = b"\n".join(names).decode("latin-1").lower().split("\n")
     headers = dict(zip(keys, texts, strict=False))
     if len(texts) != len(values):  # one has a line break in it
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
-    if len(headers) < len(pairs) and [name for name, _ in pairs].count(b"authorization") > 1:
-        del headers["authorization"]
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+    if len(headers) < len(pairs) and any(keys.count(name) > 1 for name in _KEYS):
+        for name in _KEYS:
+            headers.pop(name, None)
     return headers
 
 
@@ -302,7 +313,28 @@ def _is_preflight(scope: Scope, headers: Mapping[str, str]) -> bool:
     return bool(scope["method"] == "OPTIONS") and "access-control-request-method" in headers
 
 
-def _api_key(headers: Mapping[str, str]) -> str | None:
-    """The caller's key: `Authorization: Bearer KEY`."""
+def _query(scope: Scope, api: str) -> tuple[list[str], str]:
+    """The keys that a caller of this API wrote into the query; and the query without them, for nobody else sees them."""
+    raw: bytes = scope.get("query_string", b"")
+    form = FORMATS.get(api) if raw else None
+    query = raw.decode("latin-1")
+    if form is None or not form.key_query:
+        return [], query
+    mark = f"{form.key_query}="
+    pairs = query.split("&")
+    keys = [unquote(pair[len(mark) :]) for pair in pairs if pair.startswith(mark)]
+    return keys, "&".join(pair for pair in pairs if not pair.startswith(mark))
+
+
+def _api_key(headers: Mapping[str, str], api: str, *asked: str) -> str | None:
+    """The caller's key: `Authorization: Bearer KEY`, or what the API has in its place. Of several different ones none.
+
+    asked: those that stood elsewhere.
+    """
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() or None if scheme.lower() == "bearer" else None
+    bearer = key.strip() or None if scheme.lower() == "bearer" else None
+    own = KEY_HEADERS.get(api)
+    if own is None:
+        return bearer
+    keys = {bearer, *(headers.get(name, "").strip() or None for name in own), *(key or None for key in asked)} - {None}
+    return keys.pop() if len(keys) == 1 else None

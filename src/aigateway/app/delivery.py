@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from aigateway.call import Call
 from aigateway.errors import InvalidRequestError, PayloadTooLargeError
 from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer, CutShortError, Exchange
 from aigateway.intake import Limits
-
-if TYPE_CHECKING:
-    from aigateway.app.turn import Turn
 
 _BODILESS = (204, 304)
 KEEPALIVE = b": keep-alive\n\n"
@@ -73,8 +71,18 @@ class ClientGoneError(Exception):
     """The caller left before the answer was complete."""
 
 
+def id_headers(call: Call) -> list[tuple[str, str]]:
+    """The headers that name a request: Anthropic's clients look for theirs."""
+    shown = [("x-request-id", call.id)]
+    return [*shown, ("request-id", call.id)] if call.api == "messages" else shown
+
+
 class Delivery:
-    """One request of a caller, and its answer: over ASGI, or past it."""
+    """One request of a caller, and its answer: over ASGI, or past it.
+
+    head_only: the body is not sent. body: the request's, where it is known. task: the one that is cancelled when the
+    caller leaves, where it is not that of `answer`.
+    """
 
     _watcher: asyncio.Task[None] | None = None
     _gone = False
@@ -93,7 +101,8 @@ class Delivery:
         head_only: bool = False,
         leaving: Leaving | None = None,
         writing: Writing | None = None,
-        turn: Turn | None = None,
+        body: bytes | None = None,
+        task: asyncio.Task[Any] | None = None,
     ) -> None:
         self._receive = receive
         self._send = send
@@ -102,13 +111,15 @@ class Delivery:
         self._head_only = head_only
         self._leaving = leaving
         self._writing = writing if writing is not None and writing.is_past(send) else None
-        self._turn = turn
+        self._body = body
+        if task is not None:
+            self._task = task
 
     async def answer(
         self,
         exchange: Exchange,
         extra: list[tuple[str, str]],
-        served: Callable[[], dict[str, Any]] | None = None,
+        served: Callable[[], dict[str, Any] | Answer] | None = None,
     ) -> None:
         """Answer a call with these headers besides; the caller leaving cancels it. The exchange is closed in every case.
 
@@ -120,14 +131,7 @@ class Delivery:
                 self.open_body if exchange.call.operation.uploads else self.read_body, served
             )
             answer.headers += extra
-            turn = self._turn
-            if (
-                turn is None
-                or answer.frames is not None
-                or answer.status != 200
-                or not turn.at_once(answer.headers, answer.body)
-            ):
-                await self.send(answer)
+            await self.send(answer)
             exchange.delivered()
         except asyncio.CancelledError:
             if not self._gone:
@@ -144,10 +148,7 @@ class Delivery:
 
     async def read_body(self) -> bytes:
         """The request's body. Raises PayloadTooLargeError or InvalidRequestError; is cancelled if the caller leaves."""
-        headers, turn = self._headers, self._turn
-        if turn is not None and "content-encoding" not in headers and len(turn.body) <= self._limits.max_body:
-            self._watch()
-            return turn.body
+        headers = self._headers
         _check_announced(headers, self._limits.max_body)
         if headers.get("content-encoding", "identity") != "identity":
             raise InvalidRequestError(
@@ -155,9 +156,9 @@ class Delivery:
                 status=415,
                 code="unsupported_content_encoding",
             )
-        message = (
-            await self._receive() if turn is None else {"type": "http.request", "body": turn.body, "more_body": False}
-        )
+        message: MutableMapping[str, Any] = {"type": "http.request", "body": self._body}
+        if self._body is None:
+            message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             body: bytes = message.get("body", b"")
             if len(body) > self._limits.max_body:

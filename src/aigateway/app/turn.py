@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from aigateway.app.delivery import Leaving
+from aigateway.app.delivery import Delivery, Leaving, id_headers
+from aigateway.exchange import CutShortError, Exchange
+from aigateway.intake import Limits
 from aigateway.surface import Operation
 
 if TYPE_CHECKING:
@@ -107,6 +109,12 @@ class Writing:
         return True
 
 
+class _NoEvent:
+    """Nobody waits for a message of a turn: that the caller has left is told otherwise."""
+
+    def set(self) -> None: ...
+
+
 class Turn:
     """A request that came whole, and the way of its answer.
 
@@ -115,7 +123,10 @@ class Turn:
 
     response_started = response_complete = disconnected = more_body = False
     keep_alive = True
+    message_event = _NoEvent()
     _cycle: RequestResponseCycle | None = None
+    _task: asyncio.Task[Any] | None = None
+    _gone = False
 
     def __init__(
         self, protocol: HeadFirstProtocol, operation: Operation, headers: list[tuple[bytes, bytes]], body: bytes
@@ -125,24 +136,66 @@ class Turn:
         self.body = body
         self.leaving: Leaving = protocol.leaving
         self.client = protocol.client
-        self.message_event = self  # nobody waits for its message: `set` does nothing
         self._protocol = protocol
 
-    def set(self) -> None:
-        """The caller has left: who runs is told otherwise."""
-
-    async def run_asgi(self, app: Any) -> None:
-        """Let the gateway answer. A connection whose answer was not completed is closed."""
+    async def run_asgi(self, gateway: Any) -> None:
+        """Let the gateway answer. The caller leaving cancels it; a connection whose answer is not whole is closed."""
+        leaving = self.leaving
+        self._task = task = asyncio.current_task(leaving.loop)
+        exchange: Exchange | None = None
         try:
-            await app.take(self)
+            exchange = cast("Exchange", gateway.begun(self))
+            call, limits, body = exchange.call, gateway.limits, self.body
+            leaving.callback = self._left
+            if leaving.gone:
+                self._left()
+            if len(body) <= limits.max_body and "content-encoding" not in call.headers:
+                answer = await exchange.answer(_unread, None, body)
+            else:
+                answer = await exchange.answer(self._delivery(limits, call.headers).read_body)
+            answer.headers += id_headers(call)
+            if answer.frames is not None or answer.status != 200 or not self.at_once(answer.headers, answer.body):
+                await self._delivery(limits, call.headers).send(answer)
+            exchange.delivered()
+        except asyncio.CancelledError:
+            if not self._gone or task is None:
+                raise
+            task.uncancel()
+        except (CutShortError, OSError):
+            self._gone = True
         except Exception:
             logger.exception("a request failed in the server")
         finally:
-            cycle = self._cycle or self
-            if not cycle.response_complete and not cycle.disconnected:
-                self._protocol.transport.close()
-            if self._cycle is not None:
-                self._cycle.on_response = _nothing
+            leaving.callback = self._task = None
+            try:
+                if exchange is not None:
+                    await exchange.aclose()
+            finally:
+                self._end()
+
+    def _delivery(self, limits: Limits, headers: Mapping[str, str]) -> Delivery:
+        return Delivery(
+            self.receive,
+            self.send,
+            limits,
+            headers,
+            leaving=self.leaving,
+            writing=self,
+            body=self.body,
+            task=self._task,
+        )
+
+    def _end(self) -> None:
+        cycle = self._cycle
+        if not (cycle or self).response_complete and not (cycle or self).disconnected:
+            self._protocol.transport.close()
+        if cycle is not None:
+            cycle.on_response = _nothing
+
+    def _left(self) -> None:
+        self._gone = True
+        if self._task is not None:
+            self._task.cancel()
 
     def at_once(self, headers: Sequence[tuple[str, str]], body: bytes) -> bool:
         """An answer of status 200 in one write. False = it cannot, and wrote nothing."""
@@ -154,9 +207,11 @@ class Turn:
             return False
         if self.disconnected:
             return True
-        start = _default_lines(protocol.server_state.default_headers)
-        head = b"%b%b\r\ncontent-length: %d\r\n\r\n" % (start, text.encode("latin-1", "replace"), len(body))
-        cast("HeadFirstTransport", protocol.transport).unwrapped().write(head + body)
+        given = protocol.server_state.default_headers
+        start = _Defaults.lines if _Defaults.of is given else _default_lines(given)
+        protocol.transport.unwrapped().write(  # type: ignore[attr-defined]  # it is a HeadFirstTransport
+            b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (start, text.encode("latin-1", "replace"), len(body), body)
+        )
         self.response_started = self.response_complete = True
         protocol.on_response_complete()
         return True
@@ -209,6 +264,10 @@ class Turn:
 def _nothing() -> None: ...
 
 
+async def _unread() -> bytes:
+    return b""
+
+
 class _Defaults:
     """The headers that every answer begins with, as lines. uvicorn makes a new list of them every second."""
 
@@ -217,7 +276,6 @@ class _Defaults:
 
 
 def _default_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
-    if _Defaults.of is not headers:
-        _Defaults.lines = _OK + b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        _Defaults.of = headers
+    _Defaults.lines = _OK + b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    _Defaults.of = headers
     return _Defaults.lines

@@ -255,4 +255,7 @@ def _unfold_item(accumulator: Accumulator, item: Item) -> list[StreamEvent]:
         for annotation in source.annotations if source else ():
             events += accumulator.annotate(index, part, annotation)
         events += accumulator.end_part(index, part)
+    if isinstance(item, Message) and len(parts) < len(item.content):  # images and the like come whole, with the end
+        whole = tuple(part for part in item.content if not isinstance(part, Text | Refusal))
+        accumulator.update_item(index, msgspec.structs.replace(item, content=whole))
     return events + accumulator.end_item(index)

@@ -26,6 +26,11 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     strict_fields    refuses fields it does not know (so OpenAI-only extras are left out when translating).
     reasoning_field  the chat message field that carries reasoning, both ways; "" = takes none back.
     text_parts       takes several texts of one chat message as a list of parts (else they are joined by line feeds).
+    json_schema      takes JSON Schema on generate_content (else it is sent as the subset of OpenAPI's).
+    call_signatures  takes the signature of a call back, in `tool_calls[].extra_content` of chat.
+    signed_reasoning  what becomes of the `reasoning_details` and signatures of calls that a chat request brings back: `taken`
+                     (OpenRouter's way: what its model's own maker signed goes back, that of others does not), `refused`
+                     (taken out), "" = they are sent as the caller sent them.
     custom_tools     takes tools of type `custom` on chat (else they are sent as functions of one text).
     keeps_responses  keeps the responses it made, and goes on from their ids (`previous_response_id`).
     repairs          what of its chat replies is put right on the way to a chat caller; names of REPAIRS.
@@ -40,4 +45,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     text_parts: bool = True
     custom_tools: bool = False
     keeps_responses: bool = False
+    call_signatures: bool = False
+    signed_reasoning: str = ""
+    json_schema: bool = True
     repairs: frozenset[str] = frozenset()

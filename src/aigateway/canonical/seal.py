@@ -14,19 +14,22 @@ from typing import Final
 import msgspec
 
 _MARK: Final = "aigw1."
+SEAL: Final = _MARK.encode()
+"""What stands in a body that holds any."""
 
 
 class Sealed(msgspec.Struct, frozen=True, omit_defaults=True, rename={"origin": "o"}):
     """What a text holds.
 
     origin     who made it: `openai`, `anthropic`, `google`, ...; "" where nobody said.
-    encrypted, signature  as the maker gave them. content: the thought itself, part by part.
+    encrypted, signature  as the maker gave them. content: the thought itself, part by part. id: its maker's for it.
     """
 
     origin: str = ""
     encrypted: str | None = None
     signature: str | None = None
     content: tuple[str, ...] = ()
+    id: str | None = None
 
 
 _DECODER: msgspec.json.Decoder[Sealed] = msgspec.json.Decoder(Sealed)

@@ -16,7 +16,6 @@ from aigateway.canonical.types import (
     Item,
     Message,
     Opaque,
-    Reasoning,
     Request,
     Text,
     Tool,
@@ -89,8 +88,6 @@ def _lost(item: Item, format: str, lacks: tuple[type, ...]) -> Iterator[tuple[st
         yield "output", f"item of type {item.raw.get('type')}"
     elif isinstance(item, lacks):
         yield "output", f"items of this kind: {type(item).__name__}"
-    if isinstance(item, Reasoning) and item.signature is not UNSET and _is_foreign(item.extra, format):
-        yield "reasoning_details", "signatures of reasoning"
     for part in item.content if isinstance(item, Message) else ():
         if isinstance(part, Audio):
             if Audio in lacks and part.data:
@@ -100,7 +97,3 @@ def _lost(item: Item, format: str, lacks: tuple[type, ...]) -> Iterator[tuple[st
         annotations = part.annotations if isinstance(part, Text) else ()
         if any(isinstance(annotation, Opaque) and annotation.format != format for annotation in annotations):
             yield "annotations", "annotations but citations of web pages"
-
-
-def _is_foreign(extra: object, format: str) -> bool:
-    return isinstance(extra, Extra) and extra.format != format

@@ -52,10 +52,10 @@ VENDORS: tuple[Row, ...] = (
         "output[reasoning].content[reasoning_text].text",
         extension="Mistral",
     ),
-    dropped(
+    changed(
         "choices[].message.reasoning_details[reasoning.text].signature",
-        "The Responses API has no signatures of reasoning.",
-        "dropped:reasoning_details",
+        "output[reasoning].encrypted_content",
+        "Sealed, so that the caller brings it back.",
         extension="OpenRouter",
     ),
     *(
@@ -206,10 +206,10 @@ STREAM: tuple[Row, ...] = (
         "[response.reasoning_text.delta].delta",
         extension="Mistral",
     ),
-    dropped(
+    changed(
         "choices[].delta.reasoning_details[reasoning.text].signature",
-        "The Responses API has no signatures of reasoning.",
-        "dropped:reasoning_details",
+        "[response.output_item.done].item(reasoning).encrypted_content",
+        "Sealed, so that the caller brings it back.",
         extension="OpenRouter",
     ),
     carried("x_groq.usage.prompt_tokens", "[response.completed].response.usage.input_tokens", extension="Groq"),

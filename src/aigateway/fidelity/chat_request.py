@@ -162,7 +162,7 @@ MESSAGES: tuple[Row, ...] = (
     dropped(
         "messages[assistant].reasoning_details[reasoning.text]",
         "The Responses API takes back only reasoning of its own, with its id or encrypted content.",
-        "dropped:reasoning",
+        "dropped:reasoning.signature",
         whole=True,
         extension="OpenRouter",
     ),

@@ -33,7 +33,8 @@ ROWS: tuple[Row, ...] = (
     changed(
         "include",
         "logprobs",
-        "`message.output_text.logprobs` asks for `logprobs`; any other entry is dropped.",
+        "`message.output_text.logprobs` asks for `logprobs`; thoughts are sealed for who asks for "
+        "`reasoning.encrypted_content`; any other entry is dropped.",
         example=["message.output_text.logprobs"],
         result=True,
     ),

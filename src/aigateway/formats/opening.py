@@ -21,6 +21,8 @@ _LIFECYCLE: Final = frozenset(
         "response.content_part.added",
         "response.reasoning_summary_part.added",
         "keepalive",
+        "message_start",
+        "content_block_start",
         "ping",
     }
 )
@@ -54,7 +56,7 @@ class Opening:
         return self.is_over
 
     def _is_output(self, body: dict[str, Any]) -> bool:
-        if self._api == "responses":
+        if self._api in ("responses", "messages"):
             return body.get("type") not in _LIFECYCLE
         choices = body.get("choices")
         if self._api not in ("chat", "completions") or not isinstance(choices, list):

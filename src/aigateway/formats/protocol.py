@@ -50,6 +50,18 @@ class ReplyContext(msgspec.Struct, kw_only=True):
     changes: list[Change] = msgspec.field(default_factory=list)
 
 
+class FrameDecoder(Protocol):
+    """The bytes of a stream -> its events. State of one stream; both methods raise UpstreamProtocolError."""
+
+    def feed(self, chunk: bytes) -> list[SSEEvent]:
+        """The events that these bytes complete, wherever they are split."""
+        ...
+
+    def flush(self) -> list[SSEEvent]:
+        """The end of the bytes."""
+        ...
+
+
 class StreamDecoder(Protocol):
     """Wire events of an upstream -> canonical events. State of one stream."""
 
@@ -93,8 +105,8 @@ class CallerCodec(Protocol):
     def stream_encoder(self, context: ReplyContext) -> StreamEncoder: ...
 
 
-class TextCodec(CallerCodec, Protocol):
-    """A format that can serve the callers of others too.
+class UpstreamCodec(Protocol):
+    """A format that can serve the callers of others, whether or not it has any of its own.
 
     `encode_request` puts `model` in as the upstream's name, lists in `changes` what it could not carry, and raises
     UnsupportedError for content that its format cannot hold (UncarriedError where it cannot say where that stands).
@@ -107,4 +119,10 @@ class TextCodec(CallerCodec, Protocol):
 
     def toolbox(self, request: Request, quirks: Quirks) -> Toolbox | None: ...
 
+    def decode_reply(self, body: dict[str, Any]) -> Reply: ...
+
     def stream_decoder(self) -> StreamDecoder: ...
+
+
+class TextCodec(CallerCodec, UpstreamCodec, Protocol):
+    """A format on both sides."""

@@ -14,7 +14,7 @@ import msgspec
 
 from aigateway import _json, _sse
 from aigateway.canonical.types import Usage
-from aigateway.errors import GatewayError, UpstreamError, UpstreamProtocolError
+from aigateway.errors import GatewayError, UpstreamError, UpstreamOverloadedError, UpstreamProtocolError
 from aigateway.formats.protocol import WireEvent
 
 _STATUS_OF_CODE = {
@@ -24,11 +24,20 @@ _STATUS_OF_CODE = {
     "invalid_prompt": 400,
     "invalid_request_error": 400,
     "content_policy_violation": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
 }
+_OVERLOADED = 529
 _IDENTIFIER = re.compile(r"[a-z][a-z_]{1,40}")
 _TOO_LONG = re.compile(
     r"maximum context length|exceeds? the (?:available |model'?s? )?context|longer than the model's context"
-    r"|prompt is too long|exceeds the maximum number of tokens|exceed_context_size",
+    r"|prompt is too long|exceeds the maximum number of tokens|exceed_context_size"
+    r"|input is too long|too many input tokens|exceeds? context limit",
     re.IGNORECASE,
 )
 _BLANK_AT_LAST = (b"\n\r", b"\r\r")
@@ -54,6 +63,7 @@ class StreamRelay:
     """
 
     path: ClassVar[tuple[str, ...]] = ("model",)
+    model_key: ClassVar[bytes] = _MODEL
     always_finished: ClassVar[bool] = True
 
     def __init__(self, model: str, *, hide_usage: bool = False) -> None:
@@ -116,8 +126,9 @@ class StreamRelay:
     def _frames(self, data: bytes) -> bytes:
         if not self.saw_event:
             self._first(data)
-        if _MODEL in data and not (self._wanted_key and data.count(_MODEL) == data.count(self._wanted_key)):
-            data = b"".join([self._renamed(frame) if _MODEL in frame else frame for frame in frames_in(data)])
+        mark = self.model_key
+        if mark in data and not (self._wanted_key and data.count(mark) == data.count(self._wanted_key)):
+            data = b"".join([self._renamed(frame) if mark in frame else frame for frame in frames_in(data)])
         if _ERROR in data:
             data = self._before_failure(data)
         return self._tap(data)
@@ -178,7 +189,7 @@ class StreamRelay:
         start, end = head.end() + span[0], head.end() + span[1]
         if frame[start : start + 1] != b'"':
             return frame
-        key = frame[frame.rfind(_MODEL, 0, start) : start]
+        key = frame[frame.rfind(self.model_key, 0, start) : start]
         self._written_key, self._wanted_key = key + frame[start:end], key + self._wanted
         if frame.startswith(b"data: {") and not _BREAKS.search(frame, 0, end):
             self._usual_start, self._shown_start = frame[:end], frame[:start] + self._wanted
@@ -210,7 +221,8 @@ def stream_error(raw: Any) -> UpstreamError:
     status = _status_in(facts)
     if status >= 500:
         told = code if isinstance(code, str) and _IDENTIFIER.fullmatch(code) else None
-        return UpstreamError("The upstream reported an error in its stream.", code=told)
+        kind_of_error = UpstreamOverloadedError if status == _OVERLOADED else UpstreamError
+        return kind_of_error("The upstream reported an error in its stream.", code=told)
     kind = facts.get("type")
     return UpstreamError(
         str(facts.get("message") or "The upstream reported an error."),

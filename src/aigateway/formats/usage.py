@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from aigateway.canonical.types import Usage
 
 _NOTHING: dict[str, Any] = {}
@@ -44,6 +46,65 @@ def _plain(spent: Any, made: Any, total: Any, given: Any, produced: Any) -> Usag
         reasoning_tokens=counts[3],
         input_audio_tokens=counts[2],
         output_audio_tokens=counts[4],
+    )
+
+
+class GivenDetails(msgspec.Struct):
+    """Parts of `prompt_tokens`."""
+
+    cached_tokens: int | None = 0
+    audio_tokens: int | None = 0
+    cache_write_tokens: int | None = 0
+
+
+class MadeDetails(msgspec.Struct):
+    """Parts of `completion_tokens`."""
+
+    reasoning_tokens: int | None = 0
+    audio_tokens: int | None = 0
+
+
+class ChatCounts(msgspec.Struct):
+    """The usage object of chat as most hosts send it."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: GivenDetails | None = None
+    completion_tokens_details: MadeDetails | None = None
+    prompt_cache_hit_tokens: Any = None
+    cached_tokens: Any = None
+
+
+_NOTHING_GIVEN = GivenDetails()
+_NOTHING_MADE = MadeDetails()
+
+
+def usage_of(counts: ChatCounts) -> Usage | None:
+    """What these counts say, read quickly; None where they do not add up, or say it in another way."""
+    spent, made = counts.prompt_tokens, counts.completion_tokens
+    given = counts.prompt_tokens_details or _NOTHING_GIVEN
+    produced = counts.completion_tokens_details or _NOTHING_MADE
+    cached, written, heard = given.cached_tokens or 0, given.cache_write_tokens or 0, given.audio_tokens or 0
+    thought, told = produced.reasoning_tokens or 0, produced.audio_tokens or 0
+    if (
+        spent + made != counts.total_tokens
+        or max(cached, written, heard) > spent
+        or max(thought, told) > made
+        or min(cached, written, heard, thought, told) < 0
+    ):
+        return None
+    if not cached and not (counts.prompt_cache_hit_tokens is None and counts.cached_tokens is None):
+        return None
+    return Usage(
+        input_tokens=spent,
+        output_tokens=made,
+        total_tokens=counts.total_tokens,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        reasoning_tokens=thought,
+        input_audio_tokens=heard,
+        output_audio_tokens=told,
     )
 
 

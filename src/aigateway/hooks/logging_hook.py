@@ -6,9 +6,8 @@ import functools
 import logging
 import time
 
-from aigateway.call import Call
+from aigateway.call import Call, Plan
 from aigateway.canonical.changes import listed
-from aigateway.canonical.types import Usage
 from aigateway.hooks.hook import Hook
 
 
@@ -50,19 +49,16 @@ class CallRecord(logging.LogRecord):
 
 def line_of(call: Call) -> str:
     """What may be told of a call to anybody, as `name=value` pairs on one line."""
-    principal, attempts, usage = call.principal, call.attempts, call.usage
+    attempts, usage, first, ended = call.attempts, call.usage, call.first_byte_at, call.ended_at
     line = f"id={call.id} operation={call.operation.name} outcome={call.outcome} status={call.status}"
-    if principal is not None:
-        line += f" tenant={_shown(principal.tenant)}"
+    if call.principal is not None:
+        line += f" tenant={_shown(call.principal.tenant)}"
     if call.model:
         line += f" model={_shown(call.model)}"
     if call.stream:
         line += " stream=yes"
     if attempts:
-        plan = attempts[-1].plan
-        line += f" provider={_shown(plan.target.provider.name)} upstream_model={_shown(plan.model)}"
-        if plan.caller_api != plan.upstream_api:
-            line += f" upstream_api={plan.upstream_api}"
+        line += _target(attempts[-1].plan)
         if len(attempts) > 1:
             line += f" attempts={len(attempts)}"
     if call.error is not None:
@@ -70,18 +66,20 @@ def line_of(call: Call) -> str:
     if call.changes:
         line += f" changes={listed(call.changes)}"
     if usage is not None:
-        line += _tokens(usage)
-    started, first, ended = call.started_at, call.first_byte_at, call.ended_at
-    if first is not None:
-        line += f" first_byte_ms={(first - started) * 1000:.1f}"
+        line += f" input_tokens={usage.input_tokens} output_tokens={usage.output_tokens}"
+        if usage.cached_tokens:
+            line += f" cached_tokens={usage.cached_tokens}"
+    if first is not None and ended is not None:
+        started = call.started_at
+        return f"{line} first_byte_ms={(first - started) * 1000:.1f} total_ms={(ended - started) * 1000:.1f}"
     if ended is not None:
-        line += f" total_ms={(ended - started) * 1000:.1f}"
+        line += f" total_ms={(ended - call.started_at) * 1000:.1f}"
     return line
 
 
-def _tokens(usage: Usage) -> str:
-    text = f" input_tokens={usage.input_tokens} output_tokens={usage.output_tokens}"
-    return f"{text} cached_tokens={usage.cached_tokens}" if usage.cached_tokens else text
+def _target(plan: Plan) -> str:
+    text = f" provider={_shown(plan.target.provider.name)} upstream_model={_shown(plan.model)}"
+    return text if plan.caller_api == plan.upstream_api else f"{text} upstream_api={plan.upstream_api}"
 
 
 @functools.lru_cache(4096)

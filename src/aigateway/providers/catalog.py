@@ -27,6 +27,7 @@ class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
     apis          the OpenAI-shaped APIs it really speaks: chat, responses, embeddings, images, audio, files, batches,
                   realtime, ...
     quirks        where its dialect differs from OpenAI's.
+    dialects      API -> the form in which it has that one, where it is another: names of providers/dialects.py.
     docs          the page that the row was checked against.
     notes         one sentence on what else to know.
     """
@@ -37,6 +38,7 @@ class CatalogRow(msgspec.Struct, frozen=True, kw_only=True):
     base_url_env: str | None = None
     apis: frozenset[str]
     quirks: Quirks = Quirks()
+    dialects: Mapping[str, str] = MappingProxyType({})
     docs: str
     notes: str = ""
 
@@ -45,13 +47,37 @@ _REASONING = frozenset({"reasoning_content"})
 
 _HOSTED = (
     CatalogRow(
+        name="ai21",
+        base_url="https://api.ai21.com/studio/v1",
+        api_key_env="AI21_API_KEY",
+        apis=frozenset({"chat"}),
+        docs="https://docs.ai21.com/reference/jamba-1-6-api-ref",
+    ),
+    CatalogRow(
         name="anthropic",
         base_url="https://api.anthropic.com/v1",
         api_key_env="ANTHROPIC_API_KEY",
-        apis=frozenset({"chat"}),
+        base_url_env="ANTHROPIC_BASE_URL",
+        apis=frozenset({"messages"}),
         quirks=Quirks(developer_role=True),
-        docs="https://platform.claude.com/docs/en/cli-sdks-libraries/libraries/openai-sdk",
-        notes="A compatibility layer that drops thinking text and ignores response_format and strict.",
+        docs="https://platform.claude.com/docs/en/api/messages",
+        notes="Its chat layer, which drops thoughts and ignores response_format, is asked only where `apis` name it.",
+    ),
+    CatalogRow(
+        name="azure",
+        base_url=None,
+        api_key_env="AZURE_OPENAI_API_KEY",
+        base_url_env="AZURE_OPENAI_ENDPOINT",
+        apis=frozenset({"chat", "responses", "embeddings", "completions", "images", "audio", "realtime"})
+        | {"files", "batches", "fine_tuning", "vector_stores", "evals", "containers", "conversations"},
+        quirks=Quirks(
+            max_tokens="max_completion_tokens",
+            developer_role=True,
+            custom_tools=True,
+            repairs=frozenset({"empty_choices"}),
+        ),
+        docs="https://learn.microsoft.com/en-us/azure/foundry/openai/api-version-lifecycle",
+        notes="The base URL is https://{resource}.openai.azure.com; models are named as their deployments are.",
     ),
     CatalogRow(
         name="baseten",
@@ -61,6 +87,14 @@ _HOSTED = (
         quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING),
         docs="https://docs.baseten.co/reference/inference-api/responses",
         notes="Responses are stateless.",
+    ),
+    CatalogRow(
+        name="bedrock",
+        base_url=None,
+        api_key_env="AWS_BEARER_TOKEN_BEDROCK",
+        apis=frozenset({"converse", "embeddings"}),
+        docs="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html",
+        notes="The base URL is https://bedrock-runtime.{region}.amazonaws.com; AWS credentials are taken in place of a key.",
     ),
     CatalogRow(
         name="cerebras",
@@ -83,11 +117,20 @@ _HOSTED = (
     ),
     CatalogRow(
         name="cohere",
+        base_url="https://api.cohere.com/v2",
+        api_key_env="COHERE_API_KEY",
+        apis=frozenset({"cohere_chat", "embeddings", "rerank"}),
+        dialects=MappingProxyType({"embeddings": "cohere", "rerank": "texts"}),
+        docs="https://docs.cohere.com/reference/chat",
+        notes="Cohere's own SDK reads CO_API_KEY instead.",
+    ),
+    CatalogRow(
+        name="cohere-compatibility",
         base_url="https://api.cohere.ai/compatibility/v1",
         api_key_env="COHERE_API_KEY",
         apis=frozenset({"chat", "embeddings"}),
         docs="https://docs.cohere.com/docs/compatibility-api",
-        notes="Cohere's own SDK reads CO_API_KEY instead.",
+        notes="Cohere in OpenAI's form: without citations, plans and thinking.",
     ),
     CatalogRow(
         name="dashscope",
@@ -146,13 +189,29 @@ _HOSTED = (
         notes="The last chunk of a stream carries usage unasked.",
     ),
     CatalogRow(
+        name="friendli",
+        base_url="https://api.friendli.ai/serverless/v1",
+        api_key_env="FRIENDLI_TOKEN",
+        apis=frozenset({"chat", "completions"}),
+        docs="https://friendli.ai/docs/openapi/model-apis/chat-completions",
+        notes="Reasoning comes in reasoning_content where parse_reasoning asks for it.",
+    ),
+    CatalogRow(
         name="gemini",
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         api_key_env="GEMINI_API_KEY",
-        apis=frozenset({"chat", "embeddings", "images"}),
-        quirks=Quirks(strict_fields=True),
-        docs="https://ai.google.dev/gemini-api/docs/openai",
-        notes="Thought signatures come and go in tool_calls[].extra_content.",
+        apis=frozenset({"chat", "embeddings", "images", "generate_content"}),
+        quirks=Quirks(strict_fields=True, call_signatures=True),
+        docs="https://ai.google.dev/api",
+        notes="generate_content is spoken beside `/openai`; chat has thought signatures in tool_calls[].extra_content.",
+    ),
+    CatalogRow(
+        name="github",
+        base_url="https://models.github.ai/inference",
+        api_key_env="GITHUB_TOKEN",
+        apis=frozenset({"chat", "embeddings"}),
+        docs="https://docs.github.com/en/rest/models/inference",
+        notes="The token needs the permission models:read.",
     ),
     CatalogRow(
         name="groq",
@@ -166,6 +225,14 @@ _HOSTED = (
         notes="Refuses logprobs, logit_bias, messages[].name and n above 1; Responses are in beta.",
     ),
     CatalogRow(
+        name="heroku",
+        base_url=None,
+        api_key_env="INFERENCE_KEY",
+        apis=frozenset({"chat", "embeddings"}),
+        docs="https://devcenter.heroku.com/articles/heroku-inference-api-v1-chat-completions",
+        notes="The base URL is https://{region}.inference.heroku.com/v1, the add-on's INFERENCE_URL.",
+    ),
+    CatalogRow(
         name="huggingface",
         base_url="https://router.huggingface.co/v1",
         api_key_env="HF_TOKEN",
@@ -173,6 +240,21 @@ _HOSTED = (
         quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING),
         docs="https://huggingface.co/docs/inference-providers/guides/responses-api",
         notes="The reasoning field and the strictness are those of the provider it routes to; Responses are in beta.",
+    ),
+    CatalogRow(
+        name="inception",
+        base_url="https://api.inceptionlabs.ai/v1",
+        api_key_env="INCEPTION_API_KEY",
+        apis=frozenset({"chat"}),
+        docs="https://docs.inceptionlabs.ai/get-started/sdks",
+    ),
+    CatalogRow(
+        name="jina",
+        base_url="https://api.jina.ai/v1",
+        api_key_env="JINA_API_KEY",
+        apis=frozenset({"embeddings", "rerank"}),
+        docs="https://jina.ai/reranker/",
+        notes="Embeddings take a task, documents to rank may be images.",
     ),
     CatalogRow(
         name="minimax",
@@ -228,7 +310,7 @@ _HOSTED = (
         name="ollama-cloud",
         base_url="https://ollama.com/v1",
         api_key_env="OLLAMA_API_KEY",
-        apis=frozenset({"chat", "responses"}),
+        apis=frozenset({"chat", "responses", "messages"}),
         quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING),
         docs="https://docs.ollama.com/api/openai-compatibility",
         notes="Responses are stateless.",
@@ -245,6 +327,7 @@ _HOSTED = (
             allowed_tools=True,
             custom_tools=True,
             keeps_responses=True,
+            signed_reasoning="refused",
         ),
         docs="https://platform.openai.com/docs/api-reference/chat/create",
         notes="The first o1 models refuse the developer role.",
@@ -253,8 +336,8 @@ _HOSTED = (
         name="openrouter",
         base_url="https://openrouter.ai/api/v1",
         api_key_env="OPENROUTER_API_KEY",
-        apis=frozenset({"chat", "responses", "embeddings", "audio", "completions"}),
-        quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING | {"lines"}),
+        apis=frozenset({"chat", "responses", "messages", "embeddings", "audio", "completions"}),
+        quirks=Quirks(reasoning_field="reasoning", signed_reasoning="taken", repairs=_REASONING | {"lines"}),
         docs="https://openrouter.ai/docs/api-reference/overview",
         notes="Signed reasoning is in reasoning_details, images have a path of their own, and Responses are in beta.",
     ),
@@ -276,6 +359,13 @@ _HOSTED = (
         notes="Sonar chat completions ended on 27 September 2026.",
     ),
     CatalogRow(
+        name="poe",
+        base_url="https://api.poe.com/v1",
+        api_key_env="POE_API_KEY",
+        apis=frozenset({"chat", "responses"}),
+        docs="https://creator.poe.com/docs/external-applications",
+    ),
+    CatalogRow(
         name="sambanova",
         base_url="https://api.sambanova.ai/v1",
         api_key_env="SAMBANOVA_API_KEY",
@@ -295,7 +385,7 @@ _HOSTED = (
         name="siliconflow",
         base_url="https://api.siliconflow.com/v1",
         api_key_env="SILICONFLOW_API_KEY",
-        apis=frozenset({"chat", "embeddings", "images", "audio"}),
+        apis=frozenset({"chat", "embeddings", "images", "audio", "rerank"}),
         docs="https://docs.siliconflow.com/en/api-reference/chat-completions/chat-completions",
         notes="Mainland China is https://api.siliconflow.cn/v1.",
     ),
@@ -303,7 +393,7 @@ _HOSTED = (
         name="together",
         base_url="https://api.together.ai/v1",
         api_key_env="TOGETHER_API_KEY",
-        apis=frozenset({"chat", "responses", "embeddings", "images", "audio", "completions"}),
+        apis=frozenset({"chat", "responses", "embeddings", "images", "audio", "completions", "rerank"}),
         quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING),
         docs="https://docs.together.ai/docs/inference/openai-compatibility",
         notes="Responses are not stored; the older host is api.together.xyz.",
@@ -328,9 +418,34 @@ _HOSTED = (
         name="vercel",
         base_url="https://ai-gateway.vercel.sh/v1",
         api_key_env="AI_GATEWAY_API_KEY",
-        apis=frozenset({"chat", "responses", "embeddings"}),
+        apis=frozenset({"chat", "responses", "messages", "embeddings"}),
         quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING),
         docs="https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions",
+    ),
+    CatalogRow(
+        name="vertex",
+        base_url=None,
+        api_key_env=None,
+        apis=frozenset({"chat", "generate_content"}),
+        quirks=Quirks(strict_fields=True),
+        docs="https://cloud.google.com/vertex-ai/generative-ai/docs/start/openai",
+        notes="Needs project and location in place of a base URL, and a service account in place of a key.",
+    ),
+    CatalogRow(
+        name="vertex-anthropic",
+        base_url=None,
+        api_key_env=None,
+        apis=frozenset({"messages"}),
+        docs="https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude",
+        notes="Claude on Vertex AI; needs what vertex does.",
+    ),
+    CatalogRow(
+        name="voyage",
+        base_url="https://api.voyageai.com/v1",
+        api_key_env="VOYAGE_API_KEY",
+        apis=frozenset({"embeddings", "rerank"}),
+        dialects=MappingProxyType({"embeddings": "voyage", "rerank": "voyage"}),
+        docs="https://docs.voyageai.com/docs/reranker",
     ),
     CatalogRow(
         name="wandb",
@@ -363,7 +478,9 @@ _LOCAL = (
         name="litellm",
         base_url="http://localhost:4000/v1",
         api_key_env="LITELLM_PROXY_API_KEY",
-        apis=frozenset({"chat", "responses", "embeddings", "images", "audio", "moderations", "completions"})
+        apis=frozenset(
+            {"chat", "responses", "messages", "embeddings", "images", "audio", "moderations", "completions", "rerank"}
+        )
         | {"assistants", "batches", "files", "fine_tuning", "realtime", "vector_stores", "videos"},
         docs="https://docs.litellm.ai/docs/supported_endpoints",
         notes="A proxy: what it takes is up to the model behind it.",
@@ -372,7 +489,8 @@ _LOCAL = (
         name="llamacpp",
         base_url="http://localhost:8080/v1",
         api_key_env=None,
-        apis=frozenset({"chat", "embeddings", "completions"}),
+        apis=frozenset({"chat", "messages", "embeddings", "completions", "rerank"}),
+        dialects=MappingProxyType({"rerank": "texts"}),
         docs="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         notes="Its /v1/responses does not conform, so Responses are translated.",
     ),
@@ -380,7 +498,7 @@ _LOCAL = (
         name="lmstudio",
         base_url="http://localhost:1234/v1",
         api_key_env=None,
-        apis=frozenset({"chat", "responses", "embeddings", "completions"}),
+        apis=frozenset({"chat", "responses", "messages", "embeddings", "completions"}),
         docs="https://lmstudio.ai/docs/developer/openai-compat",
         notes="gpt-oss models reason in `reasoning` instead.",
     ),
@@ -388,14 +506,14 @@ _LOCAL = (
         name="localai",
         base_url="http://localhost:8080/v1",
         api_key_env=None,
-        apis=frozenset({"chat", "responses", "embeddings", "images", "audio", "completions"}),
+        apis=frozenset({"chat", "responses", "embeddings", "images", "audio", "completions", "rerank"}),
         docs="https://localai.io/docs/overview/",
     ),
     CatalogRow(
         name="ollama",
         base_url="http://localhost:11434/v1",
         api_key_env=None,
-        apis=frozenset({"chat", "responses", "embeddings", "images", "completions"}),
+        apis=frozenset({"chat", "responses", "messages", "embeddings", "images", "completions"}),
         quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING),
         docs="https://docs.ollama.com/api/openai-compatibility",
         notes="Responses are stateless and need 0.13.3; images are experimental.",
@@ -404,7 +522,8 @@ _LOCAL = (
         name="sglang",
         base_url="http://localhost:30000/v1",
         api_key_env=None,
-        apis=frozenset({"chat", "responses", "embeddings", "completions"}),
+        apis=frozenset({"chat", "responses", "messages", "embeddings", "completions", "rerank"}),
+        dialects=MappingProxyType({"rerank": "sglang"}),
         docs="https://docs.sglang.io/docs/basic_usage/openai_api",
         notes="Responses are documented for gpt-oss models.",
     ),
@@ -419,9 +538,9 @@ _LOCAL = (
         name="vllm",
         base_url="http://localhost:8000/v1",
         api_key_env=None,
-        apis=frozenset({"chat", "responses", "embeddings", "audio", "completions", "realtime"}),
+        apis=frozenset({"chat", "responses", "messages", "embeddings", "audio", "completions", "realtime", "rerank"}),
         quirks=Quirks(reasoning_field="reasoning", repairs=_REASONING),
-        docs="https://docs.vllm.ai/en/stable/features/reasoning_outputs/",
+        docs="https://docs.vllm.ai/en/stable/serving/online_serving.html",
         notes="Older versions say reasoning_content.",
     ),
 )

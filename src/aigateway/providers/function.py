@@ -47,7 +47,7 @@ class FunctionProvider:
             result = [result]
         chat = _ChatAnswer(request.model)
         if request.stream:
-            return Answer(chat.stream(_iterate(result), named=request.api == "responses"))
+            return Answer(chat.stream(_iterate(result), named=request.api in ("responses", "messages")))
         return Answer(_json.encode(chat.whole([piece async for piece in _iterate(result)])))
 
 

@@ -111,6 +111,17 @@ class ProviderLike(Protocol):
     async def send(self, request: ProviderRequest) -> ProviderReply: ...
 
 
+class Posting(ProviderLike, Protocol):
+    """A provider with a short way for the plainest requests, where `posts` is True."""
+
+    @property
+    def posts(self) -> bool: ...
+
+    async def post(self, api: str, path: str, body: bytes) -> ProviderReply:
+        """As `send`, of a JSON request that asks for no events and has no headers and no key of its own."""
+        ...
+
+
 @runtime_checkable
 class Connects(Protocol):
     """A provider that opens WebSockets. Raises as `send` does; a refusal is an UpstreamError of its status."""

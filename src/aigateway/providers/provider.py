@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode, urlsplit
 
 from aigateway.canonical.quirks import Quirks
 from aigateway.errors import UpstreamError
 from aigateway.policies import Breaker, Queue, Retry
 from aigateway.providers.catalog import CATALOG, CatalogRow
+from aigateway.providers.entry import ENTRIES, bearer
 from aigateway.providers.keys import KeyRing
 from aigateway.providers.protocol import ConnectRequest, ProviderReply, ProviderRequest
 from aigateway.providers.secret import KeySource, Secret, reveal
@@ -25,15 +27,24 @@ from aigateway.transport.protocol import (
     WebSocketRequest,
 )
 
-DEFAULT_APIS = APIS
+if TYPE_CHECKING:
+    from aigateway.providers.dialects import Dialect
+    from aigateway.transport.pool import Line, PooledTransport
+
+DEFAULT_APIS = APIS | {"rerank"}
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
 
 USER_AGENT = "aigateway/0.1.0"
-_KNOWN = 64
-"""Kinds of requests whose headers are kept."""
-
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
-_OPERATIONS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations", "/realtime")
+_OPERATIONS = (
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/messages",
+    "/embeddings",
+    "/images/generations",
+    "/realtime",
+)
 
 
 class Provider:
@@ -41,14 +52,16 @@ class Provider:
 
     name       how the gateway calls it, in routes, logs and errors.
     base_url   `https://host/v1`, with or without `/v1` and a trailing slash. None = the catalog's, by `type` or `name`.
-    api_key    a string, a Secret, or a function (async or not) asked at every request. None = no Authorization header.
+    api_key    a string, a Secret, or a function (async or not) asked at every request. None = no key is sent. Which
+               header carries it is up to the API (providers/entry.py).
     type       a row of the provider catalog, which then gives the base URL, the APIs and the quirks not named here.
-    apis       the APIs it speaks: chat, responses, embeddings, images, ...
+    apis       the APIs it speaks: chat, responses, messages, embeddings, images, ...
     timeout    connect, first byte, idle and total limits in seconds.
     headers    sent with every request; they win over what the provider would set.
     base_path  the path that operations stand under at this host (`/v1`, `/openai/v1`, ""), where base_url leaves it out.
     pool       connection reuse.
     quirks     where the host's dialect differs from OpenAI's own.
+    dialects   API -> the form in which the host has it, where that is a form of its own: names of DIALECTS.
     tls        the CA, client certificate and trust of an https base_url.
     proxy      the URL of a proxy for every request, or "none"; None = HTTP(S)_PROXY, ALL_PROXY and NO_PROXY count.
     socket     the path of a Unix socket that the host is reached at; base_url then names it in headers only.
@@ -59,7 +72,7 @@ class Provider:
     max_concurrent  how many requests may run there at once, streams until they end; None = any number.
     queue      who waits for a place where there is a `max_concurrent`.
 
-    Raises ValueError for a base URL or a proxy that cannot be one, for `api_keys` beside `api_key`, or a `max_concurrent`
+    Raises ValueError for a base URL, a proxy or a dialect that cannot be one, for `api_keys` beside `api_key`, or a `max_concurrent`
     below 1.
     """
 
@@ -78,6 +91,7 @@ class Provider:
         base_path: str | None = None,
         pool: Pool | None = None,
         quirks: Quirks | None = None,
+        dialects: Mapping[str, str] | None = None,
         tls: TLS | None = None,
         proxy: str | None = None,
         socket: str | None = None,
@@ -94,10 +108,13 @@ class Provider:
             raise ValueError("max_concurrent must be at least 1")
         row = _catalog_row(name, type, base_url)
         self.name = name
-        self.base_url = join_base(base_url or (row.base_url if row else None) or "", base_path)
+        self.type = row.name if row is not None else None
+        known = row.base_url if row is not None and not base_url else None
+        self.base_url = join_base(known or base_url or "", "" if known and base_path is None else base_path)
         self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
         self.timeout = timeout or Timeout()
         self.quirks = quirks or _quirks(row, self.base_url)
+        self._dialects = _dialects(dialects if dialects is not None else row.dialects if row else {})
         self.keys = KeyRing(api_keys) if api_keys is not None else None
         self.retry = retry
         self.breaker = breaker
@@ -122,12 +139,13 @@ class Provider:
         self._owns_transport = transport is None
         self._sockets: WebSocketOpener | None = None
         self._peer = f"Provider '{name}'"
-        self._fixed_key: str | None = None
-        if isinstance(self._api_key, Secret):
-            given = self._api_key.reveal()
-            self._fixed_key = given if given not in ("", "none") else None
-            self._api_key = self._api_key if self._fixed_key else None
-        self._known: dict[tuple[str, bool, str | None, bool], tuple[tuple[str, str], ...]] = {}
+        if isinstance(self._api_key, Secret) and self._api_key.reveal() in ("", "none"):
+            self._api_key = None
+        has_fixed_key = self._api_key is None or isinstance(self._api_key, Secret)
+        kind = self.__class__
+        sends = kind.send is Provider.send and kind._located is Provider._located and transport is None  # noqa: SLF001 (its own)
+        self._posts = sends and has_fixed_key and not self._dialects
+        self._lines: dict[str, Line] = {}
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
@@ -138,25 +156,16 @@ class Provider:
 
         Raises UpstreamConnectionError or UpstreamTimeoutError.
         """
-        key = request.api_key
-        if key is None and self._api_key is not None:
-            key = self._fixed_key or await reveal(self._api_key)
-        kind = (request.content_type, request.stream, key, request.api_key is None)
-        headers = self._known.get(kind)
-        if headers is None:
-            headers = self._headers_for(request, key)
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            self._known[kind] = headers
-        if request.headers:
-            headers = tuple((dict(headers) | {name.lower(): value for name, value in request.headers.items()}).items())
+        sent = self.prepared(request)
+        key = request.api_key or await reveal(self._api_key)
+        headers = self._headers_for(request, key)
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
                     method=request.method,
-                    url=self.base_url + request.path,
+                    url=self._base_of(request.api) + sent.path,
                     headers=headers,
-                    body=request.body if request.upload is None else request.upload,
+                    body=sent.body if sent.upload is None else sent.upload,
                     timeout=self.timeout,
                     peer=self._peer,
                 )
@@ -164,20 +173,62 @@ class Provider:
         except UpstreamError as error:
             error.provider = self.name
             raise
-        return reply if reply.status < 400 or key is None else _Refusal(reply, key)
+        if reply.status >= 400:
+            return reply if key is None else _Refusal(reply, key)
+        dialect = self._dialects.get(request.api)
+        return reply if dialect is None or reply.status >= 300 else dialect.reply(request, reply)
 
     def _headers_for(self, request: ProviderRequest, key: str | None) -> tuple[tuple[str, str], ...]:
-        """The headers of all requests of this kind, without those of its own."""
         headers = self._base.copy()
         if request.content_type:
             headers["content-type"] = request.content_type
         headers["accept"] = "text/event-stream" if request.stream else "application/json"
-        if key is not None:
-            headers["authorization"] = f"Bearer {key}"
+        entry = ENTRIES.get(request.api)
+        if entry is not None:
+            headers.update(entry.headers)
+        given = {} if key is None else self._key_headers(request.api, key)
+        headers.update(given)
         headers.update(self._headers)
         if request.api_key is not None:
-            headers["authorization"] = f"Bearer {key}"
+            headers.update(given)
+        if request.headers:
+            headers.update({name.lower(): value for name, value in request.headers.items()})
         return tuple(headers.items())
+
+    def _base_of(self, api: str) -> str:
+        """The base URL of one of its APIs."""
+        entry = ENTRIES.get(api)
+        return self.base_url if entry is None else entry.base(self.base_url)
+
+    @property
+    def posts(self) -> bool:
+        """Whether `post` may take the place of `send`.
+
+        Not where a subclass, a dialect, or a transport of the user's has its say, nor where the key may change.
+        """
+        return self._posts
+
+    async def post(self, api: str, path: str, body: bytes) -> ProviderReply:
+        """As `send`, of a JSON request that asks for no events and has no headers and no key of its own."""
+        line = self._lines.get(path)
+        if line is None:
+            line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), await reveal(self._api_key))
+        try:
+            reply = await line.post(body)
+        except UpstreamError as error:
+            error.provider = self.name
+            raise
+        if reply.status < 400 or self._api_key is None:
+            return reply
+        return _Refusal(reply, await reveal(self._api_key) or "")
+
+    def _new_line(self, request: ProviderRequest, key: str | None) -> Line:
+        url, headers = self._base_of(request.api) + request.path, self._headers_for(request, key)
+        line = cast("PooledTransport", self._open_transport()).line(
+            HTTPRequest(method="POST", url=url, headers=headers, timeout=self.timeout, peer=self._peer)
+        )
+        self._lines[request.path] = line
+        return line
 
     async def connect(self, request: ConnectRequest) -> WebSocket:
         """Open a WebSocket. Of the timeouts `connect` and `first_byte` count.
@@ -186,18 +237,15 @@ class Provider:
         answered in its place.
         """
         key = request.api_key or await reveal(self._api_key)
-        headers = {"user-agent": USER_AGENT}
-        if key is not None:
-            headers["authorization"] = f"Bearer {key}"
-        headers |= self._headers
+        given = {} if key is None else self._key_headers(request.api, key)
+        headers = {"user-agent": USER_AGENT} | given | self._headers
         if request.api_key is not None:
-            headers["authorization"] = f"Bearer {key}"
+            headers |= given
         headers |= {name.lower(): value for name, value in request.headers.items()}
-        query = f"?{urlencode(request.query)}" if request.query else ""
         try:
             return await self._open_sockets().connect(
                 WebSocketRequest(
-                    url=self.base_url + request.path + query,
+                    url=self.base_url + self._session_path(request),
                     headers=list(headers.items()),
                     subprotocols=request.subprotocols,
                     timeout=self.timeout,
@@ -214,10 +262,41 @@ class Provider:
             error.provider = self.name
             raise
 
+    async def open(self) -> None:
+        """Load what sends: a server that runs out of file descriptors before its first request could not do it then."""
+        self._open_transport()
+
+    def prepared(self, request: ProviderRequest) -> ProviderRequest:
+        """The request as it is sent: its path below the base URL and its body in the host's own form.
+
+        Raises InvalidRequestError or UnsupportedError for what the host cannot be told.
+        """
+        dialect = self._dialects.get(request.api)
+        return self._located(request if dialect is None else dialect.request(request))
+
+    def _located(self, request: ProviderRequest) -> ProviderRequest:
+        """The request at the place where this host has it."""
+        return request
+
+    def _session_path(self, request: ConnectRequest) -> str:
+        """Where a WebSocket is opened, below the base URL and with its query."""
+        return request.path + (f"?{urlencode(request.query)}" if request.query else "")
+
+    def _key_headers(self, api: str, key: str) -> dict[str, str]:
+        """The headers that carry the key."""
+        entry = ENTRIES.get(api)
+        return bearer(key, "") if entry is None else entry.key_headers(key, self.base_url)
+
     async def aclose(self) -> None:
         """Close the connections of its own pool."""
+        self._lines.clear()
         if self._transport is not None and self._owns_transport:
             await self._transport.aclose()
+
+    def connections(self) -> dict[str, int]:
+        """How many connections of its own pool are `busy` and `idle`, and the bytes `sent` and `received` so far."""
+        count = getattr(self._transport, "connections", None) if self._owns_transport else None
+        return count() if count is not None else {}
 
     def _open_transport(self) -> Transport:
         if self._transport is None:
@@ -254,6 +333,15 @@ class _Refusal:
 
     async def aclose(self) -> None:
         await self._reply.aclose()
+
+
+def _dialects(names: Mapping[str, str]) -> Mapping[str, Dialect]:
+    if not names:
+        return {}
+    # only hosts with a form of their own pay for the import
+    from aigateway.providers.dialects import dialects_named  # noqa: PLC0415
+
+    return dialects_named(names)
 
 
 def _catalog_row(name: str, type: str | None, base_url: str | None) -> CatalogRow | None:

@@ -1,11 +1,11 @@
-"""OpenAI's whole surface as data: which operation a method at a path is, and what is known of it."""
+"""The surface as data, OpenAI's whole and others': which operation a method at a path is, and what is known of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from aigateway.surface import administration, openai
+from aigateway.surface import administration, anthropic, google, openai, others
 from aigateway.surface.operation import Operation
 from aigateway.surface.rows import ADMINISTRATION
 
@@ -15,7 +15,11 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         for row in (
             *openai.ROWS,
             *administration.ROWS,
+            *anthropic.ROWS,
+            *others.ROWS,
+            *google.ROWS,
             Operation("health", "health", "/health", "GET", "none", kind="served"),
+            Operation("metrics", "metrics", "/metrics", "GET", "none", kind="served"),
             Operation("unknown", "unknown", "", form="none", kind="served"),
         )
     }
@@ -23,9 +27,9 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
 """By name."""
 
 APIS = frozenset(row.api for row in openai.ROWS)
-"""The APIs that a caller of models may be given: all but the administration of the account."""
+"""OpenAI's APIs that a caller of models may be given: all but the administration of the account."""
 
-GENERATED = frozenset(row.api for row in openai.ROWS if row.kind == "generate")
+GENERATED = frozenset(row.api for row in OPERATIONS.values() if row.kind == "generate")
 """The APIs that the gateway understands; of the others it knows only where they go."""
 
 __all__ = ["ADMINISTRATION", "APIS", "GENERATED", "OPERATIONS", "Operation"]

@@ -29,6 +29,7 @@ class _Node:
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.parameter: _Node | None = None
+        self.verbs: dict[str, _Node] = {}
         self.operations: dict[str, Operation] = {}
 
 
@@ -36,7 +37,7 @@ def _exact() -> dict[str, Methods]:
     paths: dict[str, Methods] = {}
     for row in OPERATIONS.values():
         if row.path and "{" not in row.path:
-            paths.setdefault(row.path, {})[row.method] = row
+            paths.setdefault(row.route, {})[row.method] = row
     return paths
 
 
@@ -46,8 +47,10 @@ def _tree() -> _Node:
     root = _Node()
     for row in OPERATIONS.values():
         node = root
-        for segment in row.path.split("/")[1:] if "{" in row.path else ():
-            if segment.startswith("{"):
+        for segment in row.route.split("/")[1:] if "{" in row.path else ():
+            if segment.startswith("{") and ":" in segment:
+                node = node.verbs.setdefault(segment.partition(":")[2], _Node())
+            elif segment.startswith("{"):
                 node.parameter = node = node.parameter or _Node()
             else:
                 node = node.literals.setdefault(segment, _Node())
@@ -57,7 +60,7 @@ def _tree() -> _Node:
 
 
 EXACT: Final[Mapping[str, Methods]] = _exact()
-"""Path below `/v1` -> method -> operation, for paths without parameters."""
+"""Route -> method -> operation, for paths without parameters."""
 
 GENERATING: Final[Mapping[bytes, Operation]] = {
     f"/v1{row.path}".encode(): row
@@ -68,7 +71,7 @@ GENERATING: Final[Mapping[bytes, Operation]] = {
 
 
 def match(segments: Sequence[str]) -> Methods | None:
-    """The operations at a path below `/v1`, given as its decoded segments; None where OpenAI knows no such path."""
+    """The operations at a route, given as its decoded segments; None where nobody knows such a path."""
     node = _walk(_tree(), segments)
     return node.operations if node is not None else None
 
@@ -79,6 +82,9 @@ def _walk(node: _Node, segments: Sequence[str]) -> _Node | None:
     first, rest = segments[0], segments[1:]
     literal = node.literals.get(first)
     found = _walk(literal, rest) if literal is not None else None
+    if found is None and node.verbs and first:
+        name, _, verb = segments[-1].rpartition(":")
+        found = node.verbs.get(verb) if name else None
     if found is None and node.parameter is not None and first:
         takes_rest = any(row.path.endswith(f"{{{_REST}}}") for row in node.parameter.operations.values())
         found = node.parameter if takes_rest else _walk(node.parameter, rest)
@@ -87,10 +93,12 @@ def _walk(node: _Node, segments: Sequence[str]) -> _Node | None:
 
 def parameters_of(operation: Operation, segments: Sequence[str]) -> dict[str, str]:
     """The parameters of a path that matched."""
-    template = operation.path.split("/")[1:]
-    found = {part[1:-1]: value for part, value in zip(template, segments, strict=False) if part.startswith("{")}
-    if _REST in found:
-        found[_REST] = "/".join(segments[template.index(f"{{{_REST}}}") :])
+    template = operation.route.split("/")[1:]
+    found: dict[str, str] = {}
+    for place, (part, value) in enumerate(zip(template, segments, strict=False)):
+        if part.startswith("{"):
+            name, _, verb = part[1:].partition("}")
+            found[name] = "/".join(segments[place:]).removesuffix(verb) if verb or name == _REST else value
     return found
 
 

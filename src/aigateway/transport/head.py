@@ -6,7 +6,6 @@ import re
 from functools import lru_cache
 
 from aigateway.errors import ServerError
-from aigateway.transport.place import Place
 from aigateway.transport.protocol import HTTPRequest
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -45,31 +44,6 @@ def head_of(request: HTTPRequest, target: str, host: str, extra: str = "") -> by
     if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
         raise ServerError(f"{_fault(request)} for the upstream holds a line break or NUL.", code="bad_header")
     return text.encode("latin-1", "replace")
-
-
-class Heads:
-    """The heads of requests that are made again and again: those whose headers are a tuple, and whose body is bytes."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str, object], bytes] = {}
-
-    def of(self, request: HTTPRequest, place: Place) -> bytes:
-        """As `head_of`."""
-        body, headers = request.body, request.headers
-        if type(headers) is not tuple or type(body) is not bytes or not body:
-            return head_of(request, place.target, place.host_header, place.extra)
-        key = (request.method, request.url, headers)
-        start = self._known.get(key)
-        if start is None:
-            head = head_of(request, place.target, place.host_header, place.extra)
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            self._known[key] = head.replace(b"content-length: %d\r\n" % len(body), b"")[:-2]
-            return head
-        return b"%bcontent-length: %d\r\n\r\n" % (start, len(body))
-
-
-_KEPT = 256
 
 
 def length_of(request: HTTPRequest) -> int | None:

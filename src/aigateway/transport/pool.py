@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Final, cast
+from weakref import WeakSet
 
-from aigateway.errors import UpstreamConnectionError, UpstreamTimeoutError
+from msgspec import structs
+
+from aigateway.errors import UpstreamConnectionError, UpstreamTimeoutError, UpstreamUnavailableError
 from aigateway.transport.body import Upload, close, trailer_lines
 from aigateway.transport.connect import Connector, refusal
-from aigateway.transport.head import Heads, head_of, length_of
+from aigateway.transport.head import head_of, length_of
 from aigateway.transport.place import Place, Places
 from aigateway.transport.protocol import TLS, HTTPRequest, HTTPResponse, Pool
 from aigateway.transport.proxy import NONE, Proxies, parse_proxy
@@ -38,11 +41,11 @@ class PooledTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._origins: dict[tuple[bool, str, int], _Origin] = {}
         self._busy: set[Wire] = set()
-        self._heads = Heads()
         self._connector = Connector(tls)
         fixed = None if proxy in (None, NONE) else parse_proxy(proxy)
         if fixed is not None and socket is not None:
             raise ValueError("a socket is reached through no proxy")
+        _POOLS.add(self)
         self._places = Places(fixed, Proxies() if proxy is None and socket is None else None, socket)
 
     async def send(self, request: HTTPRequest) -> HTTPResponse:
@@ -54,13 +57,13 @@ class PooledTransport:
             self._origins.clear()
         origin = self._origins.get(place.key)
         if origin is None:
-            origin = self._origins[place.key] = _Origin(self._pool, self._busy)
-        total = request.timeout.total
-        deadline = None if total is None else loop.time() + total
+            origin = self._origins[place.key] = _Origin(place.key, self._pool, self._busy)
+        timeout = request.timeout
+        deadline = None if timeout.total is None else loop.time() + timeout.total
         body = request.body
         if not isinstance(body, bytes):
             return await self._upload(origin, place, request, deadline)
-        head = self._heads.of(request, place)
+        head = head_of(request, place.target, place.host_header, place.extra)
         wire = origin.take() if origin.slots is None else None
         if wire is None:
             wire = await self._connection(origin, place, request, deadline)
@@ -70,7 +73,7 @@ class PooledTransport:
             reused = wire.uses > 0
             try:
                 wire.begin(head, body, deadline, request.method == "HEAD")
-                await wire.head(request.timeout.first_byte)
+                await wire.head(timeout.first_byte)
                 response.learn()
             except BaseException as error:
                 await response.aclose()
@@ -85,6 +88,10 @@ class PooledTransport:
                 return response
             wire = await self._connection(origin, place, request, deadline, fresh=True)
             self._busy.add(wire)
+
+    def line(self, request: HTTPRequest) -> Line:
+        """A line for requests that are this one, but for their bodies. Its headers are a tuple."""
+        return Line(self, request)
 
     def _place(self, request: HTTPRequest) -> Place:
         try:
@@ -124,6 +131,30 @@ class PooledTransport:
             await _refuse(response, place, request)
         return response
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that its connections belong to."""
+        return self._loop
+
+    def drop_idle(self) -> int:
+        """Close the connections that nobody uses; how many those were."""
+        idle = [wire for origin in self._origins.values() for wire in origin.idle]
+        for origin in self._origins.values():
+            origin.idle.clear()
+        for wire in idle:
+            wire.close()
+        return len(idle)
+
+    def connections(self) -> dict[str, int]:
+        """How many are `busy` and `idle`, and the bytes `sent` and `received` so far."""
+        origins = self._origins.values()
+        return {
+            "busy": len(self._busy),
+            "idle": sum(wire.is_reusable for origin in origins for wire in origin.idle),
+            "sent": sum(one.bytes_out for one in origins) + sum(wire.bytes_out for wire in self._busy),
+            "received": sum(one.bytes_in for one in origins) + sum(wire.bytes_in for wire in self._busy),
+        }
+
     async def aclose(self) -> None:
         """Close every connection."""
         if self._loop is asyncio.get_running_loop():
@@ -149,7 +180,12 @@ class PooledTransport:
                 left = max(0.0, deadline - asyncio.get_running_loop().time())
                 limit = left if limit is None else min(limit, left)
             try:
-                wire = await self._connector.open(place, request.peer, limit)
+                try:
+                    wire = await self._connector.open(place, request.peer, limit)
+                except UpstreamUnavailableError:  # too many files are open
+                    if not await _make_room():
+                        raise
+                    wire = await self._connector.open(place, request.peer, limit)
             except BaseException:
                 if origin.slots is not None:
                     origin.slots.release()
@@ -157,11 +193,78 @@ class PooledTransport:
         return wire
 
 
+class Line:
+    """The way of requests that differ in nothing but their bodies, which are bytes: what is the same was settled once.
+
+    Where no connection is idle, or anything else is special, it is the way of all other requests.
+    """
+
+    def __init__(self, transport: PooledTransport, request: HTTPRequest) -> None:
+        self._transport = transport
+        self._request = request
+        self._start = b""
+        self._origin: _Origin | None = None
+        timeout = request.timeout
+        self._is_plain = timeout.total is None and not _is_safe(request)
+        self._first_byte = timeout.first_byte
+
+    async def post(self, body: bytes) -> HTTPResponse:
+        """As Transport.send, of the line's request with this body."""
+        origin, transport = self._origin, self._transport
+        loop = transport._loop  # noqa: SLF001 - a part of it
+        if origin is None or loop is None or loop.is_closed() or origin is not transport._origins.get(origin.key):  # noqa: SLF001
+            return await self._send(body)
+        wire = origin.take()
+        if wire is None:
+            return await self._send(body)
+        transport._busy.add(wire)  # noqa: SLF001
+        response = Response(origin, wire, self._request)
+        try:
+            wire.begin(b"%bcontent-length: %d\r\n\r\n" % (self._start, len(body)), body, None)
+            await wire.head(self._first_byte)
+            response.learn()
+        except BaseException as error:
+            await response.aclose()
+            shown = failure(error, self._request.peer, begun=False)
+            if shown is error:
+                raise
+            raise shown from error
+        return response
+
+    async def _send(self, body: bytes) -> HTTPResponse:
+        request, transport = structs.replace(self._request, body=body), self._transport
+        response = await transport.send(request)
+        place = transport._places.known.get(request.url)  # noqa: SLF001
+        if self._is_plain and body and place is not None and place.proxy is None:
+            origin = transport._origins.get(place.key)  # noqa: SLF001
+            if origin is not None and origin.slots is None:
+                head = head_of(request, place.target, place.host_header, place.extra)
+                self._start = head.replace(b"content-length: %d\r\n" % len(body), b"")[:-2]
+                self._origin = origin
+        return response
+
+
+_POOLS: Final[WeakSet[PooledTransport]] = WeakSet()
+"""Of all gateways: file descriptors belong to the process."""
+
+
+async def _make_room() -> bool:
+    """Close every connection that nobody uses; whether there were any."""
+    loop = asyncio.get_running_loop()
+    closed = sum(pool.drop_idle() for pool in list(_POOLS) if pool.loop is loop)
+    for _ in range(2):  # the event loop closes a socket in its next turn
+        await asyncio.sleep(0)
+    return closed > 0
+
+
 class _Origin:
     """The connections of one origin: those that are idle, and how many there may be."""
 
-    def __init__(self, pool: Pool, busy: set[Wire]) -> None:
+    def __init__(self, key: tuple[bool, str, int], pool: Pool, busy: set[Wire]) -> None:
+        self.key = key
         self.idle: list[Wire] = []
+        self.bytes_out = 0
+        self.bytes_in = 0
         self.slots = None if pool.max_connections is None else asyncio.Semaphore(pool.max_connections)
         self._keepalive = pool.keepalive
         self._busy = busy
@@ -179,13 +282,16 @@ class _Origin:
     def give_back(self, wire: Wire) -> None:
         """An exchange is over."""
         self._busy.discard(wire)
-        keepalive = self._keepalive
+        keepalive, idle = self._keepalive, self.idle
+        self.bytes_out += wire.bytes_out
+        self.bytes_in += wire.bytes_in
+        wire.bytes_out = wire.bytes_in = 0
         if wire.keepalive is not None:
             keepalive = min(keepalive, wire.keepalive - _MARGIN)
         if wire.rest(keepalive):
-            while self.idle and not self.idle[0].is_reusable:
-                del self.idle[0]
-            self.idle.append(wire)
+            while idle and not idle[0].is_reusable:
+                del idle[0]
+            idle.append(wire)
         else:
             wire.close()
         if self.slots is not None:

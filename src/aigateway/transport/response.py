@@ -37,6 +37,7 @@ class Response:
     headers: Sequence[tuple[str, str]] = ()
     upload: Upload | None = None
     _decoder: Decoder | None = None
+    _whole: bytes | None = None
 
     def __init__(self, lender: Lender, wire: Wire, request: HTTPRequest) -> None:
         self._lender = lender
@@ -55,11 +56,14 @@ class Response:
         if wire is None:
             return
         self.status = wire.status
-        headers = wire.headers
-        hidden = [pair for pair in headers if pair[0] in _HIDDEN]
-        if len(hidden) == 1 and hidden[0][0] == "content-length":  # as most are
-            self.headers = headers
+        self.headers = headers = wire.headers
+        if not wire.is_special:  # as most are
+            if wire.is_done and not wire.trailers and self.upload is None:
+                self._whole = wire.taken()
+                self._wire = None
+                self._lender.give_back(wire)
             return
+        hidden = [pair for pair in headers if pair[0] in _HIDDEN]
         shown = [pair for pair in headers if pair[0] not in _HIDDEN]
         self.headers = shown
         encoding = ""
@@ -85,6 +89,10 @@ class Response:
 
     async def read(self) -> bytes:
         """The whole body."""
+        whole = self._whole
+        if whole is not None:
+            self._whole = b""
+            return whole
         wire = self._wire
         if wire is None:
             return b""
@@ -95,9 +103,6 @@ class Response:
             except _FAULTS as error:
                 raise failure(error, self._peer, begun=True) from error
             if wire.is_done:
-                if self.upload is None and not wire.trailers:
-                    self._wire = None
-                    self._lender.give_back(wire)
                 return first
         pieces = [first]
         size = len(first)
@@ -111,6 +116,9 @@ class Response:
     async def stream(self) -> AsyncIterator[bytes]:
         """The body in pieces as they arrive."""
         decoder = self._decoder
+        if self._whole:
+            whole, self._whole = self._whole, b""
+            yield whole
         try:
             while self._wire is not None:
                 piece = await self._wire.read(self._idle)
@@ -137,6 +145,9 @@ class Response:
         A sink that gives False gets nothing more until resume(). What it raises is raised here. Not after stream() was
         begun, but for one that was closed.
         """
+        if self._whole:
+            whole, self._whole = self._whole, b""
+            sink(whole)
         if self._wire is None:
             return
         try:

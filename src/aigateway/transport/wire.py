@@ -27,6 +27,9 @@ Sink = Callable[[bytes], bool]
 _JOINED = 32 * 1024  # bytes of a body that are sent in one write with the head
 
 
+SPECIAL = frozenset({"content-encoding", "transfer-encoding", "connection", "keep-alive"})
+"""Headers that say more of the wire than a Content-Length does."""
+
 _NAMES: dict[bytes, str] = {}
 
 
@@ -54,7 +57,9 @@ class Wire(asyncio.Protocol):
 
     uses       requests that it has carried.
     is_silent  no byte has come since begin().
+    is_special  whether a header of the answer says something of the wire besides its length.
     keepalive  seconds that the upstream keeps it while it is idle, where that was said.
+    bytes_out, bytes_in  so many were sent and have come since somebody took note of it.
 
     Once `is_done`, the connection can carry another request if `is_reusable`. A limit in seconds guards each wait;
     `deadline` (on the loop's clock) guards all of them.
@@ -67,7 +72,10 @@ class Wire(asyncio.Protocol):
         self.is_done = True
         self.is_closed = False
         self.is_silent = True
+        self.is_special = False
         self.uses = 0
+        self.bytes_out = 0
+        self.bytes_in = 0
         self.keepalive: float | None = None
         self._idle_since = 0.0
         self.deadline: float | None = None
@@ -87,6 +95,7 @@ class Wire(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._limit_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
         self._sending = False
         self._full = False
         self._room: asyncio.Future[None] | None = None
@@ -114,6 +123,7 @@ class Wire(asyncio.Protocol):
         if self.trailers:
             self.trailers, self._trailers = (), []
         self.is_silent = True
+        self.is_special = False
         self.uses += 1
         self.is_done = self._head_seen = self._keep_alive = self._interim = False
         self._bodiless = bodiless
@@ -128,9 +138,12 @@ class Wire(asyncio.Protocol):
         if self._paused:
             self._paused = False
             transport.resume_reading()
+        self.bytes_out += len(head)
         if not body:
             transport.write(head)
-        elif len(body) <= _JOINED:
+            return
+        self.bytes_out += len(body)
+        if len(body) <= _JOINED:
             transport.write(head + body)
         else:
             transport.write(head)
@@ -141,6 +154,7 @@ class Wire(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionResetError("the connection is gone")
         self._transport.write(piece)
+        self.bytes_out += len(piece)
         if not self._full:
             return
         self._room = self._loop.create_future()
@@ -166,7 +180,18 @@ class Wire(asyncio.Protocol):
         while not self._head_seen:
             if self._error is not None:
                 raise self._error
-            await self._wait(None if self._sending else limit)
+            loop = self._loop
+            self._waiter = waiter = loop.create_future()
+            if limit is not None and self._timer_at is not None and self.deadline is None and not self._sending:
+                self._limit_at = at = loop.time() + limit
+                if at < self._timer_at:
+                    self._arm(limit)
+            elif limit is not None or self.deadline is not None:
+                self._arm(None if self._sending else limit)
+            try:
+                await waiter
+            finally:
+                self._waiter = self._limit_at = None
 
     async def read(self, limit: float | None) -> bytes:
         """What has come of the body; b"" at its end. Raises ConnectionError, GarbledError, LateError, or sent()'s."""
@@ -176,6 +201,10 @@ class Wire(asyncio.Protocol):
             if self.is_done:
                 return b""
             await self._wait(limit)
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """What has come of the body, without waiting."""
         pieces, self._pieces = self._pieces, []
         self._held = 0
         if self._paused and self._transport is not None:
@@ -268,9 +297,10 @@ class Wire(asyncio.Protocol):
 
         None may where a part of the last one is still to be sent: its answer came early.
         """
-        if seconds <= 0 or self._sending or not self.is_reusable or self._transport is None:
+        transport = self._transport
+        if seconds <= 0 or transport is None or self._sending or not (self.is_done and self._keep_alive):
             return False
-        if self._transport.get_write_buffer_size():
+        if transport.is_closing() or transport.get_write_buffer_size():
             return False
         self.deadline = None
         self._idle_since = self._arm(seconds) - seconds
@@ -319,24 +349,26 @@ class Wire(asyncio.Protocol):
     # limits: one timer, moved only where it would come too late
 
     def _arm(self, limit: float | None) -> float:
-        at = None if limit is None else self._loop.time() + limit
-        self._limit_at = at
-        if self.deadline is not None:
-            at = self.deadline if at is None else min(at, self.deadline)
+        deadline = self.deadline
+        self._limit_at = at = None if limit is None else self._loop.time() + limit
+        if deadline is not None:
+            at = deadline if at is None else min(at, deadline)
         if at is None:
             return 0.0
-        if self._timer is None or self._timer.when() > at:
+        if self._timer_at is None or self._timer_at > at:
             self._disarm()
+            self._timer_at = at
             self._timer = self._loop.call_at(at, self._check)
         return at
 
     def _disarm(self) -> None:
         timer, self._timer = self._timer, None
+        self._timer_at = None
         if timer is not None:
             timer.cancel()
 
     def _check(self) -> None:
-        self._timer = None
+        self._timer = self._timer_at = None
         waits = [at for at in (self._limit_at, self.deadline) if at is not None]
         if not waits:
             return
@@ -344,7 +376,8 @@ class Wire(asyncio.Protocol):
             self._fail(LateError())
             self.close()
         else:
-            self._timer = self._loop.call_at(min(waits), self._check)
+            self._timer_at = min(waits)
+            self._timer = self._loop.call_at(self._timer_at, self._check)
 
     # asyncio.Protocol
 
@@ -359,7 +392,9 @@ class Wire(asyncio.Protocol):
             self.close()
             return
         self.is_silent = False
-        self._overhead += len(data)
+        size = len(data)
+        self.bytes_in += size
+        self._overhead += size
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -370,10 +405,10 @@ class Wire(asyncio.Protocol):
             return
         if self._bodiless and self._head_seen:  # the parser would wait for the body that the headers tell of
             self._parser = httptools.HttpResponseParser(self)
-        if self._sink is None:
-            self._wake()
-        else:
+        if self._sink is not None:
             self._pass_on(self._sink)
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _pass_on(self, sink: Sink) -> None:
         if self._pieces and not self._sink_full:
@@ -416,6 +451,8 @@ class Wire(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header or a trailer."""
         known = _NAMES.get(name) or _name(name)
+        if known in SPECIAL:
+            self.is_special = True
         if self._head_seen:
             self.trailers = self._trailers
             self._trailers.append((known, value.decode("latin-1")))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from aigateway.canonical.accumulator import is_json
-from aigateway.formats.chat.wire import decode_arguments, made_call_id
+from aigateway.formats.call_ids import made_call_id
+from aigateway.formats.chat.wire import call_signature, decode_arguments
 
 
 class StreamedCall:
@@ -15,7 +18,7 @@ class StreamedCall:
     item    its index among the items once it was announced, else -1.
     """
 
-    __slots__ = ("ended", "id", "item", "kind", "name", "number", "pieces", "reply_id")
+    __slots__ = ("ended", "id", "item", "kind", "name", "number", "pieces", "reply_id", "signature")
 
     def __init__(self, number: int, reply_id: str) -> None:
         self.number = number
@@ -23,6 +26,7 @@ class StreamedCall:
         self.id = ""
         self.name = ""
         self.kind = "function"
+        self.signature: str | UnsetType = UNSET
         self.pieces: list[str] = []
         self.item = -1
         self.ended = False
@@ -82,6 +86,8 @@ class StreamedCalls:
         known_name = name if isinstance(name, str) else ""
         call = self._find(known_index, known_id, known_name, arguments) or self._open()
         call.learn(known_id, known_name, kind)
+        if "extra_content" in entry:
+            call.signature = call_signature(entry)
         if known_index is not None:
             self._by_index[known_index] = call
         if known_id:

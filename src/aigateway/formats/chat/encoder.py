@@ -30,6 +30,7 @@ from aigateway.formats.chat.wire import (
     encode_annotation,
     encode_audio,
     encode_reasoning_details,
+    signature_fields,
 )
 from aigateway.formats.protocol import ReplyContext, WireEvent
 from aigateway.formats.relay import error_object
@@ -114,7 +115,8 @@ class ChatStreamEncoder:
             body = {"name": call.name, "input": call.arguments}
         else:
             body = {"name": call.name, "arguments": call.arguments}
-        return self._chunk({"tool_calls": [{"index": number, "id": call.call_id, "type": call.kind, call.kind: body}]})
+        entry = {"index": number, "id": call.call_id, "type": call.kind, call.kind: body, **signature_fields(call)}
+        return self._chunk({"tool_calls": [entry]})
 
     def _part_started(self, event: PartStarted) -> list[WireEvent]:
         place = event.index, event.part

@@ -29,11 +29,13 @@ from aigateway.errors import InvalidRequestError
 from aigateway.formats.chat.fields import extra_of, read_array, read_object, read_string, refuse
 from aigateway.formats.chat.wire import (
     FORMAT,
+    call_signature,
     decode_annotations,
     decode_arguments,
     decode_audio,
     decode_reasoning,
     details_text,
+    is_signed,
     reasoning_details,
     reasoning_text,
     thinking_text,
@@ -107,8 +109,10 @@ def _assistant(message: dict[str, Any], place: str, calls: _Calls) -> list[Item]
     thinking, parts = _assistant_content(message, place)
     details = reasoning_details(message)
     thoughts = reasoning_text(message) or thinking or details_text(details)
-    if thoughts or details:
-        items.append(decode_reasoning(thoughts, details))
+    if len(details) > 1 and all(is_signed(entry) for entry in details):
+        items += [decode_reasoning(details_text([entry]), [entry]) for entry in details]
+    elif thoughts or details:
+        items.append(decode_reasoning(details_text(details) or thoughts if details else thoughts, details))
     called = _called(message, place, calls)
     if parts or not (items or called):
         items.append(
@@ -173,7 +177,14 @@ def _tool_call(raw: Any, place: str) -> ToolCall:
         name, arguments = _function(call.get("function"), f"{place}.function")
     else:
         raise InvalidRequestError(f"{place}.type must be function or custom.", param=f"{place}.type")
-    return ToolCall(call_id=call_id, name=name, arguments=arguments, kind=kind, extra=extra_of(call, _CALL_KEYS))
+    return ToolCall(
+        call_id=call_id,
+        name=name,
+        arguments=arguments,
+        kind=kind,
+        signature=call_signature(call),
+        extra=extra_of(call, _CALL_KEYS),
+    )
 
 
 def _function(raw: Any, place: str) -> tuple[str, str]:

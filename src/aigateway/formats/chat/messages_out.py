@@ -31,15 +31,24 @@ from aigateway.canonical.types import (
     ToolResult,
 )
 from aigateway.canonical.uncarried import UncarriedError
-from aigateway.formats.chat.wire import FORMAT, encode_reasoning, encode_tool_call
+from aigateway.formats.chat.wire import (
+    FORMAT,
+    encode_reasoning,
+    encode_reasoning_details,
+    encode_tool_call,
+    is_of_maker,
+    signature_fields,
+)
 
-_RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"})
+_RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"}) | frozenset(
+    {"server_tool_use", "mcp_tool_use", "container_upload"}
+)
 """Items of other formats that hold nothing that was said: the answer stands in the message that follows."""
 
 
-def encode_messages(request: Request, quirks: Quirks, changes: list[Change]) -> list[dict[str, Any]]:
-    """The messages of a request. Raises UnsupportedError for content that chat cannot hold."""
-    writer = _Writer(quirks, changes)
+def encode_messages(request: Request, model: str, quirks: Quirks, changes: list[Change]) -> list[dict[str, Any]]:
+    """The messages of a request to this model. Raises UnsupportedError for content that chat cannot hold."""
+    writer = _Writer(model, quirks, changes)
     if request.instructions is not UNSET and request.instructions:
         role = "developer" if quirks.developer_role else "system"
         writer.messages.append({"role": role, "content": request.instructions})
@@ -77,8 +86,9 @@ class _Turn:
 
 
 class _Writer:
-    def __init__(self, quirks: Quirks, changes: list[Change]) -> None:
+    def __init__(self, model: str, quirks: Quirks, changes: list[Change]) -> None:
         self.messages: list[dict[str, Any]] = []
+        self._model = model
         self._quirks = quirks
         self._changes = changes
         self._noted: set[str] = set()
@@ -124,12 +134,16 @@ class _Writer:
     def _reasoning(self, turn: _Turn, item: Reasoning) -> None:
         text = encode_reasoning(item)
         details = self._extra(item.extra).get("reasoning_details", ())
+        if not details and self._quirks.signed_reasoning == "taken" and is_of_maker(item.origin, self._model):
+            details = encode_reasoning_details(item)
         if text and self._quirks.reasoning_field:
             turn.reasoning.append(text)
         elif text:
             self._note("reasoning", "dropped", "The target's chat API takes no reasoning back.")
         if item.encrypted is not UNSET and not details:
             self._note("reasoning.encrypted_content", "dropped", "Only its maker can read it, and chat has no place.")
+        if item.signature is not UNSET and not details:
+            self._note("reasoning.signature", "dropped", "Only its maker can check it, and chat has no place.")
         turn.details += details
 
     def _said(self, turn: _Turn, item: Message) -> None:
@@ -189,8 +203,17 @@ class _Writer:
         if turn.details:
             message["reasoning_details"] = turn.details
         if turn.calls:
-            message["tool_calls"] = [{**self._extra(call.extra), **encode_tool_call(call)} for call in turn.calls]
+            message["tool_calls"] = [self._call(call) for call in turn.calls]
         return message
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        entry = {**self._extra(call.extra), **encode_tool_call(call)}
+        if call.signature is not UNSET and "extra_content" not in entry:
+            if self._quirks.call_signatures:
+                entry |= signature_fields(call)
+            else:
+                self._note("tool_calls.signature", "dropped", "Only its maker, Google, takes back what it has signed.")
+        return entry
 
     def _message(self, item: Message) -> dict[str, Any]:
         role = "system" if item.role == "developer" and not self._quirks.developer_role else item.role
@@ -202,7 +225,7 @@ class _Writer:
 
     def _opaque(self, item: Opaque) -> None:
         kind = item.raw.get("type")
-        if item.format != FORMAT and kind in _RECORDS:
+        if item.format != FORMAT and (kind in _RECORDS or str(kind).endswith("_tool_result")):
             self._note("input", "dropped", f"Chat has no item of type {kind}, which records what a hosted tool did.")
             return
         if item.format != FORMAT:
@@ -214,6 +237,8 @@ class _Writer:
         message: dict[str, Any] = {"role": "tool", "tool_call_id": item.call_id, "content": self._output(item)}
         message.update(self._extra(item.extra))
         self.messages.append(message)
+        if item.is_error is True:
+            self._note("is_error", "dropped", "Chat does not tell of a result that the tool failed.")
 
     def _output(self, item: ToolResult) -> str | list[dict[str, Any]]:
         if isinstance(item.output, str):

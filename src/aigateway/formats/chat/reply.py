@@ -21,9 +21,11 @@ from aigateway.canonical.types import (
 )
 from aigateway.canonical.uncarried import note_lost
 from aigateway.errors import UpstreamProtocolError
+from aigateway.formats.call_ids import made_call_id
 from aigateway.formats.chat.wire import (
     FORMAT,
     LACKING,
+    call_signature,
     decode_annotations,
     decode_arguments,
     decode_audio,
@@ -34,10 +36,10 @@ from aigateway.formats.chat.wire import (
     encode_reasoning,
     encode_reasoning_details,
     encode_tool_call,
-    made_call_id,
     reasoning_details,
     reasoning_text,
     settled,
+    signature_fields,
     thinking_text,
 )
 from aigateway.formats.finish import broken_finish, decode_finish_reason
@@ -177,6 +179,7 @@ def _decode_call(raw: dict[str, Any], number: int, reply_id: Any) -> ToolCall:
             name=name if isinstance(name, str) else "",
             arguments=decode_arguments(body.get("input" if is_custom else "arguments")),
             kind="custom" if is_custom else "function",
+            signature=call_signature(raw),
         )
     )
 
@@ -229,7 +232,7 @@ def _encode_message(items: tuple[Item, ...]) -> dict[str, Any]:
     audio = [part for part in parts if isinstance(part, Audio)]
     if audio:
         message["audio"] = encode_audio(audio[0])
-    calls = [encode_tool_call(item) for item in items if isinstance(item, ToolCall)]
+    calls = [encode_tool_call(item) | signature_fields(item) for item in items if isinstance(item, ToolCall)]
     if calls:
         message["tool_calls"] = calls
     return message

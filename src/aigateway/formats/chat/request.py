@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from aigateway.canonical.effort import effort_of
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, Opaque, OutputFormat, Request, WebSearch
@@ -79,6 +80,8 @@ _BY_HAND = frozenset(
 )
 _LACKING_OPTIONS = ("comparison_response_id", "prewarm")
 _LOGPROBS = "message.output_text.logprobs"
+_INCLUDED = frozenset({_LOGPROBS, "reasoning.encrypted_content"})
+"""Entries of `include` that are answered: reasoning is sealed for whoever asks for that, whoever thought it."""
 
 
 def decode_request(body: dict[str, Any]) -> Request:
@@ -166,8 +169,10 @@ def _decode_format(raw: Any) -> OutputFormat | UnsetType:
 def encode_request(request: Request, *, model: str, quirks: Quirks, changes: list[Change]) -> dict[str, Any]:
     """A chat request for a host with these quirks. Raises UnsupportedError for what cannot be left out."""
     foreign = foreign_keys(request, FORMAT)
+    if request.reasoning_budget is not UNSET:
+        request = msgspec.structs.replace(request, reasoning_effort=effort_of(request))
     request = Toolbox(request, custom=quirks.custom_tools).flattened(changes)
-    body: dict[str, Any] = {"model": model, "messages": encode_messages(request, quirks, changes)}
+    body: dict[str, Any] = {"model": model, "messages": encode_messages(request, model, quirks, changes)}
     if request.stream:
         body["stream"] = True
     _encode_stream_options(body, request, quirks, changes)
@@ -263,11 +268,10 @@ def _note_dropped(request: Request, foreign: list[str], changes: list[Change]) -
     dropped: list[str] = [*foreign]
     if request.truncation is not UNSET and request.truncation != "disabled":
         dropped.append("truncation")
-    if request.max_tool_calls is not UNSET:
-        dropped.append("max_tool_calls")
+    dropped += [key for key in ("max_tool_calls", "top_k") if getattr(request, key) is not UNSET]
     if request.reasoning_summary is not UNSET:
         dropped.append("reasoning.summary")
-    if request.include is not UNSET and any(entry != _LOGPROBS for entry in request.include):
+    if request.include is not UNSET and not _INCLUDED.issuperset(request.include):
         dropped.append("include")
     if request.extra is not UNSET and request.extra.format != FORMAT:
         dropped += request.extra.fields

@@ -251,7 +251,8 @@ class ChatStreamDecoder:
 
     def _start_call(self, call: StreamedCall, events: list[StreamEvent]) -> None:
         self._end_whole_calls(events)
-        call.item, new = self._acc.start_item(ToolCall(call_id=call.call_id, name=call.name, kind=call.kind))
+        item = ToolCall(call_id=call.call_id, name=call.name, kind=call.kind, signature=call.signature)
+        call.item, new = self._acc.start_item(item)
         events += new
         if call.pieces:
             events += self._acc.delta(call.item, 0, call.arguments)

@@ -30,7 +30,12 @@ FORMAT = "chat"
 LACKING = (AdditionalTools, File, Image, ToolResult)
 """What an answer of chat cannot hold."""
 
-_TELLING = 8  # letters and digits that a reply's id must have to be taken for its own
+_FORMATS = {
+    "anthropic": "anthropic-claude-v1",
+    "azure": "azure-openai-responses-v1",
+    "google": "google-gemini-v1",
+    "xai": "xai-responses-v1",
+}
 
 
 def reasoning_text(message: dict[str, Any]) -> str:
@@ -74,9 +79,30 @@ def decode_reasoning(text: str, details: list[dict[str, Any]]) -> Reasoning:
         content=content,
         encrypted=_first(details, "data"),
         signature=_first(details, "signature"),
+        origin=origin_of(details),
         id=_first(details, "id"),
         extra=Extra(format=FORMAT, fields={"reasoning_details": details}),
     )
+
+
+_ORIGINS = {name: name for name in ("anthropic", "azure", "google", "openai", "xai")}
+_MAKERS = {"anthropic": {"anthropic"}, "google": {"google"}, "openai": {"openai", "azure"}, "x-ai": {"xai"}}
+"""What a model's name begins with at OpenRouter -> who may have signed what it takes back."""
+
+
+def origin_of(details: list[dict[str, Any]]) -> Any:
+    """Who made the reasoning, as far as a `format` says it: `anthropic-claude-v1`, `openai-responses-v1`."""
+    return _ORIGINS.get(str(_first(details, "format")).partition("-")[0], UNSET)
+
+
+def is_of_maker(origin: Any, model: str) -> bool:
+    """Whether a model takes back what this maker signed: its own; what nobody claims is nobody else's."""
+    return origin in (UNSET, "") or origin in _MAKERS.get(model.lstrip("~").partition("/")[0], ())
+
+
+def is_signed(entry: dict[str, Any]) -> bool:
+    """Whether an entry of the details stands for itself: its signature or its seal is that of one thought."""
+    return bool(entry.get("signature") or entry.get("data"))
 
 
 def _first(details: list[dict[str, Any]], key: str) -> Any:
@@ -96,10 +122,15 @@ def encode_reasoning_details(reasoning: Reasoning) -> list[dict[str, Any]]:
     """The details as they came, else the encrypted form in OpenRouter's dress: a caller that sends it back keeps it."""
     if reasoning.extra is not UNSET and reasoning.extra.format == FORMAT:
         return list(reasoning.extra.fields.get("reasoning_details", ()))
-    if reasoning.encrypted is UNSET:
-        return []
-    entry = {"type": "reasoning.encrypted", "data": reasoning.encrypted, "format": "openai-responses-v1", "index": 0}
-    return [entry if reasoning.id is UNSET else {**entry, "id": reasoning.id}]
+    entries: list[dict[str, Any]] = []
+    if reasoning.signature is not UNSET:
+        text = encode_reasoning(reasoning)
+        entries.append({"type": "reasoning.text", "text": text, "signature": reasoning.signature})
+    if reasoning.encrypted is not UNSET:
+        entries.append({"type": "reasoning.encrypted", "data": reasoning.encrypted})
+    known = {} if reasoning.id is UNSET else {"id": reasoning.id}
+    form = _FORMATS.get(reasoning.origin or "", "openai-responses-v1")
+    return [{"format": form, "index": number, **entry, **known} for number, entry in enumerate(entries)]
 
 
 def decode_annotations(raw: Any) -> tuple[Annotation, ...]:
@@ -156,12 +187,6 @@ def encode_audio(audio: Audio) -> dict[str, Any]:
     }
 
 
-def made_call_id(reply_id: Any, number: int) -> str:
-    """The id of a call that its host gave none: told from the reply's id, so that it differs from turn to turn."""
-    tail = "".join(char for char in reply_id if char.isalnum())[-24:] if isinstance(reply_id, str) else ""
-    return f"call_{tail}_{number}" if len(tail) >= _TELLING else f"call_{number}"
-
-
 def decode_arguments(raw: Any) -> str:
     """Arguments as text; hosts give them as an object too."""
     if isinstance(raw, str):
@@ -174,6 +199,19 @@ def settled(call: ToolCall) -> ToolCall:
     if call.kind != "function" or not call.arguments or is_json(call.arguments):
         return call
     return msgspec.structs.replace(call, status="incomplete")
+
+
+def call_signature(entry: dict[str, Any]) -> Any:
+    """What a call is signed with, where Google's own chat API has it; UNSET where it is not signed."""
+    content = entry.get("extra_content")
+    google = content.get("google") if isinstance(content, dict) else None
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    return signature if isinstance(signature, str) and signature else UNSET
+
+
+def signature_fields(call: ToolCall) -> dict[str, Any]:
+    """The same the other way."""
+    return {} if call.signature is UNSET else {"extra_content": {"google": {"thought_signature": call.signature}}}
 
 
 def encode_tool_call(call: ToolCall) -> dict[str, Any]:

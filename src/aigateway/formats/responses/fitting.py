@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from aigateway.canonical.effort import effort_of
 from aigateway.canonical.types import (
     Audio,
     Change,
@@ -23,11 +24,12 @@ from aigateway.canonical.types import (
 from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
 from aigateway.formats.responses.fields import FORMAT, given
+from aigateway.formats.responses.items import ENCRYPTED, ORIGIN
 
 LOGPROBS = "message.output_text.logprobs"
 MIN_OUTPUT_TOKENS = 16
 
-_LACKING = ("stop", "seed", "logit_bias", "prediction", "audio", "presence_penalty", "frequency_penalty")
+_LACKING = ("stop", "seed", "logit_bias", "prediction", "audio", "presence_penalty", "frequency_penalty", "top_k")
 
 
 def fitted(request: Request, changes: list[Change]) -> Request:
@@ -42,11 +44,19 @@ def fitted(request: Request, changes: list[Change]) -> Request:
     unknown = () if request.extra is UNSET else request.extra.fields
     for field in (*lacking, *unknown, *foreign_keys(request, FORMAT)):
         _note(changes, Change(field=field, action="dropped", reason=f"The Responses API has no {field}."))
+    if request.reasoning_budget is not UNSET:
+        without["reasoning_effort"] = effort_of(request)
+    without |= _fitted_tools(request, changes)
     if request.web_search is not UNSET:
-        without["tools"] = (*(() if request.tools is UNSET else request.tools), _search_tool(request.web_search))
-    if request.logprobs is True:
-        include = () if request.include is UNSET else request.include
-        without["include"] = include if LOGPROBS in include else (*include, LOGPROBS)
+        offered = without.get("tools", () if request.tools is UNSET else request.tools)
+        without["tools"] = (*offered, _search_tool(request.web_search))
+    wanted = () if request.include is UNSET else request.include
+    if effort_of(request) not in (UNSET, "none") and ENCRYPTED not in wanted:
+        wanted = (*wanted, ENCRYPTED)
+    if request.logprobs is True and LOGPROBS not in wanted:
+        wanted = (*wanted, LOGPROBS)
+    if wanted:
+        without["include"] = wanted
     if request.store is UNSET:
         without["store"] = False
     return msgspec.structs.replace(
@@ -55,6 +65,25 @@ def fitted(request: Request, changes: list[Change]) -> Request:
         max_output_tokens=_fitted_limit(request, changes),
         **without,
     )
+
+
+def _fitted_tools(request: Request, changes: list[Change]) -> dict[str, Any]:
+    """The tools without those that only another maker runs; the choice goes where none is left.
+
+    Raises UnsupportedError where one of them is demanded.
+    """
+    tools = () if request.tools is UNSET else request.tools
+    kept = tuple(tool for tool in tools if not (isinstance(tool, Opaque) and tool.format != FORMAT))
+    if len(kept) == len(tools):
+        return {}
+    choice = request.tool_choice
+    if (isinstance(choice, Opaque) and choice.format != FORMAT) or (choice == "required" and not kept):
+        raise UnsupportedError("tool_choice demands a tool that the target cannot offer.", param="tool_choice")
+    for tool in tools:
+        if isinstance(tool, Opaque) and tool.format != FORMAT:
+            reason = f"The Responses API has no tool of type {tool.raw.get('type')}."
+            _note(changes, Change(field="tools", action="dropped", reason=reason))
+    return {"tools": kept} if kept else {"tools": UNSET, "tool_choice": UNSET, "parallel_tool_calls": UNSET}
 
 
 def _search_tool(search: WebSearch) -> Opaque:
@@ -101,8 +130,19 @@ def _fitted_item(item: Item, changes: list[Change]) -> Item | None:
                 Change(field="name", action="dropped", reason="The Responses API has no names of participants."),
             )
         return _without_breakpoints(item, changes) if item.content else None
-    if isinstance(item, ToolResult) and not isinstance(item.output, str):
-        _refuse_audio(item.output)
+    if isinstance(item, ToolResult):
+        if item.is_error is True:
+            _note(changes, Change(field="is_error", action="dropped", reason="The Responses API has no is_error."))
+        if not isinstance(item.output, str):
+            _refuse_audio(item.output)
+    if isinstance(item, Opaque) and item.format != FORMAT and _is_record(str(item.raw.get("type"))):
+        reason = "The Responses API has no record of what another maker's tool did."
+        _note(changes, Change(field="messages", action="dropped", reason=reason))
+        return None
+    if isinstance(item, Reasoning) and (item.origin not in (UNSET, ORIGIN) or item.signature is not UNSET):
+        field = "reasoning.encrypted_content" if item.encrypted is not UNSET else "reasoning.signature"
+        _note(changes, Change(field=field, action="dropped", reason="Only its maker can use it, who is another."))
+        return None
     if isinstance(item, Reasoning) and item.id is UNSET and item.encrypted is UNSET:
         reason = "The Responses API takes back only reasoning of its own, with its id or encrypted content."
         _note(changes, Change(field="reasoning", action="dropped", reason=reason))
@@ -125,6 +165,11 @@ def _without_breakpoints(message: Message, changes: list[Change]) -> Message:
 
 def _is_breakpoint(part: Part) -> bool:
     return isinstance(part, Text) and part.prompt_cache_breakpoint is not UNSET
+
+
+def _is_record(kind: str) -> bool:
+    """Of blocks of Anthropic's: the answer stands in the texts that follow."""
+    return kind in ("server_tool_use", "mcp_tool_use", "container_upload") or kind.endswith("_tool_result")
 
 
 def _refuse_audio(parts: tuple[Part, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from aigateway.canonical.seal import Sealed, seal, unseal
 from aigateway.canonical.types import (
     AdditionalTools,
     Annotation,
@@ -50,6 +51,12 @@ from aigateway.formats.responses.tools import decode_tools, encode_tool
 
 INPUT_TEXT = "input_text"
 OUTPUT_TEXT = "output_text"
+ORIGIN = "openai"
+"""Whose encrypted reasoning this API takes back."""
+
+ENCRYPTED = "reasoning.encrypted_content"
+"""The entry of `include` for what a caller who keeps the conversation itself must bring back for the model to think on."""
+
 ROLES = frozenset({"user", "assistant", "system", "developer"})
 
 _MESSAGE = frozenset({"type", "role", "content", "id", "status", "phase"})
@@ -238,13 +245,46 @@ def _decode_reasoning(item: dict[str, Any], path: str) -> Reasoning:
             _text_parts(texts[key], part_type) != list(raw) or (key, raw) == ("content", ())
         ):
             odd[key] = item[key]
+    encrypted = optional(item, "encrypted_content", string, path)
+    sealed = None if encrypted is UNSET else unseal(encrypted)
+    if sealed is not None:
+        return _unsealed(sealed, texts, item, path)
     return Reasoning(
         summary=texts["summary"],
         content=texts["content"],
-        encrypted=optional(item, "encrypted_content", string, path),
+        encrypted=encrypted,
+        origin=UNSET if encrypted is UNSET else ORIGIN,
         id=optional(item, "id", string, path),
         status=optional(item, "status", string, path),
         extra=rest(item, _REASONING, **odd),
+    )
+
+
+def _unsealed(sealed: Sealed, texts: dict[str, tuple[str, ...]], item: dict[str, Any], path: str) -> Reasoning:
+    """Reasoning that another maker's API gave, which this one could show only in parts."""
+    return Reasoning(
+        summary=texts["summary"],
+        content=sealed.content or texts["content"],
+        encrypted=UNSET if sealed.encrypted is None else sealed.encrypted,
+        signature=UNSET if sealed.signature is None else sealed.signature,
+        origin=sealed.origin or UNSET,
+        id=optional(item, "id", string, path) if sealed.id is None else sealed.id,
+        status=optional(item, "status", string, path),
+    )
+
+
+def encrypted_of(reasoning: Reasoning) -> str | UnsetType:
+    """What a caller brings back of reasoning: OpenAI's own as it is, what others gave in a seal."""
+    if reasoning.signature is UNSET and reasoning.origin in (UNSET, ORIGIN):
+        return reasoning.encrypted
+    return seal(
+        Sealed(
+            origin=reasoning.origin or "",
+            encrypted=None if reasoning.encrypted is UNSET else reasoning.encrypted,
+            signature=None if reasoning.signature is UNSET else reasoning.signature,
+            content=reasoning.content,
+            id=None if reasoning.id is UNSET or reasoning.id.startswith("rs_") else reasoning.id,
+        )
     )
 
 
@@ -289,7 +329,7 @@ def encode_item(item: Item) -> dict[str, Any]:
         raw = {"type": "reasoning", "summary": _text_parts(item.summary, "summary_text")}
         if item.content:
             raw["content"] = _text_parts(item.content, "reasoning_text")
-        return _with_facts(raw, item.id, item.status, item.extra, encrypted_content=item.encrypted)
+        return _with_facts(raw, item.id, item.status, item.extra, encrypted_content=encrypted_of(item))
     if isinstance(item, ToolCall):
         function = item.kind == "function"
         raw = {

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from aigateway import _json
 from aigateway.canonical.accumulator import is_json
+from aigateway.canonical.seal import Sealed, seal
 from aigateway.canonical.types import (
     Audio,
     Item,
@@ -25,7 +26,7 @@ from aigateway.canonical.types import (
 from aigateway.canonical.uncarried import note_lost
 from aigateway.formats.protocol import ReplyContext
 from aigateway.formats.responses.fields import FORMAT
-from aigateway.formats.responses.items import encode_item
+from aigateway.formats.responses.items import ENCRYPTED, encode_item
 from aigateway.formats.responses.open_responses import adapt_echo, adapt_item
 from aigateway.formats.responses.tools import echoed_text, echoed_tool_choice, echoed_tools
 
@@ -104,7 +105,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
     status, reason = ending(reply.finish_reason)
     for item in reply.items:
         note_lost(item, FORMAT, LACKING, context.changes)
-    items = [whole_item(item) for item in reply.items if is_ours(item)]
+    seals = seals_thoughts(context)
+    items = [whole_item(item, seals=seals) for item in reply.items if is_ours(item)]
     ids = ItemIds(context)
     output = [output_item(item, ids.take(item), "completed") for item in items[:-1]]
     output += [output_item(item, ids.take(item), status) for item in items[-1:]]
@@ -228,8 +230,17 @@ def _spoken(part: Part) -> Part:
     return Text(text=part.transcript or "") if isinstance(part, Audio) else part
 
 
-def whole_item(item: Item) -> Item:
-    """An item that has ended: a function without arguments has the arguments `{}`."""
+def seals_thoughts(context: ReplyContext) -> bool:
+    """Whether the caller asked for encrypted reasoning of a model that thinks in the open: some bring back only that."""
+    include = context.request.include
+    return context.translated and include is not UNSET and ENCRYPTED in include
+
+
+def whole_item(item: Item, *, seals: bool) -> Item:
+    """An item that has ended: a function without arguments has the arguments `{}`; thoughts may be wanted sealed."""
+    if seals and isinstance(item, Reasoning) and item.content and item.encrypted is UNSET and item.signature is UNSET:
+        sealed = seal(Sealed(origin=item.origin or "", content=item.content))
+        return msgspec.structs.replace(item, encrypted=sealed, origin=UNSET)
     if isinstance(item, ToolCall) and item.kind == "function" and not item.arguments:
         return msgspec.structs.replace(item, arguments="{}")
     return item

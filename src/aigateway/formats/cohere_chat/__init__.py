@@ -1,0 +1,1 @@
+"""Cohere's v2 chat, as an upstream: https://docs.cohere.com/reference/chat."""

@@ -1,0 +1,1 @@
+"""The `generate_content` API: Google's Gemini, https://ai.google.dev/api/generate-content."""
