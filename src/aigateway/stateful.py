@@ -94,6 +94,15 @@ class StatefulExchange(Exchange):
 
     # towards a target
 
+    def _is_quick(self, course: Course) -> bool:
+        turn, target = self._turn, course.target
+        if turn is None:
+            return super()._is_quick(course)
+        if turn.is_changed or quirks_of(target.provider).keeps_responses or not super()._is_quick(course):
+            return False
+        turn.upstream = None
+        return True
+
     async def _attempt(self, course: Course) -> Answer:
         turn = self._turn
         if turn is None or not turn.is_changed:
