@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from aigateway.call import Attempt, Call, Target
@@ -36,6 +36,7 @@ _NOT_STORED: Final = Change(
 _REFERENCE: Final = REFERENCE.encode()
 
 
+Local = MutableMapping[str, list[bytes] | None]
 Submit = Callable[[Call, Turn], Awaitable[Answer]]
 
 
@@ -45,6 +46,9 @@ class StatefulExchange(Exchange):
     state   what the gateway keeps.
     submit  begins a response in the background.
     """
+
+    local: Local | None = None
+    """What the connection of this call remembers; None where there is none."""
 
     _turn: Turn | None = None
     _tape: Tape | None = None
@@ -59,7 +63,7 @@ class StatefulExchange(Exchange):
     async def _routed(self) -> tuple[list[Target], Model | None]:
         body = self.call.request.raw
         wishes = WISHES.decode(body)
-        if wishes.stores or wishes.is_stateful or _REFERENCE in body:
+        if wishes.stores or wishes.is_stateful or self.local is not None or _REFERENCE in body:
             await self._open(wishes, body)
         return await super()._routed()
 
@@ -67,9 +71,14 @@ class StatefulExchange(Exchange):
         turn = Turn(self._state, self.call.tenant, wishes, body)
         if wishes.stores and not await self._state.is_up():
             self._go_on_unstored(turn)
+        if self.local is not None:
+            turn.local = self.local
+            turn.remembers_only = not wishes.stores
         self._turn = turn
         try:
             await turn.open()
+            if self.local is not None:
+                await turn.load()
         except StoreUnavailableError:
             self._state.note_failure()
             raise
@@ -86,11 +95,18 @@ class StatefulExchange(Exchange):
 
     async def _try_targets(self, targets: list[Target], entry: Model | None) -> Answer:
         turn = self._turn
+        if turn is not None and turn.wishes.generate is False:
+            return await self._warmed_up()
         if turn is None or not self._is_queued(turn):
             return await super()._try_targets(targets, entry)
         answer = await self._submit(self.call, turn)
         self._turn = None
         return answer
+
+    async def _warmed_up(self) -> Answer:
+        """A response without output, of which no provider knows: it can be gone on from."""
+        usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+        return await self._answer_made({"object": "response", "status": "completed", "output": [], "usage": usage})
 
     # towards a target
 
@@ -154,7 +170,7 @@ class StatefulExchange(Exchange):
             return answer
         if not turn.wishes.stores and WISHES.decode(turn.body).stores:
             self.call.changes.append(_NOT_STORED)
-        if not turn.wishes.stores and not turn.echo():
+        if not turn.wishes.stores and not turn.echo() and self.local is None:
             return answer
         self._tape = tape = self._new_tape(turn)
         if answer.frames is None:
@@ -175,6 +191,13 @@ class StatefulExchange(Exchange):
             if self._state.settings.on_outage == "fail":
                 raise
             self.call.changes.append(_NOT_STORED)
+
+    def conversation(self) -> tuple[str, list[bytes] | None] | None:
+        """Of a call that was completed: its response's id, and all items of its conversation (None = they are kept)."""
+        turn, tape = self._turn, self._tape
+        if turn is None or tape is None or not tape.id or tape.status not in ("completed", "incomplete"):
+            return None
+        return tape.id, None if tape.kept and turn.conversation is not None else [*turn.items, *tape.output]
 
     async def aclose(self) -> None:
         """See Exchange; state is left as it shall stay."""

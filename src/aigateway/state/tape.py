@@ -40,6 +40,7 @@ class Tape:
     """Keeps what goes by of one turn.
 
     id       of the response as the caller knows it; "" until it is known.
+    status, output  of a stream that has ended.
     stored   its record where there is one already, as of a run in the background.
     """
 
@@ -48,6 +49,8 @@ class Tape:
         self.id = "" if stored is None else stored.id
         self.ended = False
         self.kept = False
+        self.status = ""
+        self.output: list[bytes] = []
         self._stored = stored
         self._version = 0 if stored is None else stored.version
         self._begun = False
@@ -174,6 +177,8 @@ class Tape:
         if value.type in _TERMINAL:
             self.ended = True
             self._note(frame)
+            self.status = value.type.removeprefix("response.")
+            self.output = [bytes(raw) for raw in _LIST.decode(top.get("output") or b"[]")]
             if self._stored is not None:
                 await self._end(top)
         else:
@@ -216,8 +221,7 @@ class Tape:
     async def _end(self, top: dict[str, msgspec.Raw]) -> None:
         if self._journal is not None:
             await self._journal.flush()
-        output = [bytes(raw) for raw in _LIST.decode(top.get("output") or b"[]")]
-        if not await self._finish(top, output):
+        if not await self._finish(top, self.output):
             raise StoreUnavailableError("This response was cancelled or deleted while it was made.")
 
     async def abandon(self, error: GatewayError | None = None, status: str = "cancelled") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,11 +12,11 @@ from aigateway.errors import GatewayError, InvalidRequestError
 from aigateway.state.conversations import Lock
 from aigateway.state.items import items_of, listed, references, require_calls
 from aigateway.state.record import Upstream
-from aigateway.state.responses import Stored
+from aigateway.state.responses import Stored, previous_not_found
 from aigateway.state.state import State
 
 TOP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_STATEFUL: Final = ("previous_response_id", "conversation", "background")
+_STATEFUL: Final = ("previous_response_id", "conversation", "background", "generate")
 
 
 class Wishes(msgspec.Struct):
@@ -27,6 +27,7 @@ class Wishes(msgspec.Struct):
     conversation: Any = None
     background: bool | None = None
     input: msgspec.Raw = msgspec.Raw()
+    generate: bool | None = None
 
     @property
     def stores(self) -> bool:
@@ -60,6 +61,8 @@ class Turn:
     new      its own input items.
     earlier  the items before them; None until they are loaded.
     upstream where the response will be kept by its provider too.
+    local    what a connection remembers: id -> items of its conversation, None = they are kept.
+    remembers_only  whether nothing else is gone on from.
     """
 
     def __init__(self, state: State, tenant: str | None, wishes: Wishes, body: bytes) -> None:
@@ -78,6 +81,9 @@ class Turn:
         self.lock: Lock | None = None
         self.replays = False
         self.refers = bool(references(self.new))
+        self.local: MutableMapping[str, list[bytes] | None] = {}
+        self.is_local = False
+        self.remembers_only = False
         self._resolved: list[bytes] = []
         self._unknown: GatewayError = InvalidRequestError("")
         if self.conversation and self.previous_id:
@@ -99,7 +105,11 @@ class Turn:
         try:
             await self._find()
         except GatewayError as error:
-            if not self.is_trusted or error.code not in ("not_found", "previous_response_not_found"):
+            if (
+                not self.is_trusted
+                or self.remembers_only
+                or error.code not in ("not_found", "previous_response_not_found")
+            ):
                 raise
             self.is_foreign = True
             self._unknown = error
@@ -110,6 +120,12 @@ class Turn:
             if self.wishes.stores:
                 self.lock = await self.state.conversations.lock(self.tenant, self.conversation)
                 await self.state.conversations.touch(self.tenant, document)
+        elif self.previous_id is not None and self.local.get(self.previous_id) is not None:
+            self.is_local = True
+            if self.wishes.stores:
+                self.previous = await self.state.responses.find(self.tenant, self.previous_id)
+        elif self.previous_id is not None and self.remembers_only and self.previous_id not in self.local:
+            raise previous_not_found(self.previous_id)
         elif self.previous_id is not None:
             self.previous = await self.state.responses.previous(self.tenant, self.previous_id)
 
@@ -123,6 +139,8 @@ class Turn:
         earlier: list[bytes] = []
         if self.conversation is not None:
             earlier = await self.state.conversations.items(self.tenant, self.conversation)
+        elif self.is_local:
+            earlier = self.local[self.previous_id or ""] or []
         elif self.previous is not None:
             earlier = await responses.chain(self.tenant, self.previous.record)
         self._resolved = await responses.resolved(self.tenant, self.new, strict=not self.is_trusted)
@@ -130,9 +148,14 @@ class Turn:
         self.earlier = earlier
 
     @property
+    def items(self) -> list[bytes]:
+        """All items up to the turn's own, once they are loaded."""
+        return [*(self.earlier or ()), *self._resolved]
+
+    @property
     def is_changed(self) -> bool:
         """Whether any target gets another body than the caller's."""
-        return self.wishes.is_stateful or self.refers
+        return self.wishes.is_stateful or self.refers or self.wishes.generate is not None
 
     def is_known_at(self, provider: str) -> bool:
         """Whether this provider keeps what the turn goes on from, so that nothing of it need be told again."""
