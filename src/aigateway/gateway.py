@@ -50,8 +50,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STATEFUL = frozenset(
     name
     for name, row in OPERATIONS.items()
-    if (row.api in ("responses", "conversations") or name.startswith("chat.completions."))
-    and name not in ("responses.compact", "responses.input_tokens")
+    if row.api in ("responses", "conversations") or name.startswith("chat.completions.")
 )
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

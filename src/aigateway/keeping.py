@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aigateway.call import Call
+from aigateway.compacting import Compacting, CountingInput
 from aigateway.exchange import Answer, Exchange
 from aigateway.kept_completion import keep_completion
 from aigateway.runs import RunExchange, Runs, principal_of
@@ -19,6 +20,12 @@ from aigateway.turns_session import TurnsSession
 
 STATEFUL: Final = frozenset({"responses", *SERVED})
 """The operations of these journeys."""
+
+
+_JOURNEYS: Final[dict[str, type[StatefulExchange]]] = {
+    "responses.compact": Compacting,
+    "responses.input_tokens": CountingInput,
+}
 
 
 class Keeping:
@@ -51,7 +58,8 @@ class Keeping:
         self.state.start()
         if call.operation.name in SERVED:
             return StoredObjects(call, *self._parts, default=self._default, state=self.state, **self._options)
-        return StatefulExchange(call, *self._parts, state=self.state, submit=self.runs.submit, **self._options)
+        made = _JOURNEYS.get(call.operation.name, StatefulExchange)
+        return made(call, *self._parts, state=self.state, submit=self.runs.submit, **self._options)
 
     async def completion(self, call: Call, answer: Answer) -> Answer:
         """The answer to a chat call, kept if it asks for that."""

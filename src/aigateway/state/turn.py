@@ -9,8 +9,9 @@ import msgspec
 
 from aigateway import _json
 from aigateway.errors import GatewayError, InvalidRequestError
+from aigateway.state.compaction import TRIGGER, is_sealed, lasting, since_compaction, without_oldest
 from aigateway.state.conversations import Lock
-from aigateway.state.items import items_of, listed, references, require_calls
+from aigateway.state.items import head_of, items_of, listed, references, require_calls
 from aigateway.state.record import Upstream
 from aigateway.state.responses import Stored, previous_not_found
 from aigateway.state.state import State
@@ -28,11 +29,23 @@ class Wishes(msgspec.Struct):
     background: bool | None = None
     input: msgspec.Raw = msgspec.Raw()
     generate: bool | None = None
+    truncation: Any = None
+    context_management: Any = None
 
     @property
     def stores(self) -> bool:
         """Whether the response is to be kept: it is unless told otherwise."""
         return self.store is not False
+
+    @property
+    def compact_threshold(self) -> int | None:
+        """The tokens from which on the conversation is to be made short."""
+        wanted = self.context_management if isinstance(self.context_management, list) else ()
+        for entry in wanted:
+            if isinstance(entry, dict) and entry.get("type") == "compaction":
+                threshold = entry.get("compact_threshold")
+                return threshold if isinstance(threshold, int) else None
+        return None
 
     @property
     def is_stateful(self) -> bool:
@@ -84,7 +97,11 @@ class Turn:
         self.local: MutableMapping[str, list[bytes] | None] = {}
         self.is_local = False
         self.remembers_only = False
+        self.is_sealed = is_sealed(body)
+        self.triggers = bool(self.new) and TRIGGER.encode() in body and head_of(self.new[-1]).type == TRIGGER
+        self.left_out = 0
         self._resolved: list[bytes] = []
+        self._told: tuple[list[bytes], list[bytes]] = ([], [])
         self._unknown: GatewayError = InvalidRequestError("")
         if self.conversation and self.previous_id:
             raise InvalidRequestError(
@@ -144,8 +161,41 @@ class Turn:
         elif self.previous is not None:
             earlier = await responses.chain(self.tenant, self.previous.record)
         self._resolved = await responses.resolved(self.tenant, self.new, strict=not self.is_trusted)
+        if self.triggers:
+            self._resolved.pop()
         require_calls(self._resolved, earlier)
+        seals = self.state.seals
+        self._told = (
+            await seals.opened(self.tenant, since_compaction(earlier)),
+            await seals.opened(self.tenant, self._resolved),
+        )
         self.earlier = earlier
+
+    @property
+    def context(self) -> list[bytes]:
+        """What a model is told, once it is loaded: the items before the turn, and its own."""
+        return [*self._told[0], *self._told[1]]
+
+    @property
+    def before(self) -> list[bytes]:
+        """What a model is told of what came before the turn."""
+        return self._told[0]
+
+    async def compact(self, item: bytes) -> None:
+        """Tell a summary in place of what came before; it is kept as the first item of the turn's own input."""
+        before, own = self._told
+        summary = await self.state.seals.opened(self.tenant, [item])
+        self._told = (lasting(before, self.context), [*summary, *own])
+        self.new = [item, *self.new]
+        self._resolved = [item, *self._resolved]
+
+    def shorten(self) -> bool:
+        """Leave the oldest items out; False where none is left that may be."""
+        shorter = without_oldest(self.context)
+        left_out = len(self.context) - len(shorter)
+        self.left_out += left_out
+        self._told = ([], shorter)
+        return left_out > 0
 
     @property
     def items(self) -> list[bytes]:
@@ -155,7 +205,8 @@ class Turn:
     @property
     def is_changed(self) -> bool:
         """Whether any target gets another body than the caller's."""
-        return self.wishes.is_stateful or self.refers or self.wishes.generate is not None
+        wishes = self.wishes
+        return bool(wishes.is_stateful or self.refers or self.is_sealed or self.left_out or wishes.generate is not None)
 
     def is_known_at(self, provider: str) -> bool:
         """Whether this provider keeps what the turn goes on from, so that nothing of it need be told again."""
@@ -183,9 +234,11 @@ class Turn:
         chained = self.chained_upstream(provider) if keeps else None
         if chained is not None:
             top["previous_response_id"] = msgspec.Raw(_json.encode(chained))
-            top["input"] = msgspec.Raw(listed(self.new))
-        elif self.earlier is not None and not (keeps and self.is_known_at(provider)):
-            items = [*self.earlier, *self._resolved]
+            top["input"] = msgspec.Raw(listed(self.new if self.earlier is None else self._told[1]))
+        elif self.earlier is not None and not (keeps and self.is_known_at(provider) and not self.is_sealed):
+            items = self.context
+            if self.triggers:
+                items.append(self.new[-1])
             top["input"] = msgspec.Raw(listed(_known_to(items) if keeps and speaks_responses else items))
         return _json.encode(top)
 
