@@ -18,9 +18,6 @@ from aigateway.stateful import StatefulExchange
 from aigateway.stored import SERVED, StoredObjects
 from aigateway.turns_session import TurnsSession
 
-STATEFUL: Final = frozenset({"responses", *SERVED})
-"""The operations of these journeys."""
-
 
 _JOURNEYS: Final[dict[str, type[StatefulExchange]]] = {
     "responses.compact": Compacting,
