@@ -2,8 +2,8 @@
 
 import argparse
 import asyncio
-import os
 import contextlib
+import os
 import statistics
 import subprocess
 import sys
