@@ -49,6 +49,7 @@ def _gateway(name: str, upstream: int, folder: Path, hooks: list[str]) -> App:
         "models": {payload.CLIENT_MODEL: {"provider": "mock", "model": payload.UPSTREAM_MODEL}},
         "auth": {"keys": {payload.CLIENT_KEY: "bench"}},
         "hooks": hooks,
+        "metrics": {"enabled": True},
     }
     port = free_port()
     config = folder / f"{name}.yaml"

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import collections
 import contextlib
 import json
 import signal
@@ -15,6 +16,7 @@ from typing import Final
 
 import aiohttp
 import uvloop
+from prometheus_client.parser import text_string_to_metric_families
 
 from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
 from bench import payload, soak_census
@@ -86,6 +88,7 @@ class Soak:
             "models": {"storm-*": "storm", "*": "calm"},
             "auth": {"keys": {payload.CLIENT_KEY: "soak"}},
             "hooks": ["aigateway.hooks:LoggingHook", "bench.soak_census:Census"],
+            "metrics": {"enabled": True},
         }
         config = folder / "gateway.yaml"
         config.write_text(json.dumps(configuration, indent=2))  # JSON is YAML
@@ -122,6 +125,7 @@ class Soak:
         self.samples.memory.append(resident_bytes(process.pid))
         self.samples.files.append(open_files(process.pid))
         self.samples.tasks.append(sum((await self._census()).values()))
+        await self._scraped()
         if sys.stderr.isatty():
             print(
                 f"\r{second:6.0f} s  {self.samples.memory[-1] / _MB:6.1f} MB  {self.samples.files[-1]:4} files"
@@ -142,12 +146,30 @@ class Soak:
         counted: dict[str, int] = json.loads(found["choices"][0]["message"]["content"])
         return counted
 
+    async def _scraped(self) -> dict[str, float]:
+        """The metrics, summed up over their labels."""
+        headers = {"authorization": f"Bearer {payload.CLIENT_KEY}", "connection": "close"}
+        async with (
+            aiohttp.ClientSession(self._url, headers=headers) as session,
+            session.get("/metrics") as reply,
+        ):
+            text = await reply.text()
+        found: collections.defaultdict[str, float] = collections.defaultdict(float)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                found[sample.name] += sample.value
+        return found
+
     async def _judge(self, process: subprocess.Popen[bytes], files: int, tasks: dict[str, int]) -> None:
         """Wait for what belongs to the load to go; whatever does not is a fault."""
         deadline = asyncio.get_running_loop().time() + _END_SECONDS
         while True:
             files_left, tasks_left = open_files(process.pid), await self._census()
-            is_clean = files_left <= files and sum(tasks_left.values()) <= sum(tasks.values())
+            metrics = await self._scraped()
+            in_flight = (
+                metrics["aigateway_target_in_flight"] + metrics["aigateway_requests_in_flight"] - 1
+            )  # the scrape
+            is_clean = files_left <= files and sum(tasks_left.values()) <= sum(tasks.values()) and not in_flight
             if is_clean or asyncio.get_running_loop().time() > deadline:
                 break
             await asyncio.sleep(0.25)
@@ -155,6 +177,11 @@ class Soak:
             self.faults.append(f"{files_left - files} file descriptors left over: {_described(process.pid)}")
         if sum(tasks_left.values()) > sum(tasks.values()):
             self.faults.append(f"tasks left over: {tasks_left}, at the beginning {tasks}")
+        if in_flight:
+            self.faults.append(f"{in_flight:.0f} requests in flight that nobody waits for, say the metrics")
+        asked = self.tally.outcomes.total()
+        if metrics["aigateway_requests_total"] < asked - self.tally.outcomes["left before the answer"]:
+            self.faults.append(f"of {asked} requests the metrics count {metrics['aigateway_requests_total']:.0f}")
         self.faults += self.tally.wrong
         if self._options.seconds >= _JUDGED_FROM and self.samples.growth() > _MAY_GROW:
             self.faults.append(f"the memory grew by {self.samples.growth() / _MB:.1f} MB after the warm-up")

@@ -25,7 +25,17 @@ from aigateway import (
 )
 from aigateway.app.cors import CORS
 from aigateway.assembly import build
-from aigateway.config import Config, ConfigError, ModelConfig, ProviderConfig, ServerConfig, Source, find, parse
+from aigateway.config import (
+    Config,
+    ConfigError,
+    MetricsConfig,
+    ModelConfig,
+    ProviderConfig,
+    ServerConfig,
+    Source,
+    find,
+    parse,
+)
 from aigateway.intake import Limits
 from aigateway.local.llama import LocalModel
 from aigateway.providers.catalog import CATALOG
@@ -465,7 +475,7 @@ def keys_of(section: type[msgspec.Struct]) -> set[str]:
     return {field.name for field in msgspec.structs.fields(section)}
 
 
-@pytest.mark.parametrize("section", [ServerConfig, ProviderConfig, ModelConfig, CORS, Limits])
+@pytest.mark.parametrize("section", [ServerConfig, ProviderConfig, ModelConfig, CORS, Limits, MetricsConfig])
 def test_the_reference_names_every_key(section: type[msgspec.Struct]) -> None:
     assert {key for key in keys_of(section) if f"| `{key}` |" not in DOCUMENT} == set()
 

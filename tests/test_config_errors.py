@@ -20,6 +20,24 @@ BAD: dict[str, tuple[str, list[str]]] = {
         "provider: {}",
         ["gateway.yaml:1: provider: unknown key; did you mean providers or profile or default_provider?"],
     ),
+    "a key for what is public": (
+        "metrics: {public: true, key: k}",
+        ["gateway.yaml:1: metrics.key: asks nobody where metrics are public: give one of both"],
+    ),
+    "an empty key for metrics": (
+        "metrics: {key: ''}",
+        ["gateway.yaml:1: metrics.key: must not be empty; leave it out to let in who has a key of `auth`"],
+    ),
+    "a key for metrics that no header can hold": (
+        'metrics: {key: "sk-secret\\n"}',
+        [
+            "gateway.yaml:1: metrics.key: must not begin or end with a space, nor have a line break or control character in it"
+        ],
+    ),
+    "no models in metrics": (
+        "metrics: {max_models: 0}",
+        ["gateway.yaml:1: metrics.max_models: must be from 1 to 10000"],
+    ),
     "unknown key with nothing like it": (
         "server: {zzz: 1}",
         ["gateway.yaml:1: server.zzz: unknown key; known: host, port, workers"],

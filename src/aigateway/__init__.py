@@ -29,6 +29,7 @@ from aigateway.errors import (
 from aigateway.gateway import EventStream
 from aigateway.hooks import APIKeyAuthenticator, Hook, LoggingHook
 from aigateway.intake import Limits
+from aigateway.metrics import Metrics
 from aigateway.models import Models
 from aigateway.policies import Breaker, Fallback, Hedge, Queue, Retry
 from aigateway.providers.function import FunctionProvider
@@ -59,6 +60,7 @@ __all__ = [
     "Limits",
     "LoggingHook",
     "MethodNotAllowedError",
+    "Metrics",
     "ModelNotFoundError",
     "Models",
     "NotFoundError",

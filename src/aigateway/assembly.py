@@ -15,6 +15,7 @@ from aigateway.call import Call, Target
 from aigateway.config import LOCAL, Config, ConfigError, ModelConfig, ProviderConfig
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.hooks.logging_hook import LoggingHook
+from aigateway.metrics import Meter, Metrics
 from aigateway.models import Models, Resolver
 from aigateway.providers.bedrock import BEARER_TOKEN, BEDROCK, REGION_VARIABLES, BedrockProvider
 from aigateway.providers.catalog import CATALOG, CatalogRow
@@ -43,9 +44,13 @@ _SETTINGS: Final = (
 
 
 class ProvidersMade:
-    """The providers of a running gateway by their settings, so that the next configuration goes on with them."""
+    """The providers of a running gateway by their settings, so that the next configuration goes on with them.
 
-    def __init__(self) -> None:
+    meter  goes on too, whatever the configuration.
+    """
+
+    def __init__(self, meter: Meter | None = None) -> None:
+        self.meter = meter or Meter()
         self._made: dict[str, tuple[ProviderConfig, ProviderLike]] = {}
 
     def provider(self, name: str, config: ProviderConfig, environ: Mapping[str, str]) -> ProviderLike:
@@ -76,7 +81,12 @@ def build(config: Config, environ: Mapping[str, str] | None = None, *, made: Pro
     hooks = [*([APIKeyAuthenticator(config.auth.keys)] if config.auth is not None else []), *config.hooks]
     described = config.providers or found_in(environ)
     make = partial(
-        Gateway, limits=config.limits, cors=config.cors, on_unsupported=config.on_unsupported, profile=config.profile
+        Gateway,
+        limits=config.limits,
+        cors=config.cors,
+        on_unsupported=config.on_unsupported,
+        profile=config.profile,
+        metrics=_metrics(config, made.meter),
     )
     if not described and not config.models:
         local = made.provider(LOCAL, ProviderConfig(type=LOCAL), environ)
@@ -94,6 +104,14 @@ def build(config: Config, environ: Mapping[str, str] | None = None, *, made: Pro
         gateway.include(*providers.values())
         return gateway
     return make(providers=providers.values(), resolver=by_prefix(providers), hooks=hooks)
+
+
+def _metrics(config: Config, meter: Meter) -> Metrics | None:
+    settings = config.metrics
+    if not settings.enabled:
+        return None
+    meter.max_models = settings.max_models
+    return Metrics(meter, public=settings.public, key=settings.key)
 
 
 def found_in(environ: Mapping[str, str]) -> dict[str, ProviderConfig]:

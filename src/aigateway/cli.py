@@ -69,6 +69,7 @@ def serve(
     from aigateway.workers import Job, Supervisor  # noqa: PLC0415
 
     serving.configure_logging(log_level)
+    serving.raise_file_limit()
     made = ProvidersMade()
     source, config, gateway = _load(file, made)
     server = config.server

@@ -169,6 +169,18 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"AuthConfig({len(self.keys)} keys)"
 
 
+class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What `GET /metrics` shows, and to whom."""
+
+    enabled: bool = True
+    public: bool = False
+    key: str | None = None
+    max_models: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+
+    def __repr__(self) -> str:
+        return f"MetricsConfig(enabled={self.enabled!r})"  # no key
+
+
 class _Written(msgspec.Struct, frozen=True, kw_only=True):
     """The file as it is written."""
 
@@ -182,6 +194,7 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True):
     on_unsupported: OnUnsupported = "warn"
     profile: Profile = "openai"
     default_provider: str | dict[str, str] | None = None
+    metrics: MetricsConfig = MetricsConfig()
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +214,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     on_unsupported: OnUnsupported = "warn"
     profile: Profile = "openai"
     default_provider: dict[str, str] = {}
+    metrics: MetricsConfig = MetricsConfig()
 
 
 def find(path: str | None) -> Source | None:
@@ -234,11 +248,13 @@ def parse(source: Source, environ: Mapping[str, str] | None = None) -> Config:
         on_unsupported=written.on_unsupported,
         profile=written.profile,
         default_provider=_defaults(written.default_provider),
+        metrics=written.metrics,
     )
     for name, model in config.models.items():
         _check_model(document, name, model, config.providers)
     _check_defaults(document, written.default_provider, config.providers)
     _check_auth(document, config.auth)
+    _check_metrics(document, config.metrics)
     _check_amounts(document, ("limits",), config.limits)
     if config.server.host.strip() == "":
         document.error(("server", "host"), "must not be empty; for every interface write 0.0.0.0")
@@ -539,6 +555,16 @@ def _check_auth(document: Document, auth: AuthConfig | None) -> None:
         _check_key(document, place, key)
         if not tenant:
             document.error(place, "a tenant must not be empty")
+
+
+def _check_metrics(document: Document, metrics: MetricsConfig) -> None:
+    if metrics.key is None:
+        return
+    if metrics.public:
+        document.error(("metrics", "key"), "asks nobody where metrics are public: give one of both")
+    if not metrics.key:
+        document.error(("metrics", "key"), "must not be empty; leave it out to let in who has a key of `auth`")
+    _check_key(document, ("metrics", "key"), metrics.key)
 
 
 # hooks

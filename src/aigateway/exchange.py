@@ -156,7 +156,10 @@ class Exchange:
     # the way in
 
     async def answer(
-        self, read_body: BodyReader, served: Callable[[], dict[str, Any]] | None = None, body: bytes | None = None
+        self,
+        read_body: BodyReader,
+        served: Callable[[], dict[str, Any] | Answer] | None = None,
+        body: bytes | None = None,
     ) -> Answer:
         """The answer, whatever happens: errors are rendered. `served` answers operations of the gateway itself.
 
@@ -167,7 +170,8 @@ class Exchange:
             if self._chain.has_authenticate:
                 await self._chain.authenticate(call, call._api_key)  # noqa: SLF001 - the key is nobody else's business
             if served is not None:
-                answer = Answer(200, [JSON_TYPE], _json.encode(served()))
+                made = served()
+                answer = made if isinstance(made, Answer) else Answer(200, [JSON_TYPE], _json.encode(made))
             else:
                 answer = await self._generate(await read_body() if body is None else body)
         except GatewayError as error:
@@ -277,22 +281,20 @@ class Exchange:
 
     def _is_quick(self, course: Course) -> bool:
         """Whether the next attempt is as most are: a JSON document up and down in one API, without anything special."""
-        call, target, lane = self.call, course.target, course.lane
+        call, target = self.call, course.target
         provider = target.provider
-        return not (
-            call.stream
-            or not self._may_hedge
-            or target.prefer is not None
-            or lane.is_guarded
-            or course.key is not None
-            or course.hedges
-            or call.query
-            or call.api not in provider.apis
-            or call.operation.form != "json"
-            or not getattr(provider, "posts", False)
-            or has_forwarded_headers(call)
-            or "{" in call.operation.path
-            or is_sifted(call, quirks_of(provider))
+        return (
+            not call.stream
+            and target.prefer is None
+            and course.lane.is_plain
+            and not course.hedges
+            and not call.query
+            and call.api in provider.apis
+            and call.operation.form == "json"
+            and getattr(provider, "posts", False)
+            and not has_forwarded_headers(call)
+            and "{" not in call.operation.path
+            and not is_sifted(call, quirks_of(provider))
         )
 
     async def _quick_attempt(self, course: Course) -> Answer:
@@ -322,7 +324,7 @@ class Exchange:
             if status >= 300:
                 raise await reply_error(reply, provider.name)
             answer = await self._whole(None, reply)
-            self._lane = None
+            self._lane = self._reply = None
             lane.leave(0.0)
         except GatewayError as error:
             self._failed(attempt, error)

@@ -21,13 +21,14 @@ from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, require_one_of
 from aigateway.canonical.lens import EventLens, ReplyLens
 from aigateway.counting import Counting
 from aigateway.default_provider import DefaultProvider
-from aigateway.errors import InvalidRequestError, ModelNotFoundError
+from aigateway.errors import InvalidRequestError, ModelNotFoundError, NotFoundError
 from aigateway.exchange import ANTHROPIC_VERSION, Answer, Exchange
 from aigateway.explain import Explanation, explain
 from aigateway.formats import FORMATS
 from aigateway.formats.protocol import PROFILES, Profile
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits
+from aigateway.metrics import Metrics
 from aigateway.models import Model, Models, Resolver, Where
 from aigateway.passthrough import PassThrough
 from aigateway.providers.protocol import ProviderLike
@@ -121,6 +122,7 @@ class Journey:
     profile    the dialect in which callers of Responses are answered by translation: `openai` or `open_responses`.
     default_provider  where calls go that name no model: one provider, or API -> provider (`"*"` for the others). None =
                the only provider that offers the API, if there is one.
+    metrics    counts the calls; None = nobody does.
 
     Raises ValueError for another word.
     """
@@ -136,6 +138,7 @@ class Journey:
         on_unsupported: OnUnsupported = "warn",
         profile: Profile = "openai",
         default_provider: ProviderLike | Mapping[str, ProviderLike] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         require_one_of(ON_UNSUPPORTED, "on_unsupported", on_unsupported)
         require_one_of(PROFILES, "profile", profile)
@@ -147,6 +150,10 @@ class Journey:
             self.models.register("*", self._providers[0])
         self._default = DefaultProvider(default_provider, self.providers)
         self._chain = Chain(hooks)
+        self.metrics = metrics
+        if metrics is not None:
+            self._chain.watch(metrics.meter.on_complete)
+            metrics.meter.know(self.models.sent())
         self.hook = HookDecorators(self._chain)
         self.limits = limits or Limits()
         self.on_unsupported: OnUnsupported = on_unsupported
@@ -232,6 +239,8 @@ class Journey:
             self.traffic,
             self.on_unsupported,
         )
+        if call.operation.name == "metrics" and self.metrics is not None and self.metrics.chain is not None:
+            chain = self.metrics.chain
         kind = call.operation.kind
         if kind not in ("relay", "count"):
             return Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
@@ -279,6 +288,25 @@ class Journey:
         """One model, as `GET /v1beta/models/{model}` shows it. Raises ModelNotFoundError."""
         self.retrieved(call, name)
         return _google_model(name)
+
+    def scraped(self, call: Call) -> Answer:
+        """The metrics, as `GET /metrics` shows them. Raises NotFoundError where there are none."""
+        if self.metrics is None:
+            raise NotFoundError("Not found: this gateway has no metrics.", code="not_found")
+        content_type, text = self.metrics.exposition(
+            call.headers.get("accept", ""), self.traffic.state(self.providers())
+        )
+        return Answer(200, [("content-type", content_type)], text)
+
+    @property
+    def shares_metrics(self) -> bool:
+        """Whether others of the same port must be told what this process counts: see `publish`."""
+        return self.metrics is not None and self.metrics.meter.slot is not None
+
+    def publish(self) -> None:
+        """Tell the other workers of this port what was counted."""
+        if self.metrics is not None:
+            self.metrics.publish(self.traffic.state(self.providers()))
 
     def retrieved(self, call: Call, name: str) -> dict[str, Any]:
         """One model, as `GET /v1/models/{id}` shows it. Raises ModelNotFoundError."""

@@ -145,6 +145,14 @@ class Models:
                 seen[id(target.provider)] = target.provider
         return list(seen.values())
 
+    def sent(self) -> set[str]:
+        """The models that the entries name upstream; of patterns without one nobody knows what callers will ask for."""
+        entries = [*self._exact.values(), *self._patterns]
+        named = {
+            target.model or ("" if entry.is_pattern else entry.name) for entry in entries for target in entry.targets
+        }
+        return named - {""}
+
     def listed(self, principal: Principal | None = None) -> list[Model]:
         """The models that this caller may use, by name; patterns are not listed."""
         return [self._exact[name] for name in sorted(self._exact) if self._exact[name].open_to(principal)]

@@ -21,6 +21,7 @@ from aigateway.intake import Limits, read_wishes
 from aigateway.models import Model, Models
 from aigateway.naming import body_for, named_as, parameters_naming, query_naming, understand_passing
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
+from aigateway.routing.course import Course
 from aigateway.surface.routes import path_for, query_for
 from aigateway.translation import Translation
 from aigateway.upstream import error_of, forwarded_headers, reply_error, shown_headers
@@ -104,6 +105,9 @@ class PassThrough(Exchange):
         return await self._try_targets(offering(self.call.operation, targets), entry)
 
     # one attempt
+
+    def _is_quick(self, course: Course) -> bool:
+        return False
 
     def _prepared(self, target: Target, why: str) -> tuple[Attempt, None, bool]:
         call = self.call

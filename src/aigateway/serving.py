@@ -24,6 +24,7 @@ from aigateway import logs
 from aigateway.app.asgi import Gateway
 from aigateway.app.protocol import HeadFirstProtocol
 from aigateway.errors import GatewayError
+from aigateway.metrics.shared import EVERY as PUBLISH_EVERY
 from aigateway.reload import EVERY, Reloader
 
 GRACE: Final = 30.0
@@ -34,6 +35,8 @@ _CLOSE: Final = 10.0  # seconds that closing the gateway may take
 _SAME: Final = 0.5  # seconds in which a second SIGTERM is the first, sent to the process and to its group
 _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 75  # seconds; longer than HTTP clients keep an idle connection, so that they close it, not we
+_LISTEN_AGAIN: Final = 0.1  # seconds
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PING_EVERY: Final = 20.0
 _PING_TIMEOUT: Final = 60.0  # seconds; a caller is not read from while its upstream is slow, its pongs neither
 
@@ -177,6 +180,8 @@ class _Server(uvicorn.Server):
         self._swaps = swaps
         self._swapping: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._publishing: asyncio.TimerHandle | None = None
+        self._spares: list[socket.socket] = []
 
     async def _swap_as_wished(self) -> None:
         while True:
@@ -198,6 +203,7 @@ class _Server(uvicorn.Server):
         """
         await _open(gateway)
         old, self._gateway = self._gateway, gateway
+        self._measure()
         self.config.loaded_app = gateway
         self.config.ws_max_size = gateway.limits.max_body
         for connection in self.server_state.connections:
@@ -206,6 +212,21 @@ class _Server(uvicorn.Server):
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
 
+    def _measure(self) -> None:
+        """Let the gateway's metrics have what only its server knows."""
+        metrics = self._gateway.metrics
+        if metrics is not None and self._gauges not in metrics.meter.gauges:
+            metrics.meter.gauges.append(self._gauges)
+
+    def _gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        yield "aigateway_requests_in_flight", (), len(self.server_state.tasks)
+        yield "aigateway_client_connections", (), len(self.server_state.connections)
+
+    def _publish(self) -> None:
+        """Tell the other workers of this port what was counted, again and again."""
+        self._gateway.publish()
+        self._publishing = asyncio.get_running_loop().call_later(PUBLISH_EVERY, self._publish)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Nothing: uvicorn would raise the signal once more at the end, and the process would not end with 0."""
@@ -213,23 +234,33 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say so."""
+        self._spares = [sock.dup() for sock in sockets or []]
         await super().startup(sockets)
         if self.started:
+            asyncio.get_running_loop().set_exception_handler(self._on_fault)
             # what was loaded stays: the collector need not look at it again at every turn
             gc.collect()
             gc.freeze()
             gc.set_threshold(10_000, 20, 50)
             self._swapping = asyncio.create_task(self._swap_as_wished())
+            self._measure()
+            if self._gateway.shares_metrics:
+                self._publish()
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting; wait for what runs, within limits; close the gateway."""
         if self._swapping is not None:
             self._swapping.cancel()
+        # who was let in by the system, but not by us, would be cut off when the socket closes
+        spares, self._spares = self._spares, []
+        waiting = [connection for sock in spares for connection in _waiting_at(sock)]
         for server in self.servers:
             server.close()
-        for sock in sockets or []:
+        for sock in (*spares, *(sockets or [])):
             sock.close()
+        for one in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, one)
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if not await self._drained(GRACE, self._stop.cut):
@@ -239,6 +270,32 @@ class _Server(uvicorn.Server):
                 await self.lifespan.shutdown()  # closes the gateway that it was started with
                 await self._gateway.aclose()
                 await asyncio.gather(*self._retiring)
+        if self._publishing is not None:
+            self._publishing.cancel()
+            self._gateway.publish()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return HeadFirstProtocol(self.config, self.server_state, self.lifespan.state)
+
+    def _on_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Whatever nobody awaits. The event loop gives a socket up to which it cannot let anybody in: it must not stay so."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _SCARCE:
+            loop.default_exception_handler(context)
+            return
+        logger.error("nobody can be let in for the moment: %s", error.strerror)
+        loop.call_later(_LISTEN_AGAIN, lambda: loop.create_task(self._listen_again()))
+
+    async def _listen_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            server.close()
+        self.servers.clear()
+        try:
+            for spare in self._spares:
+                self.servers.append(await loop.create_server(self._protocol, sock=spare.dup(), backlog=_BACKLOG))
+        except OSError as error:
+            self._on_fault(loop, {"exception": error})
 
     async def _cut(self) -> None:
         logger.warning("cutting %d requests that did not finish", len(self.server_state.tasks))
@@ -260,6 +317,16 @@ class _Server(uvicorn.Server):
                 return False
             await asyncio.sleep(0.02)
         return True
+
+
+def _waiting_at(listening: socket.socket) -> list[socket.socket]:
+    """The connections in a listening socket's queue."""
+    listening.settimeout(0)
+    found: list[socket.socket] = []
+    with contextlib.suppress(OSError):  # BlockingIOError: there are no more
+        while len(found) < _BACKLOG:
+            found.append(listening.accept()[0])
+    return found
 
 
 async def serve(
@@ -357,6 +424,18 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main)
+
+
+def raise_file_limit() -> None:
+    """Let this process, and those it starts, have as many files open as the system allows: every connection is one."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def configure_logging(level: str) -> None:

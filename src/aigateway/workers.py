@@ -14,11 +14,13 @@ import multiprocessing
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -27,6 +29,8 @@ from aigateway import serving
 from aigateway.assembly import ProvidersMade, build
 from aigateway.config import Config, ConfigError, Source, parse
 from aigateway.errors import GatewayError
+from aigateway.metrics import Meter
+from aigateway.metrics.shared import Slot
 from aigateway.reload import EVERY, Reloader
 from aigateway.serving import GRACE, Address, ServeError, Signals, Stop, Swaps
 
@@ -42,21 +46,23 @@ logger = logging.getLogger("aigateway.workers")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has to know. source: None = no file."""
+    """What a worker has to know. source: None = no file. folder: where the workers' metrics meet."""
 
     source: Source | None
     host: str
     port: int
     log_level: str
+    folder: str = ""
 
 
 class _Worker:
     """One process and our end of its pipe."""
 
-    def __init__(self, job: Job, sock: socket.socket) -> None:
+    def __init__(self, job: Job, sock: socket.socket, number: int) -> None:
+        self.number = number
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(job, sock, theirs), name="aigateway-worker")
+        self.process = context.Process(target=_work, args=(job, sock, theirs, number), name="aigateway-worker")
         self.process.start()
         theirs.close()
         self.ready = False
@@ -101,7 +107,10 @@ class Supervisor:
         """Raises ServeError if a worker cannot even start the first time; it has said why."""
         if self._reloader is not None and hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: self._tell_news.send_bytes(_SWAP))
-        with Signals(lambda: self._rope.send_bytes(_FINISH), lambda: self._rope.send_bytes(_CUT)).caught():
+        signals = Signals(lambda: self._rope.send_bytes(_FINISH), lambda: self._rope.send_bytes(_CUT))
+        meeting = tempfile.TemporaryDirectory(prefix="aigateway-", ignore_cleanup_errors=True)
+        with signals.caught(), meeting as folder:
+            self._job = msgspec.structs.replace(self._job, folder=folder)
             try:
                 while not self._bell.poll():
                     self._hire()
@@ -114,7 +123,9 @@ class Supervisor:
         wanted = self._count if self._announced or any(worker.ready for worker in self._workers) else 1
         if time.monotonic() >= self._not_before:
             while len(self._workers) < wanted:
-                self._workers.append(_Worker(self._job, self._sock))
+                taken = {worker.number for worker in self._workers}
+                number = next(number for number in range(self._count) if number not in taken)
+                self._workers.append(_Worker(self._job, self._sock, number))
 
     def _watch(self) -> None:
         """Wait until something happens, and take note of it."""
@@ -177,7 +188,7 @@ class Supervisor:
             worker.bury()
 
 
-def _work(job: Job, sock: socket.socket, pipe: Connection) -> None:
+def _work(job: Job, sock: socket.socket, pipe: Connection, number: int) -> None:
     """The life of a worker."""
     for signum in (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
         signal.signal(signum, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor tells us
@@ -186,7 +197,8 @@ def _work(job: Job, sock: socket.socket, pipe: Connection) -> None:
     async def main() -> None:
         loop, stop = asyncio.get_running_loop(), Stop()
         signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(stop.finish))
-        config, made = parse(job.source) if job.source is not None else Config(), ProvidersMade()
+        config = parse(job.source) if job.source is not None else Config()
+        made = ProvidersMade(Meter(slot=Slot(Path(job.folder), number)))
         reloader, swaps = Reloader(job.source, config.server, made), Swaps()
         threading.Thread(target=_obey, args=(pipe, loop, stop, reloader, swaps), daemon=True).start()
         gateway = build(config, made=made)

@@ -24,6 +24,7 @@ from aigateway.formats import FORMATS, KEY_HEADERS, render_error
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
+from aigateway.metrics import Metrics
 from aigateway.models import Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
 from aigateway.surface import OPERATIONS, Operation
@@ -63,6 +64,7 @@ class Gateway(Journey):
     default_provider  where calls go that name no model (files, batches, ...): one provider, or API -> provider (`"*"`
                for the others). None = the only provider that offers the API, if there is one.
     cors       lets pages in browsers call; None = no CORS headers.
+    metrics    counts the calls, and shows the numbers at `/metrics`; None = nobody does.
 
     Nothing is opened before the first request; `aclose()` (or `async with`, or the ASGI lifespan) closes everything.
     """
@@ -79,6 +81,7 @@ class Gateway(Journey):
         profile: Profile = "openai",
         default_provider: ProviderLike | Mapping[str, ProviderLike] | None = None,
         cors: CORS | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         super().__init__(
             models=models,
@@ -89,6 +92,7 @@ class Gateway(Journey):
             on_unsupported=on_unsupported,
             profile=profile,
             default_provider=default_provider,
+            metrics=metrics,
         )
         self.cors = cors
 
@@ -202,7 +206,7 @@ class Gateway(Journey):
 
     def _find(
         self, scope: Scope, path: str, method: str
-    ) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any]] | None]:
+    ) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any] | Answer] | None]:
         """The operation of a path with the path's parameters, and what serves it where that is the gateway itself."""
         methods: Methods | None = EXACT.get(path)
         parameters: dict[str, str] = {}
@@ -227,6 +231,8 @@ class Gateway(Journey):
             return operation.name, parameters, self.listed_for_google
         if operation.name == "generate_content.models.retrieve":
             return operation.name, parameters, lambda call: self.retrieved_for_google(call, parameters["model"])
+        if operation.name == "metrics":
+            return operation.name, parameters, self.scraped
         return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
 
 
@@ -257,7 +263,7 @@ def route_path(scope: Scope) -> str:
         path = path[len(root) :]
     if path.startswith("/v1/"):
         return path[3:]
-    if path == "/health" or root.endswith("/v1"):
+    if path in ("/health", "/metrics") or root.endswith("/v1"):
         return path
     return f"/?{path}"
 

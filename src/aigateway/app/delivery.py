@@ -119,7 +119,7 @@ class Delivery:
         self,
         exchange: Exchange,
         extra: list[tuple[str, str]],
-        served: Callable[[], dict[str, Any]] | None = None,
+        served: Callable[[], dict[str, Any] | Answer] | None = None,
     ) -> None:
         """Answer a call with these headers besides; the caller leaving cancels it. The exchange is closed in every case.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -24,6 +24,9 @@ HEAD_SECONDS: Final = 30.0
 
 BODY_SECONDS: Final = 60.0
 """Seconds that may pass between two pieces of its body."""
+
+LINGER: Final = 0.5
+"""Seconds that an idle connection stays open when the server stops: a request may be on its way already."""
 
 _NONE: Mapping[bytes, Operation] = {}
 
@@ -39,6 +42,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         self._operation: Operation | None = None
         self._pieces: list[bytes] = []
         self._serves_plainly = not self.root_path and self.limit_concurrency is None
+        self._ends = False
         super().connection_made(cast("asyncio.Transport", HeadFirstTransport(transport)))
         self._look_again_in(self.timeout_keep_alive)
 
@@ -164,8 +168,31 @@ class HeadFirstProtocol(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
+        elif self._ends:  # nobody has told the caller: its head was sent before
+            self.loop.call_later(LINGER, self._close_if_idle)
         elif self.timeout_keep_alive_task is None:
             self._look_again_in(self.timeout_keep_alive)
+
+    # the server stops
+
+    def shutdown(self) -> None:
+        """Let what runs finish, and what is on its way. The caller is told in the next head that it is the last one."""
+        self._ends = True
+        self._serves_plainly = False
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self.loop.call_later(LINGER, self._close_if_idle)
+        elif not cycle.response_started:
+            cycle.keep_alive = False
+
+    def _close_if_idle(self) -> None:
+        if not self._head_begun and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._ends:
+            cycle.keep_alive = False
+        super()._start_asgi_task(cycle, app)
 
     def resume_writing(self) -> None:
         """The caller has caught up."""

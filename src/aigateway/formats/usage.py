@@ -87,13 +87,11 @@ def usage_of(counts: ChatCounts) -> Usage | None:
     produced = counts.completion_tokens_details or _NOTHING_MADE
     cached, written, heard = given.cached_tokens or 0, given.cache_write_tokens or 0, given.audio_tokens or 0
     thought, told = produced.reasoning_tokens or 0, produced.audio_tokens or 0
-    if not (
-        spent + made == counts.total_tokens
-        and 0 <= cached <= spent
-        and 0 <= thought <= made
-        and 0 <= written <= spent
-        and 0 <= heard <= spent
-        and 0 <= told <= made
+    if (
+        spent + made != counts.total_tokens
+        or max(cached, written, heard) > spent
+        or max(thought, told) > made
+        or min(cached, written, heard, thought, told) < 0
     ):
         return None
     if not cached and not (counts.prompt_cache_hit_tokens is None and counts.cached_tokens is None):

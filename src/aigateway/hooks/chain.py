@@ -71,6 +71,11 @@ class Chain:
             self.steps[stage].insert(0, step)
         setattr(self, f"has_{stage}", True)
 
+    def watch(self, function: Callable[[Call], object]) -> None:
+        """Have a function told of every call that is over, after all hooks. It is none of them."""
+        self.steps["on_complete"].append((function, True))
+        self.has_on_complete = True
+
     def has(self, stage: str) -> bool:
         """Whether any hook runs at a stage."""
         return bool(self.steps[stage])
@@ -80,8 +85,14 @@ class Chain:
         steps = self.steps["authenticate"]
         if not steps:
             return
-        for step in steps:
-            found = await _run(step, call, key)
+        for method, fail_open in steps:
+            try:
+                found = method(call, key)
+                if type(found) is not Principal and found is not None and hasattr(found, "__await__"):
+                    found = await found
+            except Exception as error:  # noqa: BLE001 - it is judged there
+                _failed(method, call, error, fail_open=fail_open)
+                found = None
             if type(found) is not Principal:
                 found = _principal(found)
             if found is not None and call.principal is None:
@@ -96,32 +107,55 @@ class Chain:
 
     async def before_request(self, call: Call) -> Any:
         """The reply that a hook gave in place of a provider's, or None."""
-        for step in self.steps["before_request"]:
-            reply = await _run(step, call)
+        for method, fail_open in self.steps["before_request"]:
+            try:
+                reply = method(call)
+                if reply is not None and hasattr(reply, "__await__"):
+                    reply = await reply
+            except Exception as error:  # noqa: BLE001 - it is judged there
+                _failed(method, call, error, fail_open=fail_open)
+                reply = None
             if reply is not None:
                 return reply
         return None
 
     async def on_route(self, call: Call, targets: list[Target]) -> list[Target]:
         """The targets as the hooks want them."""
-        for step in self.steps["on_route"]:
-            changed = await _run(step, call, targets)
-            if changed is not None:
+        for method, fail_open in self.steps["on_route"]:
+            try:
+                changed = method(call, targets)
+                if changed is not None and hasattr(changed, "__await__"):
+                    changed = await changed
+            except Exception as error:  # noqa: BLE001 - it is judged there
+                _failed(method, call, error, fail_open=fail_open)
+                changed = None
+            if changed is not None and changed is not targets:
                 targets = list(changed)
         return targets
 
     async def before_attempt(self, call: Call, attempt: Attempt) -> None:
         """Let the hooks edit what goes upstream."""
-        for step in self.steps["before_attempt"]:
-            await _run(step, call, attempt)
+        for method, fail_open in self.steps["before_attempt"]:
+            try:
+                made = method(call, attempt)
+                if made is not None and hasattr(made, "__await__"):
+                    await made
+            except Exception as error:  # noqa: BLE001 - it is judged there
+                _failed(method, call, error, fail_open=fail_open)
 
     async def on_event(self, call: Call, event: EventLens) -> list[EventLens]:
         """What one event has become."""
         events = [event]
-        for step in self.steps["on_event"]:
+        for method, fail_open in self.steps["on_event"]:
             following: list[EventLens] = []
             for current in events:
-                result = await _run(step, call, current, default=current)
+                try:
+                    result = method(call, current)
+                    if result is not current and result is not None and hasattr(result, "__await__"):
+                        result = await result
+                except Exception as error:  # noqa: BLE001 - it is judged there
+                    _failed(method, call, error, fail_open=fail_open)
+                    result = current
                 if isinstance(result, EventLens):
                     following.append(result)
                 elif result is not None:
@@ -131,19 +165,29 @@ class Chain:
 
     async def after_response(self, call: Call, reply: ReplyLens) -> None:
         """Let the hooks edit a whole reply."""
-        for step in self.steps["after_response"]:
-            await _run(step, call, reply)
+        for method, fail_open in self.steps["after_response"]:
+            try:
+                made = method(call, reply)
+                if made is not None and hasattr(made, "__await__"):
+                    await made
+            except Exception as error:  # noqa: BLE001 - it is judged there
+                _failed(method, call, error, fail_open=fail_open)
 
     async def on_error(self, call: Call, error: GatewayError) -> Any:
         """The error as the hooks want it, or the reply that one of them gave in its place.
 
         A hook that itself fails here changes nothing.
         """
-        for step in self.steps["on_error"]:
+        for method, fail_open in self.steps["on_error"]:
             try:
-                result = await _run(step, call, error)
+                result = method(call, error)
+                if result is not None and hasattr(result, "__await__"):
+                    result = await result
             except GatewayError as raised:
-                result = None if raised.code == "hook_failed" else raised
+                result = raised
+            except Exception as raised:  # noqa: BLE001 - it is logged there
+                _note(method, call, raised, fail_open=fail_open)
+                result = None
             if isinstance(result, GatewayError):
                 error = result
             elif result is not None:
@@ -152,11 +196,15 @@ class Chain:
 
     async def on_complete(self, call: Call) -> None:
         """Tell every hook, whatever another one does."""
-        for step in self.steps["on_complete"]:
+        for method, fail_open in self.steps["on_complete"]:
             try:
-                await _run(step, call)
+                made = method(call)
+                if made is not None and hasattr(made, "__await__"):
+                    await made
             except GatewayError:
                 logger.exception("an on_complete hook failed on call %s", call.id)
+            except Exception as raised:  # noqa: BLE001 - it is logged there
+                _note(method, call, raised, fail_open=fail_open)
 
 
 def _principal(found: Any) -> Principal | None:
@@ -185,21 +233,23 @@ def _event(given: Any, original: EventLens) -> EventLens:
     return type(original)(given, str(given.get("type", "")) if original.name else "")
 
 
-async def _run(step: Step, call: Call, *arguments: Any, default: Any = None) -> Any:
-    method, fail_open = step
-    try:
-        result = method(call, *arguments)
-        if result is None or not hasattr(result, "__await__"):
-            return result
-        return await result
-    except GatewayError:
-        raise
-    except Exception as error:
-        if fail_open:
-            logger.warning("hook %s failed on call %s; the call goes on", _name(method), call.id, exc_info=error)
-            return default
-        logger.exception("hook %s failed on call %s", _name(method), call.id, exc_info=error)
+def _failed(method: Callable[..., Any], call: Call, error: Exception, *, fail_open: bool) -> None:
+    """Raise what a hook's error means to the call: a GatewayError is itself, any other is the gateway's failure.
+
+    Where the hook fails open, that is only logged.
+    """
+    if isinstance(error, GatewayError):
+        raise error
+    _note(method, call, error, fail_open=fail_open)
+    if not fail_open:
         raise ServerError("A hook of the gateway failed.", code="hook_failed") from error
+
+
+def _note(method: Callable[..., Any], call: Call, error: Exception, *, fail_open: bool) -> None:
+    if fail_open:
+        logger.warning("hook %s failed on call %s; the call goes on", _name(method), call.id, exc_info=error)
+    else:
+        logger.error("hook %s failed on call %s", _name(method), call.id, exc_info=error)
 
 
 def _name(method: Callable[..., Any]) -> str:

@@ -35,9 +35,6 @@ DEFAULT_APIS = APIS | {"rerank"}
 """Of a host that nobody knows: what it lacks it answers with a 404 of its own."""
 
 USER_AGENT = "aigateway/0.1.0"
-_LINES = 64
-"""Lines that are kept: one for each path and key."""
-
 _KEY_MIN = 8  # shorter ones, as local servers have them (`none`, `EMPTY`), open nothing and may be any word
 _OPERATIONS = (
     "/chat/completions",
@@ -111,6 +108,7 @@ class Provider:
             raise ValueError("max_concurrent must be at least 1")
         row = _catalog_row(name, type, base_url)
         self.name = name
+        self.type = row.name if row is not None else None
         known = row.base_url if row is not None and not base_url else None
         self.base_url = join_base(known or base_url or "", "" if known and base_path is None else base_path)
         self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
@@ -143,7 +141,11 @@ class Provider:
         self._peer = f"Provider '{name}'"
         if isinstance(self._api_key, Secret) and self._api_key.reveal() in ("", "none"):
             self._api_key = None
-        self._lines = _Lines()
+        has_fixed_key = self._api_key is None or isinstance(self._api_key, Secret)
+        kind = type(self)
+        sends = kind.send is Provider.send and kind._located is Provider._located and transport is None  # noqa: SLF001 (its own)
+        self._posts = sends and has_fixed_key and not self._dialects
+        self._lines: dict[str, Line] = {}
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
@@ -155,10 +157,7 @@ class Provider:
         Raises UpstreamConnectionError or UpstreamTimeoutError.
         """
         sent = self.prepared(request)
-        key = request.api_key
-        source = self._api_key
-        if key is None and source is not None:
-            key = source.reveal() if type(source) is Secret else await reveal(source)
+        key = request.api_key or await reveal(self._api_key)
         headers = self._headers_for(request, key)
         try:
             reply = await self._open_transport().send(
@@ -207,32 +206,28 @@ class Provider:
 
         Not where a subclass, a dialect, or a transport of the user's has its say.
         """
-        kind = type(self)
-        is_plain = kind.send is Provider.send and kind._located is Provider._located  # noqa: SLF001 (its own)
-        return self._owns_transport and is_plain and not self._dialects
+        return self._posts
 
     async def post(self, api: str, path: str, body: bytes) -> ProviderReply:
         """As `send`, of a JSON request that asks for no events and has no headers and no key of its own."""
-        source = self._api_key
-        key = source.reveal() if type(source) is Secret else await reveal(source)
-        line = self._lines.get((path, key))
+        line = self._lines.get(path)
         if line is None:
-            line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), key)
+            line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), await reveal(self._api_key))
         try:
             reply = await line.post(body)
         except UpstreamError as error:
             error.provider = self.name
             raise
-        return reply if reply.status < 400 or key is None else _Refusal(reply, key)
+        if reply.status < 400 or self._api_key is None:
+            return reply
+        return _Refusal(reply, await reveal(self._api_key) or "")
 
     def _new_line(self, request: ProviderRequest, key: str | None) -> Line:
-        if len(self._lines) >= _LINES:
-            self._lines.clear()
         url, headers = self._base_of(request.api) + request.path, self._headers_for(request, key)
         line = cast("PooledTransport", self._open_transport()).line(
             HTTPRequest(method="POST", url=url, headers=headers, timeout=self.timeout, peer=self._peer)
         )
-        self._lines[request.path, key] = line
+        self._lines[request.path] = line
         return line
 
     async def connect(self, request: ConnectRequest) -> WebSocket:
@@ -267,6 +262,10 @@ class Provider:
             error.provider = self.name
             raise
 
+    async def open(self) -> None:
+        """Load what sends: a server that runs out of file descriptors before its first request could not do it then."""
+        self._open_transport()
+
     def prepared(self, request: ProviderRequest) -> ProviderRequest:
         """The request as it is sent: its path below the base URL and its body in the host's own form.
 
@@ -294,6 +293,11 @@ class Provider:
         if self._transport is not None and self._owns_transport:
             await self._transport.aclose()
 
+    def connections(self) -> dict[str, int]:
+        """How many connections of its own pool are `busy` and `idle`, and the bytes `sent` and `received` so far."""
+        count = getattr(self._transport, "connections", None) if self._owns_transport else None
+        return count() if count is not None else {}
+
     def _open_transport(self) -> Transport:
         if self._transport is None:
             # only who sends pays for the import of the wire
@@ -309,13 +313,6 @@ class Provider:
 
             self._sockets = WebSocketClient(tls=self._tls, proxy=self._proxy)
         return self._sockets
-
-
-class _Lines(dict[tuple[str, str | None], "Line"]):
-    """The lines by path and key. The keys are secret, and do not show themselves."""
-
-    def __repr__(self) -> str:
-        return "{...}"
 
 
 class _Refusal:

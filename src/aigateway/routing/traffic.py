@@ -33,7 +33,7 @@ class Lane:
 
     requests, answered, failed   counters. seconds: the sum of the times to the first output of those answered.
     in_flight    what runs now; a stream counts until it ends.
-    is_guarded   whether a request needs leave to enter.
+    is_guarded   whether a request needs leave to enter. is_plain: not that, and no choice of keys either.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Lane:
         self.failed = 0
         self.seconds = 0.0
         self.is_guarded = self.gate is not None or self.circuit is not None
+        self.is_plain = not self.is_guarded and self.keys is None
         self.latencies: Latencies | None = None
         self._clock = clock
         self._ewma: PeakEWMA | None = None
@@ -211,6 +212,9 @@ class Traffic:
         keys = getattr(provider, "keys", None)
         if isinstance(keys, KeyRing):
             shown |= {"keys": len(keys), "keys_usable": keys.usable}
+        connections = getattr(provider, "connections", None)
+        if callable(connections) and (found := connections()):
+            shown["connections"] = found
         shown["targets"] = [_shown(lane) for lane in lanes]
         return shown
 

@@ -19,6 +19,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
             *others.ROWS,
             *google.ROWS,
             Operation("health", "health", "/health", "GET", "none", kind="served"),
+            Operation("metrics", "metrics", "/metrics", "GET", "none", kind="served"),
             Operation("unknown", "unknown", "", form="none", kind="served"),
         )
     }

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from aigateway.errors import UnreachableError, UpstreamTimeoutError
+from aigateway.errors import UnreachableError, UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 from aigateway.transport import sockets, tls
 from aigateway.transport.place import Place
 from aigateway.transport.protocol import TLS
@@ -32,7 +32,11 @@ class Connector:
         self._contexts: dict[bool, ssl.SSLContext] = {}
 
     async def open(self, place: Place, peer: str, limit: float | None) -> Wire:
-        """A new connection. Raises UnreachableError, or UpstreamTimeoutError after `limit` seconds."""
+        """A new connection.
+
+        Raises UnreachableError, UpstreamTimeoutError after `limit` seconds, or UpstreamUnavailableError where the process
+        has too many files open.
+        """
         try:
             async with asyncio.timeout(limit):
                 if place.proxy is None:
@@ -41,6 +45,10 @@ class Connector:
         except TimeoutError as error:
             through = "" if place.proxy is None else " through its proxy"
             raise UpstreamTimeoutError(f"{peer} did not accept a connection{through} in time.") from error
+        except OSError as error:  # of the files for TLS
+            if error.errno not in sockets.SCARCE:
+                raise
+            raise no_files(peer) from error
 
     async def _direct(self, place: Place, peer: str) -> Wire:
         loop = asyncio.get_running_loop()
@@ -152,8 +160,20 @@ def refusal(status: int, who: str, *, known: bool) -> UnreachableError:
     return UnreachableError(f"{who} refused the connection ({status}).")
 
 
-def _fault(error: OSError | ValueError, who: str, *, secure: bool) -> UnreachableError:
-    if isinstance(error, socket.gaierror):
+def no_files(who: str) -> UpstreamUnavailableError:
+    """Too many files are open."""
+    return UpstreamUnavailableError(
+        f"The gateway has no file descriptor left for a connection to {_lower(who)}.",
+        code="upstream_overloaded",
+        headers={"retry-after": "1"},
+    )
+
+
+def _fault(error: OSError | ValueError, who: str, *, secure: bool) -> UpstreamError:
+    is_unknown = isinstance(error, socket.gaierror)
+    if (isinstance(error, OSError) and error.errno in sockets.SCARCE) or (is_unknown and sockets.out_of_files()):
+        return no_files(who)
+    if is_unknown:
         return UnreachableError(f"The host name of {_lower(who)} could not be resolved.")
     if isinstance(error, ssl.SSLError):
         return UnreachableError(f"{who} failed the TLS handshake: {tls.fault(error)}.")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Final, cast
+from weakref import WeakSet
 
 from msgspec import structs
 
-from aigateway.errors import UpstreamConnectionError, UpstreamTimeoutError
+from aigateway.errors import UpstreamConnectionError, UpstreamTimeoutError, UpstreamUnavailableError
 from aigateway.transport.body import Upload, close, trailer_lines
 from aigateway.transport.connect import Connector, refusal
 from aigateway.transport.head import head_of, length_of
@@ -44,6 +45,7 @@ class PooledTransport:
         fixed = None if proxy in (None, NONE) else parse_proxy(proxy)
         if fixed is not None and socket is not None:
             raise ValueError("a socket is reached through no proxy")
+        _POOLS.add(self)
         self._places = Places(fixed, Proxies() if proxy is None and socket is None else None, socket)
 
     async def send(self, request: HTTPRequest) -> HTTPResponse:
@@ -129,6 +131,30 @@ class PooledTransport:
             await _refuse(response, place, request)
         return response
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that its connections belong to."""
+        return self._loop
+
+    def drop_idle(self) -> int:
+        """Close the connections that nobody uses; how many those were."""
+        idle = [wire for origin in self._origins.values() for wire in origin.idle]
+        for origin in self._origins.values():
+            origin.idle.clear()
+        for wire in idle:
+            wire.close()
+        return len(idle)
+
+    def connections(self) -> dict[str, int]:
+        """How many are `busy` and `idle`, and the bytes `sent` and `received` so far."""
+        origins = self._origins.values()
+        return {
+            "busy": len(self._busy),
+            "idle": sum(wire.is_reusable for origin in origins for wire in origin.idle),
+            "sent": sum(one.bytes_out for one in origins) + sum(wire.bytes_out for wire in self._busy),
+            "received": sum(one.bytes_in for one in origins) + sum(wire.bytes_in for wire in self._busy),
+        }
+
     async def aclose(self) -> None:
         """Close every connection."""
         if self._loop is asyncio.get_running_loop():
@@ -154,7 +180,12 @@ class PooledTransport:
                 left = max(0.0, deadline - asyncio.get_running_loop().time())
                 limit = left if limit is None else min(limit, left)
             try:
-                wire = await self._connector.open(place, request.peer, limit)
+                try:
+                    wire = await self._connector.open(place, request.peer, limit)
+                except UpstreamUnavailableError:  # too many files are open
+                    if not await _make_room():
+                        raise
+                    wire = await self._connector.open(place, request.peer, limit)
             except BaseException:
                 if origin.slots is not None:
                     origin.slots.release()
@@ -213,12 +244,27 @@ class Line:
         return response
 
 
+_POOLS: Final[WeakSet[PooledTransport]] = WeakSet()
+"""Of all gateways: file descriptors belong to the process."""
+
+
+async def _make_room() -> bool:
+    """Close every connection that nobody uses; whether there were any."""
+    loop = asyncio.get_running_loop()
+    closed = sum(pool.drop_idle() for pool in list(_POOLS) if pool.loop is loop)
+    for _ in range(2):  # the event loop closes a socket in its next turn
+        await asyncio.sleep(0)
+    return closed > 0
+
+
 class _Origin:
     """The connections of one origin: those that are idle, and how many there may be."""
 
     def __init__(self, key: tuple[bool, str, int], pool: Pool, busy: set[Wire]) -> None:
         self.key = key
         self.idle: list[Wire] = []
+        self.bytes_out = 0
+        self.bytes_in = 0
         self.slots = None if pool.max_connections is None else asyncio.Semaphore(pool.max_connections)
         self._keepalive = pool.keepalive
         self._busy = busy
@@ -237,6 +283,9 @@ class _Origin:
         """An exchange is over."""
         self._busy.discard(wire)
         keepalive, idle = self._keepalive, self.idle
+        self.bytes_out += wire.bytes_out
+        self.bytes_in += wire.bytes_in
+        wire.bytes_out = wire.bytes_in = 0
         if wire.keepalive is not None:
             keepalive = min(keepalive, wire.keepalive - _MARGIN)
         if wire.rest(keepalive):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
@@ -11,8 +13,20 @@ from typing import Any
 ATTEMPT_DELAY = 0.25
 """Seconds that an address is tried alone, before the next one is tried beside it."""
 
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE})
+"""What the system says where no more files may be open, of this process or of all."""
+
 Address = tuple[int, int, int, Any]
 """Family, kind, protocol, and what connect() wants."""
+
+
+def out_of_files() -> bool:
+    """Whether no file can be opened: name look-up and TLS fail then, and do not say why."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in SCARCE
+    return False
 
 
 async def connected(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from functools import lru_cache
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from aigateway.errors import ServerError
 from aigateway.transport.protocol import TLS
+from aigateway.transport.sockets import SCARCE, out_of_files
 
 # X509_V_ERR_* of OpenSSL
 _CERTIFICATES = {
@@ -63,6 +65,8 @@ def _context(tls: TLS, environment: tuple[str, str], changed: tuple[int, ...]) -
     """Providers with the same settings share one: the system's trust alone takes half a megabyte and 20 ms."""
     if tls.ca is None:
         context = ssl.create_default_context()
+        if out_of_files():  # then it trusts nobody, and would be kept
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     else:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         _load_ca(context, tls.ca)
@@ -70,6 +74,8 @@ def _context(tls: TLS, environment: tuple[str, str], changed: tuple[int, ...]) -
         try:
             context.load_cert_chain(tls.cert, tls.key, password="")
         except OSError as error:
+            if error.errno in SCARCE:
+                raise
             raise _unusable("cert", "a certificate and its key, unencrypted") from error
     if not tls.verify:
         context.check_hostname = False
@@ -83,6 +89,8 @@ def _load_ca(context: ssl.SSLContext, path: str | None) -> None:
         try:
             context.load_verify_locations(path)
         except OSError as error:
+            if error.errno in SCARCE:
+                raise
             raise _unusable("ca", "certificates of issuers") from error
 
 

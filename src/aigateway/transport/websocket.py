@@ -29,8 +29,10 @@ from aigateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeoutError,
 )
+from aigateway.transport.connect import no_files
 from aigateway.transport.protocol import TLS, HandshakeRefusedError, WebSocketClosedError, WebSocketRequest, closing
 from aigateway.transport.proxy import NONE
+from aigateway.transport.sockets import SCARCE
 from aigateway.transport.tls import context_of
 
 CLOSE_TIMEOUT: Final = 2.0
@@ -127,6 +129,8 @@ class WebSocketClient:
         except InvalidStatus as error:
             raise HandshakeRefusedError(RefusedReply(error.response), request.peer) from error
         except (InvalidHandshake, InvalidProxy, OSError, EOFError, ImportError) as error:
+            if isinstance(error, OSError) and error.errno in SCARCE:
+                raise no_files(request.peer) from error
             raise _failure(error, request.peer) from error
 
     def _context(self) -> ssl.SSLContext:

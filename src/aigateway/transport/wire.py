@@ -59,6 +59,7 @@ class Wire(asyncio.Protocol):
     is_silent  no byte has come since begin().
     is_special  whether a header of the answer says something of the wire besides its length.
     keepalive  seconds that the upstream keeps it while it is idle, where that was said.
+    bytes_out, bytes_in  so many were sent and have come since somebody took note of it.
 
     Once `is_done`, the connection can carry another request if `is_reusable`. A limit in seconds guards each wait;
     `deadline` (on the loop's clock) guards all of them.
@@ -73,6 +74,8 @@ class Wire(asyncio.Protocol):
         self.is_silent = True
         self.is_special = False
         self.uses = 0
+        self.bytes_out = 0
+        self.bytes_in = 0
         self.keepalive: float | None = None
         self._idle_since = 0.0
         self.deadline: float | None = None
@@ -92,6 +95,7 @@ class Wire(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._limit_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
         self._sending = False
         self._full = False
         self._room: asyncio.Future[None] | None = None
@@ -134,9 +138,12 @@ class Wire(asyncio.Protocol):
         if self._paused:
             self._paused = False
             transport.resume_reading()
+        self.bytes_out += len(head)
         if not body:
             transport.write(head)
-        elif len(body) <= _JOINED:
+            return
+        self.bytes_out += len(body)
+        if len(body) <= _JOINED:
             transport.write(head + body)
         else:
             transport.write(head)
@@ -147,6 +154,7 @@ class Wire(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionResetError("the connection is gone")
         self._transport.write(piece)
+        self.bytes_out += len(piece)
         if not self._full:
             return
         self._room = self._loop.create_future()
@@ -172,8 +180,13 @@ class Wire(asyncio.Protocol):
         while not self._head_seen:
             if self._error is not None:
                 raise self._error
-            self._waiter = waiter = self._loop.create_future()
-            if limit is not None or self.deadline is not None:
+            loop = self._loop
+            self._waiter = waiter = loop.create_future()
+            if limit is not None and self._timer_at is not None and self.deadline is None and not self._sending:
+                self._limit_at = at = loop.time() + limit
+                if at < self._timer_at:
+                    self._arm(limit)
+            elif limit is not None or self.deadline is not None:
                 self._arm(None if self._sending else limit)
             try:
                 await waiter
@@ -342,18 +355,20 @@ class Wire(asyncio.Protocol):
             at = deadline if at is None else min(at, deadline)
         if at is None:
             return 0.0
-        if self._timer is None or self._timer.when() > at:
+        if self._timer_at is None or self._timer_at > at:
             self._disarm()
+            self._timer_at = at
             self._timer = self._loop.call_at(at, self._check)
         return at
 
     def _disarm(self) -> None:
         timer, self._timer = self._timer, None
+        self._timer_at = None
         if timer is not None:
             timer.cancel()
 
     def _check(self) -> None:
-        self._timer = None
+        self._timer = self._timer_at = None
         waits = [at for at in (self._limit_at, self.deadline) if at is not None]
         if not waits:
             return
@@ -361,7 +376,8 @@ class Wire(asyncio.Protocol):
             self._fail(LateError())
             self.close()
         else:
-            self._timer = self._loop.call_at(min(waits), self._check)
+            self._timer_at = min(waits)
+            self._timer = self._loop.call_at(self._timer_at, self._check)
 
     # asyncio.Protocol
 
@@ -376,7 +392,9 @@ class Wire(asyncio.Protocol):
             self.close()
             return
         self.is_silent = False
-        self._overhead += len(data)
+        size = len(data)
+        self.bytes_in += size
+        self._overhead += size
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):

@@ -1,0 +1,168 @@
+"""`aigateway serve --workers 2` while callers keep asking: a worker is killed, or all are told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as read
+
+from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
+from tests.answers import EVENTS, whole
+from tests.test_cli import LINUX, PATIENCE, Served, workers_of
+
+CLIENTS = 8
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[ScriptedUpstream], Served]]:
+    started: list[Served] = []
+
+    def start(upstream: ScriptedUpstream) -> Served:
+        (tmp_path / "gateway.yaml").write_text(
+            f"providers: {{mock: {{base_url: '{upstream.base_url}', api_key: none, apis: [chat]}}}}\nmodels: {{m: mock}}\n"
+        )
+        started.append(Served(tmp_path, "--port", "0", "--workers", "2"))
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.process.kill()
+        served.ended()
+
+
+def answer(asked: ReceivedRequest) -> Script:
+    """A stream takes its time: some are running at any moment."""
+    if asked.json().get("stream"):
+        return Script.of_events(EVENTS["chat"], piece_delay=0.01)
+    return whole("chat")
+
+
+class Load:
+    """Callers that ask one request after the other, about every second one for a stream, until they are told to stop.
+
+    outcomes  how the requests ended. Nobody answers where `refused` counts.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self._url = url
+        self._stop = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._one(number)) for number in range(CLIENTS)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop = True
+        await asyncio.wait_for(asyncio.gather(*self._tasks), PATIENCE)
+
+    async def more(self, count: int, outcome: str = "answered") -> None:
+        """Wait until so many more have ended so."""
+        wanted = self.outcomes[outcome] + count
+        await until(lambda: self.outcomes[outcome] >= wanted)
+
+    async def _one(self, number: int) -> None:
+        # of every second caller each request has a connection of its own, which the system gives to any worker that lives
+        connector = aiohttp.TCPConnector(force_close=number % 2 == 0)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(PATIENCE)) as session:
+            while not self._stop:
+                self.outcomes[await self._ask(session, stream=self.outcomes.total() % 2 == 0)] += 1
+
+    async def _ask(self, session: aiohttp.ClientSession, *, stream: bool) -> str:
+        body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": stream}
+        try:
+            async with session.post(f"{self._url}/v1/chat/completions", json=body) as reply:
+                text = await reply.text()
+        except aiohttp.ClientConnectorError:
+            await asyncio.sleep(0.005)
+            return "refused"
+        except (aiohttp.ClientError, ConnectionError):
+            return "broken off"
+        is_whole = reply.status == 200 and ("data: [DONE]" in text if stream else '"choices"' in text)
+        return "answered" if is_whole else f"{reply.status} {text[:200]}"
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens in other processes
+            await asyncio.sleep(0.01)
+
+
+async def counted(url: str) -> float:
+    """How many chat requests the metrics of the port know of."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as reply:
+        text = await reply.text()
+    return sum(
+        sample.value
+        for family in read(text)
+        for sample in family.samples
+        if sample.name == "aigateway_requests_total" and sample.labels["operation"] == "chat"
+    )
+
+
+@LINUX
+async def test_a_worker_killed_under_load_costs_no_more_than_what_it_held(
+    serve: Callable[[ScriptedUpstream], Served],
+) -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.answer_with(answer)
+        gateway = serve(upstream)
+        url = await asyncio.to_thread(gateway.url)
+        before = workers_of(gateway.process.pid)
+        async with Load(url) as load:
+            await load.more(50)
+            os.kill(min(before), signal.SIGKILL)
+            await until(lambda: len(workers_of(gateway.process.pid) - before) == 1)
+            await load.more(100)
+        outcomes = load.outcomes
+        assert set(outcomes) <= {"answered", "broken off"}, outcomes  # the port never refuses: the other one listens
+        assert outcomes["broken off"] <= CLIENTS  # those that the killed one had taken
+        assert len(workers_of(gateway.process.pid)) == 2
+        assert max(before) in workers_of(gateway.process.pid)
+
+
+@LINUX
+async def test_a_stop_under_load_loses_no_request(serve: Callable[[ScriptedUpstream], Served]) -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.answer_with(answer)
+        gateway = serve(upstream)
+        url = await asyncio.to_thread(gateway.url)
+        async with Load(url) as load:
+            await load.more(50)
+            gateway.process.terminate()
+            await load.more(CLIENTS, "refused")
+        assert set(load.outcomes) == {"answered", "refused"}, load.outcomes
+    assert await asyncio.to_thread(gateway.ended) == 0
+
+
+async def until_all_tell(url: str, total: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        # each is answered by one or the other
+        while {await counted(url) for _ in range(8)} != {total}:  # noqa: ASYNC110 - it is asked over HTTP
+            await asyncio.sleep(0.1)
+
+
+@LINUX
+async def test_any_worker_tells_the_numbers_of_all(serve: Callable[[ScriptedUpstream], Served]) -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.answer_with(answer)
+        gateway = serve(upstream)
+        url = await asyncio.to_thread(gateway.url)
+        async with Load(url) as load:
+            await load.more(40)
+        total = load.outcomes["answered"]
+        assert set(load.outcomes) == {"answered"}
+        await until_all_tell(url, total)
+        before = workers_of(gateway.process.pid)
+        os.kill(min(before), signal.SIGKILL)
+        await until(lambda: len(workers_of(gateway.process.pid) - before) == 1)
+        await until_all_tell(url, total)
