@@ -142,7 +142,7 @@ class Provider:
         if isinstance(self._api_key, Secret) and self._api_key.reveal() in ("", "none"):
             self._api_key = None
         has_fixed_key = self._api_key is None or isinstance(self._api_key, Secret)
-        kind = type(self)
+        kind = self.__class__
         sends = kind.send is Provider.send and kind._located is Provider._located and transport is None  # noqa: SLF001 (its own)
         self._posts = sends and has_fixed_key and not self._dialects
         self._lines: dict[str, Line] = {}
