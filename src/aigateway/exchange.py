@@ -326,6 +326,7 @@ class Exchange:
             answer = await self._whole(None, reply)
             self._lane = self._reply = None
             lane.leave(0.0)
+            await reply.aclose()
         except GatewayError as error:
             self._failed(attempt, error)
             if self._lane is not None:

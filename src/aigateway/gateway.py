@@ -280,15 +280,6 @@ class Journey:
         """How the gateway and its providers do, as `GET /health?full` shows it. No address and no key is in it."""
         return {"status": "ok", "providers": self.traffic.state(self.providers())}
 
-    def listed_for_google(self, call: Call) -> dict[str, Any]:
-        """The same as `GET /v1beta/models` shows them: all on one page."""
-        return {"models": [_google_model(model.name) for model in self.models.listed(call.principal)]}
-
-    def retrieved_for_google(self, call: Call, name: str) -> dict[str, Any]:
-        """One model, as `GET /v1beta/models/{model}` shows it. Raises ModelNotFoundError."""
-        self.retrieved(call, name)
-        return _google_model(name)
-
     def scraped(self, call: Call) -> Answer:
         """The metrics, as `GET /metrics` shows them. Raises NotFoundError where there are none."""
         if self.metrics is None:
@@ -307,6 +298,15 @@ class Journey:
         """Tell the other workers of this port what was counted."""
         if self.metrics is not None:
             self.metrics.publish(self.traffic.state(self.providers()))
+
+    def listed_for_google(self, call: Call) -> dict[str, Any]:
+        """The same as `GET /v1beta/models` shows them: all on one page."""
+        return {"models": [_google_model(model.name) for model in self.models.listed(call.principal)]}
+
+    def retrieved_for_google(self, call: Call, name: str) -> dict[str, Any]:
+        """One model, as `GET /v1beta/models/{model}` shows it. Raises ModelNotFoundError."""
+        self.retrieved(call, name)
+        return _google_model(name)
 
     def retrieved(self, call: Call, name: str) -> dict[str, Any]:
         """One model, as `GET /v1/models/{id}` shows it. Raises ModelNotFoundError."""

@@ -227,12 +227,12 @@ class Gateway(Journey):
             return operation.name, parameters, self.listed
         if operation.name == "health":
             return operation.name, parameters, self.health
+        if operation.name == "metrics":
+            return operation.name, parameters, self.scraped
         if operation.name == "generate_content.models":
             return operation.name, parameters, self.listed_for_google
         if operation.name == "generate_content.models.retrieve":
             return operation.name, parameters, lambda call: self.retrieved_for_google(call, parameters["model"])
-        if operation.name == "metrics":
-            return operation.name, parameters, self.scraped
         return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
 
 

@@ -16,7 +16,9 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from aigateway.app.delivery import LEAVING, WRITING, Leaving
+from aigateway.app.refusal import refusal, refuse
 from aigateway.app.turn import HeadFirstTransport, Turn, Writing
+from aigateway.errors import GatewayError, InvalidRequestError
 from aigateway.surface import Operation
 
 HEAD_SECONDS: Final = 30.0
@@ -25,10 +27,17 @@ HEAD_SECONDS: Final = 30.0
 BODY_SECONDS: Final = 60.0
 """Seconds that may pass between two pieces of its body."""
 
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of a head that has not come in one piece; such a piece has 256 KiB at most."""
+
 LINGER: Final = 0.5
 """Seconds that an idle connection stays open when the server stops: a request may be on its way already."""
 
 _NONE: Mapping[bytes, Operation] = {}
+_NO_HTTP: Final = InvalidRequestError("This is no HTTP/1.1 request, or a broken one.", code="invalid_http")
+_TOO_LARGE: Final = InvalidRequestError(
+    f"The head of this request is larger than {MAX_HEAD >> 10} KiB.", status=431, code="request_head_too_large"
+)
 
 
 class HeadFirstProtocol(HttpToolsProtocol):
@@ -50,7 +59,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         """A new request."""
         self.url = b""
         self.headers = []
-        self._head_begun, self._head_begun_at = True, self._heard_at
+        self._head_begun, self._head_begun_at, self._head_size = True, self._heard_at, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
@@ -118,12 +127,32 @@ class HeadFirstProtocol(HttpToolsProtocol):
         """Bytes of a request."""
         self._heard_at = self.loop.time()
         super().data_received(data)
+        if self._head_begun:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._refuse(_TOO_LARGE)
+                return
         if self._operation is not None and not self.transport.is_closing():
             self._begin_asgi()  # more of its body is still to come
             for piece in self._pieces:
                 super().on_body(piece)
         if self._waits_for_more() and self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._look_again_in(HEAD_SECONDS)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(_NO_HTTP)
+
+    def _refuse(self, error: GatewayError) -> None:
+        self._operation = None
+        cycle = self.cycle
+        transport = cast("HeadFirstTransport", self.transport).unwrapped()
+        if cycle is None or cycle.response_complete:
+            refuse(error, transport, self)
+            return
+        if not cycle.response_started:
+            transport.write(refusal(error))
+        self.transport.close()
 
     def _unset_keepalive_if_required(self) -> None:
         """Nothing: a timer that rings in the middle of a request is set anew."""

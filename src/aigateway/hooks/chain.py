@@ -78,7 +78,7 @@ class Chain:
 
     def has(self, stage: str) -> bool:
         """Whether any hook runs at a stage."""
-        return bool(self.steps[stage])
+        return bool(getattr(self, f"has_{stage}"))
 
     async def authenticate(self, call: Call, key: str | None) -> None:
         """Settle who calls. Raises AuthenticationError where hooks authenticate and none knows the key."""

@@ -1,19 +1,17 @@
-"""The meter of one process: a line for every call that ended, folded into totals in batches."""
+"""The meter of one process: the numbers of every call that ended, folded into totals in batches."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from aigateway.call import Attempt, Call, Plan
-from aigateway.canonical.types import Change, Usage
+from aigateway.canonical.types import Usage
 from aigateway.errors import GatewayError
 from aigateway.metrics import families as of
 from aigateway.metrics.totals import Labels, Totals
 from aigateway.routing.failures import failure_of
-from aigateway.surface import Operation
 
 if TYPE_CHECKING:
     from aigateway.metrics.shared import Slot
@@ -37,21 +35,15 @@ _PROVIDERS: Final = {
 """The well-known values of the conventions, where our words are others."""
 
 _ADDED: Final = {"retry": of.RETRIES, "fallback": of.FALLBACKS, "another": of.KEY_CHANGES}
-_Try = tuple[Plan, float, float | None, str, str]
-"""Of an attempt: where it went, when it began and ended, its error, why it was made."""
-
-_Record = tuple[
-    Operation, bool, int, str, str, float, float | None, float, Usage | None, Sequence[_Try], Sequence[Change]
-]
-"""Of a call: nothing that keeps its body alive."""
 
 
 class _Batch:
-    """The numbers of a batch that have the same labels."""
+    """The numbers of calls that have the same labels, until they are folded."""
 
-    __slots__ = ("client", "first", "input", "labels", "output", "per_token", "server")
+    __slots__ = ("client", "first", "input", "labels", "operation", "output", "per_token", "server")
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, operation: str, labels: Labels) -> None:
+        self.operation = operation
         self.labels = labels
         self.client: list[float] = []
         self.server: list[float] = []
@@ -63,6 +55,7 @@ class _Batch:
     def fold_into(self, totals: Totals) -> None:
         """Put them into histograms."""
         labels = self.labels
+        totals.add(of.REQUESTS, (self.operation, "2xx", "completed"), len(self.server))
         for name, last, numbers in (
             (of.CLIENT_DURATION, ("",), self.client),
             (of.SERVER_DURATION, ("",), self.server),
@@ -75,9 +68,9 @@ class _Batch:
                 totals.observe(name, (*labels, *last), numbers)
 
 
-def error_type(error: GatewayError) -> str:
-    """One of few words: the kind of an upstream's failure, else the HTTP status."""
-    return failure_of(error) or str(error.status)
+def error_type(error: GatewayError | None) -> str:
+    """One of few words: the kind of an upstream's failure, else the HTTP status; "" where there is none."""
+    return "" if error is None else failure_of(error) or str(error.status)
 
 
 class Meter:
@@ -93,7 +86,8 @@ class Meter:
         self.slot = slot
         self.totals = slot.inherited() if slot is not None else Totals()
         self.gauges: list[Callable[[], Iterable[tuple[str, Labels, float]]]] = []
-        self._records: list[_Record] = []
+        self._batches: dict[tuple[str, str, str], _Batch] = {}
+        self._noted = 0
         self._models: set[str] = set()
         self._names: dict[tuple[str, str], tuple[str, str, str]] = {}
 
@@ -102,86 +96,77 @@ class Meter:
         self._models.update(models)
 
     def on_complete(self, call: Call) -> None:
-        """A call is over: note its facts, and fold them where it is time."""
+        """A call is over: note its numbers, and fold them where it is time."""
         attempts = call.attempts
-        tries: Sequence[_Try] = ()
-        if len(attempts) == 1:
-            tries = (_try(attempts[0]),)
-        elif attempts:
-            tries = [_try(attempt) for attempt in attempts]
-        error = call.error
-        records = self._records
-        records.append(
-            (
-                call.operation,
-                call.stream,
-                call.status,
-                call.outcome or "",
-                "" if error is None else error_type(error),
-                call.started_at,
-                call.first_byte_at,
-                call.ended_at or call.started_at,
-                call.usage,
-                tries,
-                call.changes,
-            )
-        )
-        if len(records) == 1:
+        if call.status == 200 and call.error is None and call.outcome == "completed" and len(attempts) == 1:
+            self._note(call, attempts[0])
+        else:
+            self._note_other(call)
+        self._noted += 1
+        if self._noted == 1:
             asyncio.get_running_loop().call_later(_BATCH_SECONDS, self.fold)
-        elif len(records) >= _BATCH:
+        elif self._noted >= _BATCH:
             self.fold()
 
-    def fold(self) -> None:
-        """Put what was noted into the totals."""
-        records, self._records = self._records, []
-        requests: defaultdict[tuple[str, int, str], int] = defaultdict(int)
-        batches: dict[tuple[str, str, str], _Batch] = {}
-        for record in records:
-            requests[record[0].name, record[2] // 100, record[3]] += 1
-            if record[9]:
-                self._fold_one(record, batches)
-        for (name, hundreds, outcome), number in requests.items():
-            self.totals.add(of.REQUESTS, (name, f"{hundreds}xx" if hundreds else "none", outcome), number)
-        for batch in batches.values():
-            batch.fold_into(self.totals)
-
-    def _fold_one(self, record: _Record, batches: dict[tuple[str, str, str], _Batch]) -> None:
-        operation, stream, _, outcome, error, started, first, ended, usage, tries, changes = record
-        plan, began, over, fault, why = tries[-1]
-        key = (operation.api, plan.target.provider.name, plan.model)
-        batch = batches.get(key)
+    def _note(self, call: Call, attempt: Attempt) -> None:
+        """A call that went well at once."""
+        plan, ended = attempt.plan, call.ended_at or call.started_at
+        operation = call.operation
+        key = (operation.name, plan.target.provider.name, plan.model)
+        batch = self._batches.get(key)
         if batch is None:
-            batch = batches[key] = _Batch(self._labels(operation.api, plan, answered=not fault))
-        if fault or why or changes or outcome != "completed":
-            self._fold_rest(record, batch.labels)
-        else:
-            batch.client.append((over or ended) - began)
-            batch.server.append(ended - started)
-        if stream and first is not None and not error:
-            batch.first.append(first - started)
-            if usage is not None and usage.output_tokens > 1:
-                batch.per_token.append((ended - first) / (usage.output_tokens - 1))
+            batch = self._batches[key] = _Batch(operation.name, self._labels(operation.api, plan, answered=True))
+        batch.client.append((attempt.ended_at or ended) - attempt.started_at)
+        batch.server.append(ended - call.started_at)
+        usage = call.usage
         if usage is not None:
             batch.input.append(usage.input_tokens)
             batch.output.append(usage.output_tokens)
-            if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
+            if usage.cached_tokens or usage.reasoning_tokens or usage.cache_write_tokens:
                 self._note_details(usage, batch.labels)
+        if call.stream and call.first_byte_at is not None:
+            batch.first.append(call.first_byte_at - call.started_at)
+            if usage is not None and usage.output_tokens > 1:
+                batch.per_token.append((ended - call.first_byte_at) / (usage.output_tokens - 1))
+        if call.changes:
+            self._note_changes(call, batch.labels)
 
-    def _fold_rest(self, record: _Record, labels: Labels) -> None:
-        """The times of a call with several attempts, or with an error, and all that only such calls have."""
-        operation, _, _, outcome, error, started, _, ended, _, tries, changes = record
-        was_cancelled = _CANCELLED if outcome == "abandoned" else ""
-        left = len(tries)
-        for plan, began, over, fault, why in tries:
-            left -= 1
-            of_target = self._labels(operation.api, plan, answered=False)
-            kind = fault or (_CANCELLED if left else was_cancelled)  # left: a hedge that lost
-            self.totals.observe(of.CLIENT_DURATION, (*of_target, kind), [(over or ended) - began])
-            if why:
-                self._note_why(why, of_target)
-        self.totals.observe(of.SERVER_DURATION, (*labels, error or was_cancelled), [ended - started])
-        for change in changes:
-            self.totals.add(of.CHANGES, (operation.name, labels[2], change.action))
+    def _note_other(self, call: Call) -> None:
+        """A call that failed, or was tried more than once, or never reached a provider."""
+        add, observe = self.totals.add, self.totals.observe
+        status = f"{call.status // 100}xx" if call.status else "none"
+        add(of.REQUESTS, (call.operation.name, status, call.outcome or ""))
+        attempts, ended, usage = call.attempts, call.ended_at or call.started_at, call.usage
+        if not attempts:
+            return
+        was_cancelled = _CANCELLED if call.outcome == "abandoned" else ""
+        labels: Labels = ()
+        for attempt in attempts:
+            fault = error_type(attempt.error)
+            labels = self._labels(call.operation.api, attempt.plan, answered=attempt.status is not None and not fault)
+            kind = fault or (was_cancelled if attempt is attempts[-1] else _CANCELLED)  # a hedge that lost
+            observe(of.CLIENT_DURATION, (*labels, kind), [(attempt.ended_at or ended) - attempt.started_at])
+            if attempt.why:
+                self._note_why(attempt.why, labels)
+        error = error_type(call.error)
+        observe(of.SERVER_DURATION, (*labels, error or was_cancelled), [ended - call.started_at])
+        if call.stream and call.first_byte_at is not None and not error:
+            observe(of.TIME_TO_FIRST, labels, [call.first_byte_at - call.started_at])
+        if usage is not None:
+            observe(of.TOKEN_USAGE, (*labels, "input"), [usage.input_tokens])
+            observe(of.TOKEN_USAGE, (*labels, "output"), [usage.output_tokens])
+            self._note_details(usage, labels)
+        self._note_changes(call, labels)
+
+    def fold(self) -> None:
+        """Put what was noted into the totals."""
+        batches, self._batches, self._noted = self._batches, {}, 0
+        for batch in batches.values():
+            batch.fold_into(self.totals)
+
+    def _note_changes(self, call: Call, labels: Labels) -> None:
+        for change in call.changes:
+            self.totals.add(of.CHANGES, (call.operation.name, labels[2], change.action))
 
     def _note_details(self, usage: Usage, labels: Labels) -> None:
         for word, tokens in (
@@ -219,8 +204,3 @@ class Meter:
                 return _OTHER
             self._models.add(model)
         return model
-
-
-def _try(attempt: Attempt) -> _Try:
-    error = attempt.error
-    return attempt.plan, attempt.started_at, attempt.ended_at, "" if error is None else error_type(error), attempt.why

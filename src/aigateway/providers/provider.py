@@ -204,7 +204,7 @@ class Provider:
     def posts(self) -> bool:
         """Whether `post` may take the place of `send`.
 
-        Not where a subclass, a dialect, or a transport of the user's has its say.
+        Not where a subclass, a dialect, or a transport of the user's has its say, nor where the key may change.
         """
         return self._posts
 
