@@ -18,7 +18,6 @@ from aigateway.stateful import StatefulExchange
 from aigateway.stored import SERVED, StoredObjects
 from aigateway.turns_session import TurnsSession
 
-
 _JOURNEYS: Final[dict[str, type[StatefulExchange]]] = {
     "responses.compact": Compacting,
     "responses.input_tokens": CountingInput,
