@@ -291,7 +291,8 @@ class StatefulExchange(Exchange):
         try:
             await super().aclose()
         finally:
-            if self._tape is not None or self._turn is not None:
+            tape, turn = self._tape, self._turn
+            if (tape is not None and tape.is_open) or (turn is not None and turn.lock is not None):
                 await asyncio.shield(self._leave())
 
     async def _leave(self) -> None:

@@ -60,6 +60,11 @@ class Tape:
         self._echo = turn.echo()
         self._their_id = ""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to leave behind."""
+        return self._stored is not None or self._journal is not None
+
     # whole responses
 
     async def whole(self, body: bytes) -> bytes:
