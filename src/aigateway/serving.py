@@ -369,11 +369,13 @@ async def _open(gateway: Gateway) -> None:
         opener = getattr(provider, "open", None)
         if opener is not None:
             await opener()
+    gateway.look_after_state()
 
 
 async def _retire(old: Gateway, new: Gateway, running: list[asyncio.Task[Any]]) -> None:
     if running:
         await asyncio.wait(running)
+    await old.hand_over(new)
     kept = {id(provider) for provider in new.providers()}
     for provider in old.providers():
         closer = getattr(provider, "aclose", None)

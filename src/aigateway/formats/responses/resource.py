@@ -119,6 +119,13 @@ def empty_resource() -> dict[str, Any]:
     return head | copied(_echoed({})) | {"service_tier": "default"}
 
 
+def queued_resource(body: dict[str, Any], *, id: str, model: str, now: int) -> dict[str, Any]:
+    """The resource of a response that nobody has begun to make. body: its request."""
+    head = {"id": id, "object": "response", "created_at": now, "model": model, "status": "queued", "output": []}
+    told = {"completed_at": None, "error": None, "incomplete_details": None, "usage": None, "service_tier": "default"}
+    return head | copied(_echoed(body)) | told
+
+
 def ending(finish_reason: str) -> tuple[str, str | None]:
     """The status of a response that finished for this reason, and what its incomplete_details say."""
     reason = _INCOMPLETE.get(finish_reason)
