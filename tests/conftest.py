@@ -46,3 +46,8 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     import uvloop  # noqa: PLC0415 - not on Windows
 
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden files are written anew on demand only."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/*.json anew, for review")
