@@ -163,9 +163,10 @@ def _check(call: Call, head: _Head) -> None:
     elif call.api == "images":
         _check_list("prompt", bytes(head.prompt), '"', "Send a text that describes the image.")
     elif call.api == "responses":
-        stored = (bytes(head.prompt), bytes(head.previous_response_id), bytes(head.conversation))
-        if all(raw in _EMPTY for raw in stored) or bytes(head.input) not in _EMPTY:
-            _check_list("input", bytes(head.input), '"[', "Send a string or an array of items.")
+        given = bytes(head.input)
+        stored = (head.prompt, head.previous_response_id, head.conversation)
+        if given not in _EMPTY or all(bytes(raw) in _EMPTY for raw in stored):
+            _check_list("input", given, '"[', "Send a string or an array of items.")
 
 
 def _check_prompt(raw: bytes) -> None:
