@@ -170,7 +170,7 @@ def _check(call: Call, head: _Head) -> None:
 
 def _is_empty(raw: msgspec.Raw) -> bool:
     view = memoryview(raw)
-    return len(view) == 0 or view == b"null"
+    return len(view) == 0 or view.tobytes() == b"null"
 
 
 def _check_prompt(raw: bytes) -> None:
