@@ -44,6 +44,7 @@ from aigateway.routing.failures import was_not_sent
 from aigateway.routing.traffic import Lane, Traffic
 from aigateway.translation import Translation
 from aigateway.upstream import (
+    POSTED,
     forwarded_headers,
     has_forwarded_headers,
     is_sifted,
@@ -286,7 +287,7 @@ class Exchange:
     # one attempt
 
     def _is_quick(self, course: Course) -> bool:
-        """Whether the next attempt is as most are: a JSON document up and down in one API, without anything special."""
+        """Whether the next attempt is as most are: a JSON document up and down, without anything special."""
         call, target = self.call, course.target
         provider = target.provider
         return (
@@ -295,41 +296,46 @@ class Exchange:
             and course.lane.is_plain
             and not course.hedges
             and not call.query
-            and call.api in provider.apis
             and call.operation.form == "json"
             and getattr(provider, "posts", False)
             and not has_forwarded_headers(call)
             and "{" not in call.operation.path
-            and not is_sifted(call, quirks_of(provider))
+            and (not is_sifted(call, quirks_of(provider)) if call.api in provider.apis else call.api in CALLER_CODECS)
         )
 
     async def _quick_attempt(self, course: Course) -> Answer:
         """As `_attempt`, where `_is_quick`."""
         call, lane, chain, target = self.call, course.lane, self._chain, course.target
         provider = cast("Posting", target.provider)
-        plan = Plan(target, target.model or call.model, call.api, call.api)
-        if call.changes:
-            call.changes.clear()
-        body = call.request.raw
-        if plan.model != call.model:
-            body = _json.replace_top_level(body, plan.model, "model")
-        attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=course.why)
-        call.attempts.append(attempt)
+        if call.api in provider.apis:
+            plan = Plan(target, target.model or call.model, call.api, call.api)
+            if call.changes:
+                call.changes.clear()
+            body = call.request.raw
+            if plan.model != call.model:
+                body = _json.replace_top_level(body, plan.model, "model")
+            attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=course.why)
+            call.attempts.append(attempt)
+            translation, api, path = None, call.api, call.operation.path
+        else:
+            attempt, translation, _ = self._prepared(target, course.why)
+            api = attempt.plan.upstream_api
+            path = POSTED.get(api, "")
         try:
             if chain.has_before_attempt:
                 await chain.before_attempt(call, attempt)
             lane.count()
             self._lane = lane
-            if attempt.headers or attempt.api_key is not None:
+            if attempt.headers or attempt.api_key is not None or not path:
                 reply = await self._send(attempt)
             else:
-                reply = await provider.post(call.api, call.operation.path, attempt.body)
+                reply = await provider.post(api, path, attempt.body)
             self._reply = reply
             attempt.status = status = reply.status
             attempt.first_byte_at = time.monotonic()
             if status >= 300:
                 raise await reply_error(reply, provider.name)
-            answer = await self._whole(None, reply)
+            answer = await self._whole(translation, reply)
             self._lane = self._reply = None
             lane.leave(0.0)
             await reply.aclose()
@@ -476,11 +482,15 @@ class Exchange:
         body = await reply.read()
         headers = [JSON_TYPE, *shown_headers(reply)]
         if translation is not None:
-            return await self._answer_document(translation.reply(body), headers)
+            return await self._answer_document(self._translated(translation.reply(body)), headers)
         body, self.call.usage = unary_head(self.call, body, self._asked)
         if not self._chain.has_after_response:
             return Answer(200, headers, body)
         return await self._answer_document(body, headers)
+
+    def _translated(self, document: bytes) -> bytes | dict[str, Any]:
+        """An answer that was made here: as an object of its own where hooks will look into it."""
+        return cast("dict[str, Any]", _json.decode(document)) if self._chain.has_after_response else document
 
     async def _answer_document(self, document: bytes | dict[str, Any], headers: list[tuple[str, str]]) -> Answer:
         if isinstance(document, bytes) and not self._chain.has_after_response:
@@ -682,7 +692,7 @@ class Exchange:
         translation = Translation(call, plan, self._asked, self._new_id)
         reply = translation.made(made)
         if not call.stream:
-            return await self._answer_document(translation.encoded(reply), [JSON_TYPE])
+            return await self._answer_document(self._translated(translation.encoded(reply)), [JSON_TYPE])
         return await self._answer_stream(
             self._encoded(translation.replay(reply)), translation.encoder.fail, list(STREAM_HEADERS)
         )

@@ -163,9 +163,14 @@ def _check(call: Call, head: _Head) -> None:
     elif call.api == "images":
         _check_list("prompt", head.prompt, b'"', "Send a text that describes the image.")
     elif call.api == "responses":
-        stored = (bytes(head.prompt), bytes(head.previous_response_id), bytes(head.conversation))
-        if all(raw in _EMPTY for raw in stored) or bytes(head.input) not in _EMPTY:
+        stored = (head.prompt, head.previous_response_id, head.conversation)
+        if not _is_empty(head.input) or all(_is_empty(raw) for raw in stored):
             _check_list("input", head.input, b'"[', "Send a string or an array of items.")
+
+
+def _is_empty(raw: msgspec.Raw) -> bool:
+    view = memoryview(raw)
+    return len(view) in (0, 4) and bytes(view) in (b"", b"null")
 
 
 def _check_prompt(raw: bytes) -> None:

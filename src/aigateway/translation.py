@@ -14,6 +14,7 @@ from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
 from aigateway.canonical.events import Failed, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
+from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.toolbox import CallRestorer
 from aigateway.canonical.types import Message, Reply, Request, Text
@@ -56,8 +57,9 @@ class Translation:
         )
         self._encoder: StreamEncoder | None = None
         self._checks = _checks(plan.caller_api, call.profile) if DEBUG else None
-        toolbox = self._theirs.toolbox(self._request, quirks_of(plan.target.provider)) if plan.translates else None
-        self._signed = SignedCalls() if _lose_signatures(plan) else None
+        self._quirks = quirks = quirks_of(plan.target.provider)
+        toolbox = self._theirs.toolbox(self._request, quirks) if plan.translates else None
+        self._signed = SignedCalls() if _lose_signatures(plan, quirks) else None
         self._calls = CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
     @property
@@ -74,23 +76,22 @@ class Translation:
 
     def request_body(self) -> bytes:
         """The body for the upstream. What it cannot carry is listed in `call.changes`, or raises UnsupportedError."""
-        quirks = quirks_of(self._plan.target.provider)
         try:
             body = self._theirs.encode_request(
-                self._request, model=self._plan.model, quirks=quirks, changes=self._call.changes
+                self._request, model=self._plan.model, quirks=self._quirks, changes=self._call.changes
             )
         except UncarriedError as error:
             error.param = self._ours.place_of(self._request, error.content)
             raise
         return _json.encode(body)
 
-    def reply(self, body: bytes) -> dict[str, Any]:
+    def reply(self, body: bytes) -> bytes:
         """An upstream's whole answer in the caller's format."""
         return self.encoded(self._decoded(body))
 
-    def encoded(self, reply: Reply) -> dict[str, Any]:
+    def encoded(self, reply: Reply) -> bytes:
         """A reply in the caller's format."""
-        return self._ours.encode_reply(reply, self._context)
+        return _json.encode(self._ours.encode_reply(reply, self._context))
 
     def made(self, answer: str | dict[str, Any]) -> Reply:
         """A reply that a hook gave: a text, or a body in the caller's format."""
@@ -154,13 +155,10 @@ class Translation:
         return [one for event in known for one in self._signed.event(event)]
 
     def _decoded(self, body: bytes) -> Reply:
-        try:
-            value = _json.decode(body)
-        except (_json.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise UpstreamProtocolError("The upstream answered with something that is not JSON.") from error
-        if not isinstance(value, dict):
-            raise UpstreamProtocolError("The upstream answered with something that is not a JSON object.")
-        reply = (self._theirs if self._plan.translates else self._ours).decode_reply(value)
+        plain = FORMATS[self._plan.upstream_api].plain_reply
+        reply = None if plain is None else plain(body)
+        if reply is None:
+            reply = (self._theirs if self._plan.translates else self._ours).decode_reply(_object(body))
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
         if self._calls is not None:
@@ -170,9 +168,20 @@ class Translation:
         return self._limit.filter_reply(reply) if self._limit.active else reply
 
 
-def _lose_signatures(plan: Plan) -> bool:
+def _object(body: bytes) -> dict[str, Any]:
+    """An upstream's JSON object."""
+    try:
+        value = _json.decode(body)
+    except (_json.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamProtocolError("The upstream answered with something that is not JSON.") from error
+    if not isinstance(value, dict):
+        raise UpstreamProtocolError("The upstream answered with something that is not a JSON object.")
+    return value
+
+
+def _lose_signatures(plan: Plan, quirks: Quirks) -> bool:
     """Whether calls may be signed, and the caller's API has no place for that."""
-    signs = plan.upstream_api == "generate_content" or quirks_of(plan.target.provider).call_signatures
+    signs = plan.upstream_api == "generate_content" or quirks.call_signatures
     return signs and plan.caller_api in _UNSIGNED
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -47,6 +47,14 @@ def quirks_of(provider: ProviderLike) -> Quirks:
     return quirks if isinstance(quirks, Quirks) else _NO_QUIRKS
 
 
+_UNARY: Final = False
+POSTED: Final = {
+    name: row.path("one", _UNARY)
+    for name, row in FORMATS.items()
+    if row.path is not None and row.path("one", _UNARY) == row.path("another", _UNARY)
+}
+"""API -> where it is asked, of those where that is the same for all models."""
+
 _TRANSLATED_INTO = ("generate_content", *(name for name in UPSTREAM_CODECS if name != "generate_content"))
 """The order in which APIs are translated into: Google's own tells more than its likeness of OpenAI's chat."""
 
@@ -60,11 +68,11 @@ def plan_for(call: Call, target: Target) -> Plan:
     apis = target.provider.apis
     if target.prefer is None and call.api in apis:
         return Plan(target, target.model or call.model, call.api, call.api)
-    wanted = [call.api]
+    wanted: tuple[str, ...] = (call.api,)
     if call.api in CALLER_CODECS:
-        wanted = [call.api, *_TRANSLATED_INTO]
         if target.prefer is not None and target.prefer in UPSTREAM_CODECS:
-            wanted.insert(0, target.prefer)
+            wanted = (target.prefer, call.api)
+        wanted += _TRANSLATED_INTO
     for api in wanted:
         if api in apis:
             return Plan(target, target.model or call.model, call.api, api)

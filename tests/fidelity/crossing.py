@@ -83,7 +83,7 @@ def cross(name: Document, document: Any, host: Host = "openai") -> Crossed:
     if kind == "stream":
         return side.crossed(_without_clocks(asyncio.run(_streamed(side, document))))
     try:
-        return side.crossed(_without_clocks(side.translation.reply(json.dumps(document).encode())))
+        return side.crossed(_without_clocks(json.loads(side.translation.reply(json.dumps(document).encode()))))
     except UpstreamError as error:
         return side.crossed(render_error(side.api, error)[1])
 

@@ -138,7 +138,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         turn = Turn(self, operation, self.headers, body)
-        self.cycle = cast("RequestResponseCycle", turn)
+        self.cycle = turn  # type: ignore[assignment]  # it has all that is asked of one
         task = self.loop.create_task(turn.run_asgi(self.app))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -210,7 +210,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer was written: the next request may come, for a while."""
-        cast("HeadFirstTransport", self.transport).flush()
+        self.transport.flush()  # type: ignore[attr-defined]  # it is a HeadFirstTransport
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return

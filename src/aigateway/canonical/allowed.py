@@ -10,18 +10,17 @@ from aigateway.canonical.types import AllowedTools, Change, NamedTool, Reply, Re
 
 
 class CallLimit:
-    """Lets through the calls that a request allows; lists what it held back in `changes`. State of one reply."""
+    """Lets through the calls that a request allows; lists what it held back in `changes`. State of one reply.
+
+    active  whether the request limits anything.
+    """
 
     def __init__(self, request: Request, changes: list[Change]) -> None:
         self._allowed = _allowed(request)
+        self.active = self._allowed is not None
         self._changes = changes
         self._held: set[int] = set()
         self._passed = 0
-
-    @property
-    def active(self) -> bool:
-        """Whether the request limits anything."""
-        return self._allowed is not None
 
     def filter_reply(self, reply: Reply) -> Reply:
         """The reply without forbidden calls."""
@@ -56,6 +55,8 @@ class CallLimit:
 
 def _allowed(request: Request) -> tuple[NamedTool, ...] | None:
     choice = request.tool_choice
+    if choice is UNSET:
+        return None
     if choice == "none":
         return ()
     if isinstance(choice, NamedTool):

@@ -57,7 +57,7 @@ class Toolbox:
         self._custom = custom
         self._flat: dict[_Key, str] = {}
         self._keys: dict[str, _Key] = {}
-        self.needed = self._is_needed()
+        self.needed = _is_needed(request, custom=custom)
         if self.needed:
             self._name_all()
 
@@ -101,18 +101,6 @@ class Toolbox:
         return FreeText() if key is not None and key.kind == "custom" and call.kind == "function" else None
 
     # names
-
-    def _is_needed(self) -> bool:
-        request = self._request
-        if any(isinstance(item, AdditionalTools) or _is_grouped_call(item) for item in request.items):
-            return True
-        tools = () if request.tools is UNSET else request.tools
-        if any(isinstance(tool, ToolGroup) for tool in tools):
-            return True
-        return not self._custom and (
-            any(isinstance(tool, CustomTool) for tool in tools)
-            or any(isinstance(item, ToolCall) and item.kind == "custom" for item in request.items)
-        )
 
     def _name_all(self) -> None:
         """Tools that stand alone first: nothing takes their names from them."""
@@ -251,8 +239,17 @@ class CallRestorer:
         return [*rest, ItemEnded(index, msgspec.structs.replace(renamed, arguments=arguments, status=status))]
 
 
-def _is_grouped_call(item: Item) -> bool:
-    return isinstance(item, ToolCall) and item.namespace is not UNSET
+def _is_needed(request: Request, *, custom: bool) -> bool:
+    """Whether any tool has another name or kind at the target."""
+    tools = set() if request.tools is UNSET else set(map(type, request.tools))
+    if ToolGroup in tools or (not custom and CustomTool in tools):
+        return True
+    items = set(map(type, request.items))
+    if ToolCall in items:
+        for item in request.items:
+            if isinstance(item, ToolCall) and (item.namespace is not UNSET or (not custom and item.kind == "custom")):
+                return True
+    return AdditionalTools in items
 
 
 def _offered(request: Request) -> Iterator[tuple[ToolGroup | None, Tool]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from aigateway.canonical.types import (
     AdditionalTools,
@@ -43,36 +42,45 @@ class UncarriedError(UnsupportedError):
 
 def foreign_keys(request: Request, format: str) -> list[str]:
     """The keys of a request's items, parts and tools that only another format knows, each once."""
+    extras = _extras(request)
+    if not extras:
+        return []
     found: dict[str, None] = {}
-    for extra in _extras(request):
+    for extra in extras:
         if extra.format != format:
             found.update(dict.fromkeys(key for key, value in extra.fields.items() if value is not None))
     return [key for key in found if key not in _TOLD]
 
 
-def _extras(request: Request) -> Iterator[Extra]:
-    tools = [*(() if request.tools is UNSET else request.tools)]
+def _extras(request: Request) -> list[Extra]:
+    found: list[Extra] = []
+    tools: tuple[Tool, ...] = () if request.tools is UNSET else request.tools
     for item in request.items:
-        yield from _extra_of(item)
+        if isinstance(item, Opaque):
+            continue
+        if item.extra is not UNSET:
+            found.append(item.extra)
         if isinstance(item, AdditionalTools):
             tools += item.tools
+            continue
         parts = item.content if isinstance(item, Message) else item.output if isinstance(item, ToolResult) else ()
         for part in parts if isinstance(parts, tuple) else ():
-            yield from _extra_of(part)
-    yield from _extras_of_tools(tools)
+            extra: Extra | UnsetType = getattr(part, "extra", UNSET)
+            if extra is not UNSET:
+                found.append(extra)
+    if tools:
+        _add_extras_of(tools, found)
+    return found
 
 
-def _extras_of_tools(tools: Iterable[Tool]) -> Iterator[Extra]:
+def _add_extras_of(tools: Iterable[Tool], found: list[Extra]) -> None:
     for tool in tools:
-        yield from _extra_of(tool)
+        if isinstance(tool, Opaque):
+            continue
+        if tool.extra is not UNSET:
+            found.append(tool.extra)
         if isinstance(tool, ToolGroup) and tool.tools is not UNSET:
-            yield from _extras_of_tools(tool.tools)
-
-
-def _extra_of(value: msgspec.Struct) -> Iterator[Extra]:
-    extra = getattr(value, "extra", UNSET)
-    if isinstance(extra, Extra):
-        yield extra
+            _add_extras_of(tool.tools, found)
 
 
 def note_lost(item: Item, format: str, lacks: tuple[type, ...], changes: list[Change]) -> None:
@@ -83,17 +91,21 @@ def note_lost(item: Item, format: str, lacks: tuple[type, ...], changes: list[Ch
             changes.append(change)
 
 
-def _lost(item: Item, format: str, lacks: tuple[type, ...]) -> Iterator[tuple[str, str]]:
+def _lost(item: Item, format: str, lacks: tuple[type, ...]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
     if isinstance(item, Opaque) and item.format != format:
-        yield "output", f"item of type {item.raw.get('type')}"
+        found.append(("output", f"item of type {item.raw.get('type')}"))
     elif isinstance(item, lacks):
-        yield "output", f"items of this kind: {type(item).__name__}"
+        found.append(("output", f"items of this kind: {type(item).__name__}"))
     for part in item.content if isinstance(item, Message) else ():
+        if isinstance(part, Text) and not part.annotations and Text not in lacks:
+            continue
         if isinstance(part, Audio):
             if Audio in lacks and part.data:
-                yield "audio", "audio: what was said is told as text"
+                found.append(("audio", "audio: what was said is told as text"))
         elif isinstance(part, lacks) or (isinstance(part, Opaque) and part.format != format):
-            yield "output", f"parts of this kind: {type(part).__name__}"
+            found.append(("output", f"parts of this kind: {type(part).__name__}"))
         annotations = part.annotations if isinstance(part, Text) else ()
         if any(isinstance(annotation, Opaque) and annotation.format != format for annotation in annotations):
-            yield "annotations", "annotations but citations of web pages"
+            found.append(("annotations", "annotations but citations of web pages"))
+    return found

@@ -11,11 +11,12 @@ import msgspec
 from aigateway._sse import SSEDecoder
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
 from aigateway.canonical.seal import SEAL
-from aigateway.canonical.types import Change, Usage
+from aigateway.canonical.types import Change, Reply, Usage
 from aigateway.errors import GatewayError
 from aigateway.formats.audio.lens import AudioEvent, AudioReply, AudioRequest, audio_usage
 from aigateway.formats.chat.codec import ChatCodec
 from aigateway.formats.chat.lens import ChatEvent, ChatReply, ChatRequest
+from aigateway.formats.chat.reply import decode_plain_reply
 from aigateway.formats.choices import ChoicesRelay
 from aigateway.formats.cohere_chat.codec import CohereChatCodec
 from aigateway.formats.completions.codec import CompletionsCodec
@@ -72,6 +73,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     codec          translates through the canonical form, both ways; None = other APIs cannot be told in this one.
     caller_codec   where `codec` is None: lets other APIs serve the callers of this one; None = it is only relayed.
     upstream_codec  where `codec` is None: serves the callers of other APIs, and has none of its own.
+    plain_reply    reads a whole reply as most are from its bytes, quickly; None for any other. What it gives is what the
+                   codec would.
     framing        how its streams are cut into events.
     path           where a call goes upstream, below the base URL, for a model and for a stream or not; None = where the
                    operation stands here.
@@ -101,6 +104,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     asks_usage: bool = False
     caller_codec: CallerCodec | None = None
     upstream_codec: UpstreamCodec | None = None
+    plain_reply: Callable[[bytes], Reply | None] | None = None
     framing: Callable[[], FrameDecoder] = SSEDecoder
     path: Callable[[str, bool], str] | None = None
     key_headers: tuple[str, ...] = ()
@@ -123,6 +127,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done_on_error=False,
             asks_usage=True,
             path=lambda *_: "/chat/completions",
+            plain_reply=decode_plain_reply,
         ),
         "completions": Format(
             codec=None,

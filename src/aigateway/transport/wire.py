@@ -343,7 +343,10 @@ class Wire(asyncio.Protocol):
         if transport.is_closing() or transport.get_write_buffer_size():
             return False
         self.deadline = None
-        self._idle_since = self._arm(seconds) - seconds
+        self._idle_since = now = self._loop.time()
+        self._limit_at = at = now + seconds
+        if self._timer_at is None or self._timer_at > at:
+            self._arm(seconds)
         return True
 
     def is_ready(self, doubtful: float) -> bool:

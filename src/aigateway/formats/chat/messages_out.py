@@ -97,7 +97,8 @@ class _Writer:
 
     def write(self, items: Sequence[Item]) -> None:
         """Write all items, each result behind its call."""
-        self._answers = _answers(items)
+        if ToolResult in set(map(type, items)):
+            self._answers = _answers(items)
         turn = _Turn()
         written: set[int] = set()
         for position, item in enumerate(items):
@@ -105,13 +106,15 @@ class _Writer:
                 continue
             if self._add(turn, item, position):
                 continue
-            written |= self._end_turn(turn, items, position)
-            turn = _Turn()
+            if not turn.is_empty:
+                written |= self._end_turn(turn, items, position)
+                turn = _Turn()
             if isinstance(item, ToolResult):
                 if position not in written:
                     self._result(item)
             elif isinstance(item, Message):
-                self._flush_media()
+                if self._media:
+                    self._flush_media()
                 self.messages.append(self._message(item))
             elif isinstance(item, Opaque):
                 self._opaque(item)
@@ -120,13 +123,15 @@ class _Writer:
 
     def _add(self, turn: _Turn, item: Item, position: int) -> bool:
         """Whether the item belongs to the assistant's turn, and now stands there."""
-        if isinstance(item, ToolCall):
+        if isinstance(item, Message):
+            if item.role != "assistant":
+                return False
+            self._said(turn, item)
+        elif isinstance(item, ToolCall):
             turn.calls.append(item)
             turn.places.append(position)
         elif isinstance(item, Reasoning):
             self._reasoning(turn, item)
-        elif isinstance(item, Message) and item.role == "assistant":
-            self._said(turn, item)
         else:
             return False
         return True
@@ -220,7 +225,8 @@ class _Writer:
         message: dict[str, Any] = {"role": role, "content": self._content(item.content)}
         if item.name is not UNSET:
             message["name"] = item.name
-        message.update(self._extra(item.extra))
+        if item.extra is not UNSET:
+            message.update(self._extra(item.extra))
         return message
 
     def _opaque(self, item: Opaque) -> None:
@@ -265,6 +271,10 @@ class _Writer:
         """A string for one plain text, parts where there is more to keep."""
         if not parts:
             return ""
+        if len(parts) == 1:
+            part = parts[0]
+            if isinstance(part, Text) and part.prompt_cache_breakpoint is UNSET and part.extra is UNSET:
+                return part.text
         plain = [part.text for part in parts if isinstance(part, Text) and not self._beside(part)]
         if len(plain) == len(parts) and (len(plain) == 1 or not self._quirks.text_parts):
             return "\n".join(plain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -45,7 +45,7 @@ from aigateway.formats.chat.wire import (
 from aigateway.formats.finish import broken_finish, decode_finish_reason
 from aigateway.formats.protocol import ReplyContext
 from aigateway.formats.relay import stream_error
-from aigateway.formats.usage import chat_usage, encode_chat_usage
+from aigateway.formats.usage import ChatCounts, chat_usage, encode_chat_usage, usage_of
 
 
 def decode_reply(body: dict[str, Any]) -> Reply:
@@ -75,6 +75,93 @@ def decode_reply(body: dict[str, Any]) -> Reply:
         service_tier=_string(body, "service_tier"),
         system_fingerprint=_string(body, "system_fingerprint"),
     )
+
+
+_Nothing = Annotated[str, msgspec.Meta(max_length=0)] | Annotated[list[None], msgspec.Meta(max_length=0)] | None
+
+
+class _CalledFunction(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class _Call(msgspec.Struct):
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+    function: _CalledFunction
+    custom: None = None
+    extra_content: None = None
+
+
+class _Said(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_Call] | None = None
+    refusal: _Nothing = None
+    annotations: _Nothing = None
+    function_call: _Nothing = None
+    reasoning_details: _Nothing = None
+    audio: _Nothing = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Said
+    finish_reason: str | None = None
+    logprobs: _Nothing = None
+    error: _Nothing = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+    id: str = ""
+    model: str = ""
+    created: int = 0
+    usage: ChatCounts | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    error: _Nothing = None
+
+
+_COMPLETION: msgspec.json.Decoder[_Completion] = msgspec.json.Decoder(_Completion)
+
+
+def decode_plain_reply(body: bytes) -> Reply | None:
+    """As `decode_reply` of a completion as most are, read quickly; None for any other, and for what is none."""
+    try:
+        completion = _COMPLETION.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    usage = None if completion.usage is None else usage_of(completion.usage)
+    if not completion.choices or (usage is None and completion.usage is not None):
+        return None
+    choice = completion.choices[0]
+    said, finish = choice.message, choice.finish_reason
+    if broken_finish(finish) is not None:
+        return None
+    items: list[Item] = []
+    thoughts = said.reasoning_content or said.reasoning
+    if thoughts:
+        items.append(decode_reasoning(thoughts, []))
+    if said.content:
+        items.append(Message(role="assistant", content=(Text(text=said.content),)))
+    if said.tool_calls:
+        items += [_plain_call(call) for call in said.tool_calls]
+    tier, fingerprint = completion.service_tier, completion.system_fingerprint
+    return Reply(
+        id=completion.id,
+        model=completion.model,
+        created_at=completion.created,
+        items=tuple(items) or (Message(role="assistant", content=(Text(text=""),)),),
+        finish_reason=decode_finish_reason(finish, has_tool_calls=bool(said.tool_calls)),
+        usage=UNSET if usage is None else usage,
+        service_tier=UNSET if tier is None else tier,
+        system_fingerprint=UNSET if fingerprint is None else fingerprint,
+    )
+
+
+def _plain_call(call: _Call) -> ToolCall:
+    function = call.function
+    return settled(ToolCall(call_id=call.id, name=function.name, arguments=function.arguments))
 
 
 def _string(body: dict[str, Any], key: str) -> str | UnsetType:

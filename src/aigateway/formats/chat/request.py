@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +64,22 @@ _KNOBS = {
     "modalities": _Knob(read_strings, openai_only=True),
     "audio": _Knob(read_object, openai_only=True),
 }
+_KNOBS_OF = operator.attrgetter(*_KNOBS)
+_BESIDE = (
+    "logprobs",
+    "top_logprobs",
+    "include",
+    "web_search",
+    "truncation",
+    "max_tool_calls",
+    "top_k",
+    "reasoning_summary",
+)
+"""What few requests have: one look tells whether there is any."""
+_BESIDE_OF = operator.attrgetter(*_BESIDE)
+_NOTHING_BESIDE = (UNSET,) * len(_BESIDE)
+_is_given = functools.partial(operator.is_not, UNSET)
+
 _READ_ALONE = {"parallel_tool_calls": read_boolean, "logprobs": read_boolean, "top_logprobs": read_integer}
 _BY_HAND = frozenset(
     {
@@ -175,33 +194,33 @@ def encode_request(request: Request, *, model: str, quirks: Quirks, changes: lis
     body: dict[str, Any] = {"model": model, "messages": encode_messages(request, model, quirks, changes)}
     if request.stream:
         body["stream"] = True
-    _encode_stream_options(body, request, quirks, changes)
-    body.update(encode_tools(request, quirks, changes))
+        _encode_stream_options(body, request, quirks, changes)
+    if request.tools is not UNSET or request.tool_choice is not UNSET:
+        body.update(encode_tools(request, quirks, changes))
     if request.output_format is not UNSET:
         body["response_format"] = _encode_format(request.output_format)
     if request.max_output_tokens is not UNSET:
         body[quirks.max_tokens] = request.max_output_tokens
-    for key, knob in _KNOBS.items():
-        value = getattr(request, key)
-        if value is UNSET:
-            continue
-        if knob.openai_only and quirks.strict_fields:
+    values = _KNOBS_OF(request)
+    for key, value in itertools.compress(zip(_KNOBS, values, strict=True), map(_is_given, values)):
+        if quirks.strict_fields and _KNOBS[key].openai_only:
             changes.append(Change(field=key, action="dropped", reason=f"The target does not know {key}."))
         else:
             body[key] = list(value) if isinstance(value, tuple) else value
-    _drop_options(body, changes)
-    _encode_logprobs(body, request)
-    if request.web_search is not UNSET:
-        body["web_search_options"] = _encode_search(request.web_search)
-    _note_dropped(request, foreign, changes)
-    if request.extra is not UNSET and request.extra.format == FORMAT:
-        body.update(request.extra.fields)
+    if "prompt_cache_options" in body:
+        _drop_options(body, changes)
+    extra = {} if request.extra is UNSET else request.extra.fields
+    if foreign or extra or _BESIDE_OF(request) != _NOTHING_BESIDE:
+        _encode_logprobs(body, request)
+        if request.web_search is not UNSET:
+            body["web_search_options"] = _encode_search(request.web_search)
+        _note_dropped(request, foreign, changes)
+        if request.extra is not UNSET and request.extra.format == FORMAT:
+            body.update(extra)
     return body
 
 
 def _encode_stream_options(body: dict[str, Any], request: Request, quirks: Quirks, changes: list[Change]) -> None:
-    if not request.stream:
-        return
     options: dict[str, bool] = {}
     if quirks.stream_usage:
         options["include_usage"] = True
@@ -253,7 +272,7 @@ def _encode_search(search: WebSearch) -> dict[str, Any]:
 
 def _drop_options(body: dict[str, Any], changes: list[Change]) -> None:
     """Take out of `prompt_cache_options` what only the Responses API has."""
-    options = body.get("prompt_cache_options", {})
+    options = body["prompt_cache_options"]
     lacking = [f"prompt_cache_options.{key}" for key in _LACKING_OPTIONS if key in options]
     if lacking:
         kept = {key: value for key, value in options.items() if key not in _LACKING_OPTIONS}

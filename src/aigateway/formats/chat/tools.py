@@ -175,10 +175,15 @@ def _encode_tool(tool: _Plain) -> dict[str, Any]:
         if tool.format is not UNSET:
             custom["format"] = _encode_grammar(tool.format)
         return {"type": "custom", "custom": custom}
-    facts = (("description", tool.description), ("parameters", tool.parameters), ("strict", tool.strict))
-    given = {key: value for key, value in facts if value is not UNSET and value is not None}
-    extra = {} if tool.extra is UNSET or tool.extra.format != FORMAT else tool.extra.fields
-    return {"type": "function", "function": {"name": tool.name, **given}, **extra}
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not UNSET and tool.description is not None:
+        function["description"] = tool.description
+    if tool.parameters is not UNSET and tool.parameters is not None:
+        function["parameters"] = tool.parameters
+    if tool.strict is not UNSET and tool.strict is not None:
+        function["strict"] = tool.strict
+    entry = {"type": "function", "function": function}
+    return entry if tool.extra is UNSET or tool.extra.format != FORMAT else entry | tool.extra.fields
 
 
 def _encode_grammar(raw: dict[str, Any]) -> dict[str, Any]:

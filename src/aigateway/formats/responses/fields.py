@@ -121,8 +121,10 @@ def joined(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def rest(owner: dict[str, Any], known: AbstractSet[str], **odd: Any) -> Extra | UnsetType:
+def rest(owner: dict[str, Any], known: frozenset[str], **odd: Any) -> Extra | UnsetType:
     """What decoding would lose: unknown keys, explicit nulls, and the `odd` ones that encoding would write otherwise."""
+    if not odd and known.issuperset(owner) and None not in owner.values():
+        return UNSET
     fields = {key: value for key, value in owner.items() if value is None or key not in known}
     fields.update(odd)
     return Extra(format=FORMAT, fields=fields) if fields else UNSET

@@ -60,7 +60,9 @@ ENCRYPTED = "reasoning.encrypted_content"
 ROLES = frozenset({"user", "assistant", "system", "developer"})
 
 _MESSAGE = frozenset({"type", "role", "content", "id", "status", "phase"})
+_SAID = frozenset({"type", "role", "content"})
 _CALL = frozenset({"type", "id", "call_id", "name", "namespace", "status"})
+_CALLS = {field: _CALL | {field} for field in ("arguments", "input")}
 _RESULT = frozenset({"type", "id", "call_id", "output", "status"})
 _REASONING = frozenset({"type", "id", "summary", "content", "encrypted_content", "status"})
 _TOOLS = frozenset({"type", "id", "tools"})
@@ -72,6 +74,29 @@ _CITATION = frozenset({"type", "url", "title", "start_index", "end_index"})
 
 
 # --- decoding ---
+
+
+def plain_message(raw: Any) -> Message | None:
+    """A message with nothing but a role and texts, as most are, read quickly; None for anything else."""
+    if type(raw) is not dict or not _SAID.issuperset(raw) or raw.get("type", "message") != "message":
+        return None
+    role, content = raw.get("role"), raw.get("content")
+    if type(role) is not str or role not in ROLES:
+        return None
+    if type(content) is str:
+        return Message(role=role, content=(Text(text=content),))
+    if type(content) is not list:
+        return None
+    text_type = OUTPUT_TEXT if role == "assistant" else INPUT_TEXT
+    texts: list[Text] = []
+    for part in content:
+        if type(part) is not dict or len(part) != 2 or part.get("type") != text_type:
+            return None
+        text = part.get("text")
+        if type(text) is not str:
+            return None
+        texts.append(Text(text=text))
+    return Message(role=role, content=tuple(texts))
 
 
 def decode_item(raw: Any, path: str) -> Item:
@@ -211,7 +236,7 @@ def _decode_call(item: dict[str, Any], path: str, kind: str, field: str) -> Tool
         namespace=optional(item, "namespace", string, path),
         id=optional(item, "id", string, path),
         status=optional(item, "status", string, path),
-        extra=rest(item, _CALL | {field}),
+        extra=rest(item, _CALLS[field]),
     )
 
 

@@ -7,7 +7,7 @@ that came from another format is made to fit: what the Responses API lacks is dr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET
 
@@ -30,7 +30,7 @@ from aigateway.formats.responses.fields import (
     wrong_type,
 )
 from aigateway.formats.responses.fitting import LOGPROBS, fitted
-from aigateway.formats.responses.items import decode_item, encode_item
+from aigateway.formats.responses.items import decode_item, encode_item, plain_message
 from aigateway.formats.responses.tools import (
     decode_output_format,
     decode_tool_choice,
@@ -94,10 +94,14 @@ _STATEFUL = {
     "background": "Leave `background` out",
 }
 _ELSEWHERE = frozenset({"model", "input", "stream"})
+_RANK: Final = {name: rank for rank, name in enumerate(_KNOBS)}
+_NAMED: Final = frozenset({*_KNOBS, *_ELSEWHERE, *_STATEFUL})
 
 
 def require_stateless(body: dict[str, Any]) -> None:
     """Raise UnsupportedError for what only a provider with a Responses API of its own can do."""
+    if _STATEFUL.keys().isdisjoint(body):
+        return
     for param, remedy in _STATEFUL.items():
         if body.get(param) not in (None, False):
             raise UnsupportedError(
@@ -110,25 +114,33 @@ def require_stateless(body: dict[str, Any]) -> None:
 def decode_request(body: dict[str, Any]) -> Request:
     """The body in canonical form. Raises InvalidRequestError naming the field that is wrong."""
     require_stateless(body)
-    knobs = {name: optional(body, name, read) for name, read in _KNOBS.items()}
-    text = optional(body, "text", record) or {}
-    reasoning = optional(body, "reasoning", record) or {}
-    options = optional(body, "stream_options", record) or {}
-    include = knobs["include"]
-    return Request(
-        model=required(body, "model", string),
-        items=_decode_input(body, needed=knobs["instructions"] is UNSET),
-        stream=optional(body, "stream", boolean) or False,
-        output_format=optional(text, "format", decode_output_format, "text"),
-        verbosity=optional(text, "verbosity", string, "text"),
-        reasoning_effort=optional(reasoning, "effort", string, "reasoning"),
-        reasoning_summary=optional(reasoning, "summary", string, "reasoning")
+    knobs: dict[str, Any] = {}
+    for name in sorted(_KNOBS.keys() & body.keys(), key=_RANK.__getitem__):
+        value = body[name]
+        if value is not None:
+            knobs[name] = _KNOBS[name](value, name)
+    nested: dict[str, Any] = {}
+    if not _NESTED.keys().isdisjoint(body):
+        nested = {name: optional(body, name, record) or {} for name in _NESTED}
+    model = required(body, "model", string)
+    items = _decode_input(body, needed="instructions" not in knobs)
+    stream = optional(body, "stream", boolean) or False
+    if nested:
+        knobs |= _decode_nested(**nested)
+    if "include" in knobs and LOGPROBS in knobs["include"]:
+        knobs["logprobs"] = True
+    return Request(model=model, items=items, stream=stream, extra=Extra(format=FORMAT, fields=_unknown(body)), **knobs)
+
+
+def _decode_nested(text: dict[str, Any], reasoning: dict[str, Any], stream_options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "output_format": optional(text, "format", decode_output_format, "text"),
+        "verbosity": optional(text, "verbosity", string, "text"),
+        "reasoning_effort": optional(reasoning, "effort", string, "reasoning"),
+        "reasoning_summary": optional(reasoning, "summary", string, "reasoning")
         or optional(reasoning, "generate_summary", string, "reasoning"),
-        include_obfuscation=optional(options, "include_obfuscation", boolean, "stream_options"),
-        logprobs=True if include is not UNSET and LOGPROBS in include else UNSET,
-        extra=Extra(format=FORMAT, fields=_unknown(body)),
-        **knobs,
-    )
+        "include_obfuscation": optional(stream_options, "include_obfuscation", boolean, "stream_options"),
+    }
 
 
 def _decode_input(body: dict[str, Any], *, needed: bool) -> tuple[Item, ...]:
@@ -141,7 +153,12 @@ def _decode_input(body: dict[str, Any], *, needed: bool) -> tuple[Item, ...]:
         if needed:
             raise missing("input")
         return ()
-    return tuple(decode_item(item, f"input[{place}]") for place, item in enumerate(array(value, "input")))
+    return tuple(
+        [
+            plain_message(item) or decode_item(item, f"input[{place}]")
+            for place, item in enumerate(array(value, "input"))
+        ]
+    )
 
 
 def place_of(request: Request, content: object) -> str:
@@ -168,6 +185,8 @@ def _parts_of(item: Item) -> tuple[str, tuple[Part, ...]]:
 def _unknown(body: dict[str, Any]) -> dict[str, Any]:
     """The keys that the canonical form does not name; those of a nested object as `object.key`."""
     fields: dict[str, Any] = {}
+    if _NAMED.issuperset(body):
+        return fields
     for key, value in body.items():
         if value is None or key in _KNOBS or key in _ELSEWHERE or key in _STATEFUL:
             continue

@@ -58,9 +58,9 @@ _IF_GIVEN = ("user", "prompt_cache_retention")
 
 
 class ResourceWriter:
-    """Writes one response's snapshots. Every one is a copy of its own, which its reader may change."""
+    """Writes one response's snapshots. Every one is a copy of its own, which its reader may change, if there are several."""
 
-    __slots__ = ("_adapts", "_echo", "_now", "service_tier")
+    __slots__ = ("_adapts", "_echo", "_head", "_now", "service_tier")
 
     def __init__(self, context: ReplyContext) -> None:
         now = context.now()
@@ -70,8 +70,14 @@ class ResourceWriter:
         if self._adapts:
             echo = copied(echo)
             adapt_echo(echo)
-        head = {"id": context.new_id("resp"), "object": "response", "created_at": now, "model": context.model}
-        self._echo = _json.encode(head | echo)
+        self._head: dict[str, Any] = {
+            "id": context.new_id("resp"),
+            "object": "response",
+            "created_at": now,
+            "model": context.model,
+            **echo,
+        }
+        self._echo = b""
         self.service_tier: str | UnsetType = UNSET
 
     def write(
@@ -82,16 +88,24 @@ class ResourceWriter:
         usage: Usage | UnsetType = UNSET,
         reason: str | None = None,
         error: dict[str, Any] | None = None,
+        only: bool = False,
     ) -> dict[str, Any]:
-        """The resource as it stands: in_progress, completed, incomplete (for a finish `reason`) or failed."""
-        resource: dict[str, Any] = _json.decode(self._echo)
+        """The resource as it stands: in_progress, completed, incomplete (for a finish `reason`) or failed.
+
+        only: it is the first and the last one, and may share with the request and the output.
+        """
+        if only:
+            resource = self._head
+        else:
+            self._echo = self._echo or _json.encode(self._head)
+            resource = _json.decode(self._echo)
         resource["status"] = status
         resource["completed_at"] = self._now() if status == "completed" else None
         resource["error"] = error
         resource["incomplete_details"] = {"reason": reason} if reason else None
-        resource["output"] = copied(output)
+        resource["output"] = output = output if only and not self._adapts else copied(output)
         if self._adapts:
-            for item in resource["output"]:
+            for item in output:
                 adapt_item(item)
         resource["service_tier"] = "default" if self.service_tier is UNSET else self.service_tier
         resource["usage"] = None if usage is UNSET else encode_usage(usage)
@@ -99,7 +113,7 @@ class ResourceWriter:
 
 
 def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
-    """The whole resource of a finished reply."""
+    """The whole resource of a finished reply. It may share with the request's body."""
     writer = ResourceWriter(context)
     writer.service_tier = reply.service_tier
     status, reason = ending(reply.finish_reason)
@@ -108,9 +122,11 @@ def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
     wanted = seal_of(context)
     items = [whole_item(item, wanted) for item in reply.items if is_ours(item)]
     ids = ItemIds(context)
-    output = [output_item(item, ids.take(item), "completed") for item in items[:-1]]
-    output += [output_item(item, ids.take(item), status) for item in items[-1:]]
-    return writer.write(status, output, usage=reply.usage, reason=reason)
+    last = len(items) - 1
+    output = [
+        output_item(item, ids.take(item), "completed" if place < last else status) for place, item in enumerate(items)
+    ]
+    return writer.write(status, output, usage=reply.usage, reason=reason, only=True)
 
 
 def empty_resource() -> dict[str, Any]:
@@ -134,7 +150,11 @@ def ending(finish_reason: str) -> tuple[str, str | None]:
 
 def _echoed(body: dict[str, Any]) -> dict[str, Any]:
     """What a response repeats of its request."""
-    echo = {name: default if body.get(name) is None else body[name] for name, default in _DEFAULTS.items()}
+    echo: dict[str, Any] = {**_DEFAULTS, "metadata": {}}
+    for name in _DEFAULTS.keys() & body.keys():
+        value = body[name]
+        if value is not None:
+            echo[name] = value
     echo["tools"] = echoed_tools(body.get("tools"))
     echo["tool_choice"] = echoed_tool_choice(body.get("tool_choice"))
     echo["text"] = echoed_text(body.get("text"))
@@ -142,7 +162,10 @@ def _echoed(body: dict[str, Any]) -> dict[str, Any]:
     wanted = reasoning if isinstance(reasoning, dict) else {}
     summary = wanted.get("summary") or wanted.get("generate_summary")
     echo["reasoning"] = {"effort": wanted.get("effort"), "summary": summary}
-    return echo | {name: body[name] for name in _IF_GIVEN if body.get(name) is not None}
+    for name in _IF_GIVEN:
+        if body.get(name) is not None:
+            echo[name] = body[name]
+    return echo
 
 
 def encode_usage(usage: Usage) -> dict[str, Any]:
@@ -203,6 +226,10 @@ def _prefix(item: Item) -> str:
 
 def output_item(item: Item, id: str, status: str) -> dict[str, Any]:
     """An item as a response shows it; `status` is in_progress, completed or incomplete."""
+    if isinstance(item, Message):
+        plain = _plain_output(item, id, status)
+        if plain is not None:
+            return plain
     if isinstance(item, Opaque):
         announced = status == "in_progress" and "status" in item.raw
         told = {"status": status} if announced or item.raw.get("status") == "in_progress" else {}
@@ -219,6 +246,24 @@ def output_item(item: Item, id: str, status: str) -> dict[str, Any]:
     raw["id"] = id
     raw["status"] = status
     return raw
+
+
+def _plain_output(item: Message, id: str, status: str) -> dict[str, Any] | None:
+    """The same of a message with nothing but bare texts, as most are; None of any other."""
+    if item.id is not UNSET or item.status is not UNSET or item.phase is not UNSET or item.extra is not UNSET:
+        return None
+    content: list[dict[str, Any]] = []
+    for part in item.content:
+        if (
+            not isinstance(part, Text)
+            or part.annotations
+            or part.logprobs
+            or part.extra is not UNSET
+            or part.prompt_cache_breakpoint is not UNSET
+        ):
+            return None
+        content.append({"type": "output_text", "text": part.text, "annotations": [], "logprobs": []})
+    return {"type": "message", "role": "assistant", "content": content, "id": id, "status": status}
 
 
 def output_parts(message: Message) -> tuple[Part, ...]:

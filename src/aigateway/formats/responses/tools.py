@@ -51,7 +51,7 @@ def _decode_tool(value: Any, path: str) -> Tool:
     tool = without_slug(record(value, path))
     kind = required(tool, "type", string, path)
     if kind == "function":
-        return FunctionTool(
+        return _plain_function(tool) or FunctionTool(
             name=required(tool, "name", string, path),
             description=optional(tool, "description", string, path),
             parameters=optional(tool, "parameters", record, path),
@@ -73,6 +73,27 @@ def _decode_tool(value: Any, path: str) -> Tool:
             extra=rest(tool, _GROUP),
         )
     return Opaque(format=FORMAT, raw=tool)
+
+
+def _plain_function(tool: dict[str, Any]) -> FunctionTool | None:
+    """A function with only what it should have, as most are, read quickly; None for any other."""
+    if not _FUNCTION.issuperset(tool):
+        return None
+    get = tool.get
+    name, description, parameters, strict = (
+        get("name"),
+        get("description", UNSET),
+        get("parameters", UNSET),
+        get("strict", UNSET),
+    )
+    if (
+        type(name) is not str
+        or (description is not UNSET and type(description) is not str)
+        or (parameters is not UNSET and type(parameters) is not dict)
+        or (strict is not UNSET and type(strict) is not bool)
+    ):
+        return None
+    return FunctionTool(name=name, description=description, parameters=parameters, strict=strict)
 
 
 def decode_tool_choice(value: Any, param: str) -> ToolChoice:
@@ -208,6 +229,8 @@ def echoed_tool_choice(value: Any) -> Any:
 
 def echoed_text(value: Any) -> dict[str, Any]:
     """The caller's text settings as a response shows them: text by default, a JSON schema with all its keys."""
+    if value is None:
+        return {"format": {"type": "text"}}
     text = value if isinstance(value, dict) else {}
     wanted = text.get("format") or {"type": "text"}
     if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
