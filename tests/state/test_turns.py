@@ -394,6 +394,13 @@ async def test_conversation_has_one_writer_at_a_time() -> None:
         assert rig.told == ["user: 1", "assistant: saw 1", "user: 2"]
 
 
+async def test_next_turn_of_a_conversation_may_follow_at_once(rig: Rig) -> None:
+    made = (await rig.ask("POST", "/conversations", {})).json
+    for number in range(12):
+        await turn(rig, str(number), stream=number % 2 == 0, conversation=made["id"])
+    assert len(rig.told) == 23
+
+
 async def test_conversation_and_previous_response_exclude_each_other(rig: Rig) -> None:
     body = {"model": "m", "input": "x", "conversation": "conv_1", "previous_response_id": "resp_1"}
     reply = await rig.ask("POST", "/responses", body)
