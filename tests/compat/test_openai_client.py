@@ -141,19 +141,11 @@ async def test_encrypted_reasoning_goes_there_and_back(world: World, *, streamed
     assert world.heard.thoughts == ["Thought 0001 about my. "]
 
 
-async def test_state_of_the_provider_is_used_where_it_has_some_and_refused_elsewhere(
-    world: World, *, streamed: bool
-) -> None:
+async def test_turns_go_on_from_the_last_response_whatever_the_upstream(world: World, *, streamed: bool) -> None:
     first = await respond(world, streamed=streamed, input="Hello, my name is Ada")
     asked: Any = {"input": "What is my name?", "previous_response_id": first.id}
-    if world.api == "responses":
-        final = await respond(world, streamed=streamed, **asked)
-        assert (final.output_text, final.previous_response_id) == ("Your name is Ada.", first.id)
-        return
-    with pytest.raises(openai.BadRequestError) as caught:
-        await respond(world, streamed=streamed, **asked)
-    assert caught.value.param == "previous_response_id"
-    assert "Send the whole conversation in `input`" in caught.value.message
+    final = await respond(world, streamed=streamed, **asked)
+    assert (final.output_text, final.previous_response_id) == ("Your name is Ada.", first.id)
 
 
 # chat
