@@ -119,9 +119,9 @@ class Holding:
 
 @pytest.mark.parametrize("backend", SHARED)
 async def test_what_one_process_keeps_the_other_goes_on_from(
-    backend: str, store_url: StoreURL, tenant: str, tmp_path: Path
+    backend: str, own_store_url: StoreURL, tenant: str, tmp_path: Path
 ) -> None:
-    async with ScriptedUpstream() as upstream, processes(upstream, store_url(backend), tenant, tmp_path) as (a, b):
+    async with ScriptedUpstream() as upstream, processes(upstream, own_store_url(backend), tenant, tmp_path) as (a, b):
         holding = Holding(upstream)
         one = (await a.ask("POST", "/responses", {"model": "m", "input": "first"})).json
         two = (await b.ask("POST", "/responses", {"model": "m", "input": "x", "previous_response_id": one["id"]})).json
@@ -146,9 +146,9 @@ async def test_what_one_process_keeps_the_other_goes_on_from(
 
 @pytest.mark.parametrize("backend", SHARED)
 async def test_nothing_is_lost_or_made_twice_where_one_is_killed(
-    backend: str, store_url: StoreURL, tenant: str, tmp_path: Path
+    backend: str, own_store_url: StoreURL, tenant: str, tmp_path: Path
 ) -> None:
-    async with ScriptedUpstream() as upstream, processes(upstream, store_url(backend), tenant, tmp_path) as (a, b):
+    async with ScriptedUpstream() as upstream, processes(upstream, own_store_url(backend), tenant, tmp_path) as (a, b):
         holding = Holding(upstream)
         early = [await a.begin(f"early {number}") for number in range(3)]
         late = [await a.begin(f"late {number}") for number in range(3)]
