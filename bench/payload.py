@@ -76,6 +76,7 @@ def responses_request(port: int, *, stream: bool = False) -> bytes:
         "input": [{"role": "user", "content": _QUESTION}],
         "temperature": 0.7,
         "max_output_tokens": 256,
+        "store": False,  # what a translation costs, not what a disk does
     }
     return _post(port, "/v1/responses", fields | {"stream": True} if stream else fields)
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ["AIGATEWAY_DEBUG"] = "1"  # before aigateway is imported: every translated stream is held to the laws
+
+# Gateways that tests serve keep their state here, and not in the developer's own file.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="aigateway-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # No test depends on the clock: a slow machine is not a bug. CI looks at the same examples every time, so that it says
 # the same of the same tree; a developer's run looks at new ones.
@@ -39,3 +46,8 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     import uvloop  # noqa: PLC0415 - not on Windows
 
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden files are written anew on demand only."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/*.json anew, for review")

@@ -83,7 +83,7 @@ async def house(*hooks: object, key: str = "sk-caller", **settings: Any) -> Asyn
     """Everything served; no task may be left afterwards."""
     async with ScriptedUpstream() as upstream:
         provider = Provider("acme", upstream.base_url, "sk-upstream-key", type="openai")
-        gateway = Gateway(models={ASKED: Target(provider, KNOWN)}, hooks=hooks, **settings)
+        gateway = Gateway(models={ASKED: Target(provider, KNOWN)}, hooks=hooks, state=None, **settings)
         async with (
             served(gateway) as url,
             aiohttp.ClientSession(auto_decompress=False) as session,

@@ -124,7 +124,9 @@ def chat_chunks(body: Object) -> Iterator[Object]:
         return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish, **more}]}
 
     yield chunk({"role": "assistant", "content": ""})
-    for key in ("reasoning", "reasoning_content", "content", "refusal"):
+    for key in ("reasoning", "reasoning_content", "reasoning_details", "content", "refusal"):
+        if key == "reasoning_details" and message.get(key):
+            yield chunk({key: message[key]})
         if isinstance(message.get(key), str):
             for number, piece in enumerate(_steps(message[key])):
                 tokens = choice.get("logprobs") if key == "content" and number == 0 else None
@@ -132,9 +134,8 @@ def chat_chunks(body: Object) -> Iterator[Object]:
     if isinstance(message.get("content"), list):
         for part in message["content"]:
             yield chunk({"content": [part]})
-    for key in ("reasoning_details", "annotations"):
-        if message.get(key):
-            yield chunk({key: message[key]})
+    if message.get("annotations"):
+        yield chunk({"annotations": message["annotations"]})
     for number, call in enumerate(message.get("tool_calls") or ()):
         yield from (chunk({"tool_calls": [piece]}) for piece in _call_pieces(number, call))
     yield chunk({}, choice["finish_reason"])

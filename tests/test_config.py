@@ -24,7 +24,7 @@ from aigateway import (
     Retry,
 )
 from aigateway.app.cors import CORS
-from aigateway.assembly import build
+from aigateway.assembly import ProvidersMade, build
 from aigateway.config import (
     Config,
     ConfigError,
@@ -33,6 +33,7 @@ from aigateway.config import (
     ProviderConfig,
     ServerConfig,
     Source,
+    StateConfig,
     find,
     parse,
 )
@@ -475,7 +476,9 @@ def keys_of(section: type[msgspec.Struct]) -> set[str]:
     return {field.name for field in msgspec.structs.fields(section)}
 
 
-@pytest.mark.parametrize("section", [ServerConfig, ProviderConfig, ModelConfig, CORS, Limits, MetricsConfig])
+@pytest.mark.parametrize(
+    "section", [ServerConfig, ProviderConfig, ModelConfig, CORS, Limits, StateConfig, MetricsConfig]
+)
 def test_the_reference_names_every_key(section: type[msgspec.Struct]) -> None:
     assert {key for key in keys_of(section) if f"| `{key}` |" not in DOCUMENT} == set()
 
@@ -499,6 +502,43 @@ def test_the_example_of_routing_is_right() -> None:
     gateway = build(parsed(example, {"KEY_A": "a", "KEY_B": "b", "KEY_C": "c"}), {})
     [entry] = gateway.models.listed()
     assert (entry.balance, entry.hedge is not None) == ("weighted", True)
+
+
+# state
+
+
+def store_of(text: str, environ: dict[str, str] | None = None) -> Any:
+    return build(parsed(text, environ), environ)._store
+
+
+def test_state_is_kept_where_the_configuration_says(tmp_path: Path) -> None:
+    assert store_of("state: {url: memory://}").name == "memory"
+    assert store_of("state: {url: none}") is None
+    assert store_of("state: {url: 'redis://127.0.0.1:6379/0'}").name == "redis"
+    assert store_of("state: {url: 'postgresql://u:p@127.0.0.1/db'}").name == "postgresql"
+    text = "state: {url: 'sqlite:///here.db', encryption_keys: ['${KEY}']}"
+    config = parse(Source(str(tmp_path / "gateway.yaml"), text), {"KEY": "00" * 32})
+    assert "0000" not in repr(config.state)
+    store: Any = build(config, {})._store
+    assert (type(store).__name__, store.store.path) == ("EncryptedStore", tmp_path / "here.db")
+
+
+def test_state_is_kept_in_the_user_s_file_without_a_word_and_in_memory_where_that_cannot_be(tmp_path: Path) -> None:
+    assert store_of("", {"AIGATEWAY_STATE": str(tmp_path / "a" / "s.db")}).path == tmp_path / "a" / "s.db"
+    assert store_of("", {"XDG_STATE_HOME": str(tmp_path)}).path == tmp_path / "aigateway" / "state.db"
+    (tmp_path / "file").touch()
+    assert store_of("", {"XDG_STATE_HOME": str(tmp_path / "file")}).name == "memory"
+
+
+def test_a_configuration_read_again_goes_on_with_its_store(tmp_path: Path) -> None:
+    made = ProvidersMade()
+    config = parse(Source(str(tmp_path / "gateway.yaml"), "state: {url: memory://}"), {})
+    first, second = build(config, {}, made=made), build(config, {}, made=made)
+    assert first._store is second._store
+    other = parse(Source(str(tmp_path / "gateway.yaml"), "state: {url: memory://, on_outage: continue}"), {})
+    assert build(other, {}, made=made)._store is first._store
+    elsewhere = parse(Source(str(tmp_path / "gateway.yaml"), "state: {url: sqlite:///s.db}"), {})
+    assert build(elsewhere, {}, made=made)._store is not first._store
 
 
 # no configuration

@@ -69,6 +69,25 @@ BAD: dict[str, tuple[str, list[str]]] = {
         "providers: {a: {base_url: http://a}}\nmodels: {m: {provider: a, on_unsupported: skip}}",
         ["gateway.yaml:2: models.m.on_unsupported: expected one of drop, reject, warn, got 'skip'"],
     ),
+    "a store of no kind": (
+        "state: {url: 'mysql://me:secret@h/db'}",
+        [
+            "gateway.yaml:1: state.url: must be memory://, sqlite:///PATH, postgresql://... or redis://..., or none",
+        ],
+    ),
+    "state that cannot be": (
+        "state:\n  ttl: 0\n  on_outage: wait\n  lease: -1\n  streams: {max_bytes: 0}\n  encryption_keys: [secret]\n",
+        [
+            "gateway.yaml:2: state.ttl: must be more than 0, or null: for ever",
+            "gateway.yaml:3: state.on_outage: expected one of continue, fail, got 'wait'",
+            "gateway.yaml:4: state.lease: must be more than 0",
+            "gateway.yaml:5: state.streams.max_bytes: must be more than 0",
+            (
+                "gateway.yaml:6: state.encryption_keys[0]: a key must be 32 bytes, in base64 or hexadecimal "
+                "(make one: openssl rand -base64 32)"
+            ),
+        ],
+    ),
     "a list for a mapping": ("server: []", ["gateway.yaml:1: server: expected a mapping, got a list"]),
     "a list for the whole": ("- a", ["gateway.yaml:1: expected a mapping, got a list"]),
     "a word for a list": ("hooks: a:b", ["gateway.yaml:1: hooks: expected a list, got a string"]),

@@ -22,6 +22,7 @@ from tests.faults import (
     staged,
     type_for,
 )
+from tests.sampling import spread
 
 EACH = [
     pytest.param(surface, streams, id=f"{name}, {'streamed' if streams else 'whole'}")
@@ -106,8 +107,13 @@ def told_as_failed(stage: Stage, status: int, code: str, *, attempts: int = 1, s
     assert [attempt.why for attempt in call.attempts] == ["", "retry after connection"][:attempts]
 
 
-@each_surface
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize(
+    ("fault", "surface", "streams"),
+    [
+        pytest.param(fault, *cell.values, id=f"{name}-{cell.id}")
+        for (name, fault), cell in spread(FAULTS.items(), EACH, every=3)
+    ],
+)
 async def test_fault_before_the_first_byte_is_an_error_that_names_the_provider_and_leaks_nothing(
     stage: Stage, fault: Fault, surface: Surface, streams: bool
 ) -> None:
@@ -163,8 +169,13 @@ REFUSALS: Mapping[str, tuple[int, dict[str, Any]]] = {
 }
 
 
-@each_surface
-@pytest.mark.parametrize(("status", "error"), REFUSALS.values(), ids=REFUSALS.keys())
+@pytest.mark.parametrize(
+    ("status", "error", "surface", "streams"),
+    [
+        pytest.param(*refusal, *cell.values, id=f"{name}-{cell.id}")
+        for (name, refusal), cell in spread(REFUSALS.items(), EACH, every=2)
+    ],
+)
 async def test_refusal_of_the_upstream_keeps_status_words_and_limits(
     stage: Stage, status: int, error: dict[str, Any], surface: Surface, streams: bool
 ) -> None:

@@ -24,6 +24,7 @@ from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
 from aigateway.transport.protocol import HTTPRequest
 from tests.answers import CHAT_REPLY, CHAT_REQUEST, TEXT, form, stream, whole
 from tests.asking import ROWS, Row, key_of, post, through
+from tests.sampling import spread
 from tests.serving import served
 
 ODD_BODIES = {
@@ -406,8 +407,10 @@ ROUTES = {
 }
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-@pytest.mark.parametrize(("change", "goes_to", "model"), ROUTES.values(), ids=ROUTES)
+@pytest.mark.parametrize(
+    ("change", "goes_to", "model", "row"),
+    [pytest.param(*route, row, id=f"{name}-{row.id}") for (name, route), row in spread(ROUTES.items(), ROWS, every=3)],
+)
 async def test_on_route_decides_where_a_call_goes(row: Row, change: Any, goes_to: str, model: str) -> None:
     class Router(Hook):
         def on_route(self, call: Call, targets: list[Target]) -> Any:

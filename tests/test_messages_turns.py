@@ -11,6 +11,7 @@ from aigateway import Call, Gateway
 from tests.answers import CHAT_REPLY, MESSAGES_REPLY, RESPONSES_REPLY
 from tests.messages_said import message_events
 from tests.playback import Object, Pieces, ask, sse
+from tests.playback import streamed as chat_stream
 
 THOUGHT: Object = {"type": "thinking", "thinking": "Let me see.", "signature": "c2lnbmVk"}
 HIDDEN: Object = {"type": "redacted_thinking", "data": "aGlkZGVu"}
@@ -100,6 +101,30 @@ async def test_a_caller_of_responses_brings_every_signature_back(streamed: bool)
     sent, _ = await sent_by("responses", "messages", {"input": history, "tools": [RESPONSES_TOOL]}, MESSAGES_REPLY)
     assert sent["messages"][1]["content"] == REPLY["content"]
     assert sent["messages"][2]["content"][0]["content"] == "rain"
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["asked for", "not asked for"])
+@both_ways
+async def test_thoughts_told_in_the_open_come_back_sealed_to_who_asks(asks: bool, streamed: bool) -> None:
+    """Codex brings back encrypted reasoning only, and hosts as DeepSeek want to hear the thoughts behind their calls."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    message: Object = {"role": "assistant", "content": None, "reasoning_content": "Let me see.", "tool_calls": [call]}
+    reply = {**CHAT_REPLY, "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    answer: Any = [sse(chat_stream("chat", reply), named=False)] if streamed else _json(reply)
+    wanted = {"include": ["reasoning.encrypted_content"]} if asks else {}
+    body = {"model": "m", "input": "hi", "tools": [RESPONSES_TOOL], "stream": streamed, **wanted}
+    heard = await ask(Gateway(models={"m": Pieces("chat", answer)}), "responses", body)
+    output: list[Object] = heard.events()[-1]["response"]["output"] if streamed else heard.json()["output"]
+    assert output[0]["content"] == [{"type": "reasoning_text", "text": "Let me see."}]
+    kept = [{key: value for key, value in item.items() if key != "content"} for item in output]
+    history = [HI, *kept, {"type": "function_call_output", "call_id": "call_1", "output": "rain"}]
+    sent, changes = await sent_by("responses", "chat", {"input": history, "tools": [RESPONSES_TOOL]}, CHAT_REPLY)
+    assert sent["messages"][1].get("reasoning_content") == ("Let me see." if asks else None)
+    assert sent["messages"][1]["tool_calls"] == [call]
+    assert changes == []
+    sent, changes = await sent_by("responses", "responses", {"input": history, "store": False}, RESPONSES_REPLY)
+    assert [item.get("type") for item in sent["input"]] == [None, "function_call", "function_call_output"]
+    assert changes == ["dropped:reasoning.encrypted_content"]
 
 
 async def test_a_conversation_goes_on_at_openai_without_anthropics_seals() -> None:

@@ -595,7 +595,7 @@ async def test_of_several_providers_the_one_that_is_set_is_asked(place: House) -
 
 async def test_a_provider_in_process_is_asked_only_for_what_it_generates(place: House) -> None:
     local = FunctionProvider("local", lambda body: {"results": [body["input"]]}, apis={"chat", "moderations"})
-    async with served(Gateway(models={ASKED: local})) as url:
+    async with served(Gateway(models={ASKED: local}, state=None)) as url:
         place.url = url
         assert (await fault(place, "GET", "/chat/completions/c-1"))[:2] == (404, "unsupported_api")
         judged = await place.ask("POST", "/moderations", {"model": ASKED, "input": "x"})

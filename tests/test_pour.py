@@ -180,7 +180,7 @@ async def relayed(api: str, path: str, script: Script, poured: list[bytes], monk
             messages = [{"role": "user", "content": "Hi"}]
             body = {"model": "asked", "stream": True, "messages": messages, "stream_options": {"include_usage": True}}
         async with (
-            served(Gateway(models={"asked": target}, hooks=[kept])) as url,
+            served(Gateway(models={"asked": target}, hooks=[kept], state=None)) as url,
             aiohttp.ClientSession() as session,
             session.post(url + path, json=body) as reply,
         ):

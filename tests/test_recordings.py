@@ -91,7 +91,7 @@ class Stage(NamedTuple):
 async def stage() -> AsyncIterator[Stage]:
     async with aiohttp.ClientSession() as session, ScriptedUpstream() as upstream:
         providers = {api: Provider("acme", upstream.base_url, "none", apis=[api]) for api in OTHER}
-        gateway = Gateway(providers=providers.values())
+        gateway = Gateway(providers=providers.values(), state=None)
         async with served(gateway) as url:
             yield Stage(upstream, session, gateway, providers, url)
 
@@ -237,14 +237,14 @@ async def test_the_same_format_goes_through_byte_for_byte(stage: Stage, recordin
 @chosen(good=True, streamed=True)
 async def test_the_same_format_goes_through_byte_for_byte_however_it_is_cut(recording: Recording) -> None:
     for pieces in splits(recording.body(), recording.name):
-        gateway = Gateway(models={ALIAS: Pieces(recording.api, pieces)})
+        gateway = Gateway(models={ALIAS: Pieces(recording.api, pieces)}, state=None)
         heard = await ask(gateway, recording.api, {**recording.request, "model": ALIAS})
         assert heard.body == renamed(recording)
 
 
 @chosen(good=True, streamed=False)
 async def test_a_stream_is_made_where_the_host_gives_its_answer_whole(recording: Recording) -> None:
-    gateway = Gateway(models={ALIAS: Pieces(recording.api, recording.body())})
+    gateway = Gateway(models={ALIAS: Pieces(recording.api, recording.body())}, state=None)
     body = {**recording.request, **streaming(recording.api, wanted=True), "model": ALIAS}
     check_events(recording.api, await ask(gateway, recording.api, body), recorded(recording))
 
@@ -270,7 +270,7 @@ async def test_the_other_format_hears_the_same(stage: Stage, recording: Recordin
 async def test_the_other_format_hears_the_same_however_it_is_cut(recording: Recording) -> None:
     api = OTHER[recording.api]
     for pieces in splits(recording.body(), recording.name):
-        gateway = Gateway(models={ALIAS: Pieces(recording.api, pieces)})
+        gateway = Gateway(models={ALIAS: Pieces(recording.api, pieces)}, state=None)
         heard = await ask(gateway, api, translated(recording, **streaming(api, wanted=True)))
         check_events(api, heard, recorded(recording))
 
@@ -278,7 +278,7 @@ async def test_the_other_format_hears_the_same_however_it_is_cut(recording: Reco
 @chosen(good=True, streamed=True)
 async def test_the_other_format_hears_the_same_where_a_stream_was_given_whole(recording: Recording) -> None:
     api = OTHER[recording.api]
-    gateway = Gateway(models={ALIAS: Pieces(recording.api, compact(whole(recording)))})
+    gateway = Gateway(models={ALIAS: Pieces(recording.api, compact(whole(recording)))}, state=None)
     check_whole(api, await ask(gateway, api, translated(recording)), said(recording.api, whole(recording)))
 
 
@@ -289,7 +289,7 @@ async def test_the_other_format_hears_the_same_where_it_is_streamed(recording: R
     stream = sse(streamed(recording.api, whole(recording)), named=recording.api == "responses")
     answers: list[bytes | list[bytes]] = [recording.body(), splits(stream, recording.name)[0]]
     for answer in answers:
-        gateway = Gateway(models={ALIAS: Pieces(recording.api, answer)})
+        gateway = Gateway(models={ALIAS: Pieces(recording.api, answer)}, state=None)
         check_events(api, await ask(gateway, api, body), recorded(recording))
 
 
@@ -320,7 +320,7 @@ async def test_an_error_in_the_stream_ends_it_with_what_was_said_before(stage: S
     assert heard.events()[-1]["error"]["message"] == told
     body = translated(recording, **streaming("responses", wanted=True))
     for pieces in ([recording.body()], *splits(recording.body(), recording.name)):
-        gateway = Gateway(models={ALIAS: Pieces(recording.api, pieces)})
+        gateway = Gateway(models={ALIAS: Pieces(recording.api, pieces)}, state=None)
         heard = await ask(gateway, "responses", body)
         assert heard.done
         check_stream(heard.events())

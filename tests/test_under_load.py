@@ -22,12 +22,12 @@ CLIENTS = 8
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[[ScriptedUpstream], Served]]:
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     started: list[Served] = []
 
-    def start(upstream: ScriptedUpstream) -> Served:
+    def start(upstream: ScriptedUpstream, more: str = "") -> Served:
         (tmp_path / "gateway.yaml").write_text(
-            f"providers: {{mock: {{base_url: '{upstream.base_url}', api_key: none, apis: [chat]}}}}\nmodels: {{m: mock}}\n"
+            f"providers: {{mock: {{base_url: '{upstream.base_url}', api_key: none, apis: [chat]}}}}\nmodels: {{m: mock}}\n{more}"
         )
         started.append(Served(tmp_path, "--port", "0", "--workers", "2"))
         return started[-1]
@@ -111,7 +111,7 @@ async def counted(url: str) -> float:
 
 @LINUX
 async def test_a_worker_killed_under_load_costs_no_more_than_what_it_held(
-    serve: Callable[[ScriptedUpstream], Served],
+    serve: Callable[..., Served],
 ) -> None:
     async with ScriptedUpstream() as upstream:
         upstream.answer_with(answer)
@@ -131,7 +131,7 @@ async def test_a_worker_killed_under_load_costs_no_more_than_what_it_held(
 
 
 @LINUX
-async def test_a_stop_under_load_loses_no_request(serve: Callable[[ScriptedUpstream], Served]) -> None:
+async def test_a_stop_under_load_loses_no_request(serve: Callable[..., Served]) -> None:
     async with ScriptedUpstream() as upstream:
         upstream.answer_with(answer)
         gateway = serve(upstream)
@@ -151,8 +151,36 @@ async def until_all_tell(url: str, total: int) -> None:
             await asyncio.sleep(0.1)
 
 
+async def test_metrics_that_are_turned_on_while_it_serves_are_told_by_every_worker(
+    serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.answer_with(answer)
+        config = tmp_path / "gateway.yaml"
+        gateway = serve(upstream, "metrics: {enabled: false}\n")
+        url = await asyncio.to_thread(gateway.url)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+
+            async def statuses() -> set[int]:
+                found = set()
+                for _ in range(8):
+                    async with session.get(f"{url}/metrics") as reply:
+                        found.add(reply.status)
+                return found
+
+            assert await statuses() == {404}
+            text = config.read_text().replace("enabled: false", "enabled: true")
+            config.write_text(text)
+            async with asyncio.timeout(PATIENCE):
+                while await statuses() != {200}:  # noqa: ASYNC110 - it is asked over HTTP
+                    await asyncio.sleep(0.1)
+        async with Load(url) as load:
+            await load.more(10)
+        await until_all_tell(url, load.outcomes["answered"])
+
+
 @LINUX
-async def test_any_worker_tells_the_numbers_of_all(serve: Callable[[ScriptedUpstream], Served]) -> None:
+async def test_any_worker_tells_the_numbers_of_all(serve: Callable[..., Served]) -> None:
     async with ScriptedUpstream() as upstream:
         upstream.answer_with(answer)
         gateway = serve(upstream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -12,7 +13,7 @@ import msgspec
 
 from aigateway.app.asgi import Gateway
 from aigateway.call import Call, Target
-from aigateway.config import LOCAL, Config, ConfigError, ModelConfig, ProviderConfig
+from aigateway.config import LOCAL, Config, ConfigError, ModelConfig, ProviderConfig, StateConfig
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.hooks.logging_hook import LoggingHook
 from aigateway.metrics import Meter, Metrics
@@ -22,7 +23,13 @@ from aigateway.providers.catalog import CATALOG, CatalogRow
 from aigateway.providers.protocol import ProviderLike
 from aigateway.providers.provider import Provider
 from aigateway.providers.sigv4 import AWSCredentials
+from aigateway.state.journal import JournalLimits
+from aigateway.state.opening import NOWHERE, default_file, key_of, open_store
+from aigateway.state.protocol import ResponseStore
+from aigateway.state.state import StateSettings
 from aigateway.vendors import VENDORS
+
+logger = logging.getLogger("aigateway")
 
 _FIRST: Final = ("openai", "anthropic", "gemini")
 """Of several vendors that the environment has a key for, these come before the others."""
@@ -52,6 +59,7 @@ class ProvidersMade:
     def __init__(self, meter: Meter | None = None) -> None:
         self.meter = meter or Meter()
         self._made: dict[str, tuple[ProviderConfig, ProviderLike]] = {}
+        self._store: tuple[object, ResponseStore | None] | None = None
 
     def provider(self, name: str, config: ProviderConfig, environ: Mapping[str, str]) -> ProviderLike:
         """The one that is there where nothing was changed, else a new one. Raises ConfigError."""
@@ -61,6 +69,13 @@ class ProvidersMade:
         made = _provider(name, config, environ)
         self._made[name] = config, made
         return made
+
+    def store(self, config: StateConfig, environ: Mapping[str, str]) -> ResponseStore | None:
+        """The store of state: the one that is there where it is the same. Raises ConfigError."""
+        wanted = config.url, config.encryption_keys
+        if self._store is None or self._store[0] != wanted:
+            self._store = wanted, _store(config, environ)
+        return self._store[1]
 
     def forget_others(self, names: Iterable[str]) -> None:
         """Of no others than these is one needed again: they are closed with their gateway."""
@@ -86,6 +101,8 @@ def build(config: Config, environ: Mapping[str, str] | None = None, *, made: Pro
         cors=config.cors,
         on_unsupported=config.on_unsupported,
         profile=config.profile,
+        state=made.store(config.state, environ),
+        state_settings=_state_settings(config.state),
         metrics=_metrics(config, made.meter),
     )
     if not described and not config.models:
@@ -141,6 +158,40 @@ def by_prefix(providers: Mapping[str, ProviderLike]) -> Resolver:
         return None if provider is None else Target(provider, model=model)
 
     return resolve
+
+
+def _store(config: StateConfig, environ: Mapping[str, str]) -> ResponseStore | None:
+    if config.url == NOWHERE:
+        return None
+    keys = [key_of(key) for key in config.encryption_keys]
+    url = config.url or _default_url(environ)
+    try:
+        return open_store(url, keys=keys)
+    except (ImportError, ValueError) as error:
+        raise ConfigError([f"state: {error}"]) from error
+
+
+def _default_url(environ: Mapping[str, str]) -> str:
+    """The user's file; where nothing can be written there, this process's memory."""
+    path = default_file(environ)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    except OSError:
+        writable = False
+    if writable:
+        return f"sqlite:///{path.absolute()}"
+    logger.warning("%s cannot be written: state is kept in memory, and lost at the end (see `state`)", path)
+    return "memory://"
+
+
+def _state_settings(config: StateConfig) -> StateSettings:
+    return StateSettings(
+        ttl=config.ttl,
+        on_outage=config.on_outage,
+        journal=JournalLimits(seconds=config.streams.seconds, max_bytes=config.streams.max_bytes),
+        lease=config.lease,
+    )
 
 
 def _provider(name: str, config: ProviderConfig, environ: Mapping[str, str]) -> ProviderLike:

@@ -30,6 +30,9 @@ from aigateway.providers.bedrock import BEDROCK, REGION
 from aigateway.providers.catalog import CATALOG
 from aigateway.providers.dialects import DIALECTS
 from aigateway.providers.provider import DEFAULT_APIS, join_base
+from aigateway.state.opening import NOWHERE, key_of, path_of
+from aigateway.state.opening import check as check_url
+from aigateway.state.state import OnOutage
 from aigateway.surface import ADMINISTRATION
 from aigateway.transport.protocol import TLS, Pool, Timeout
 from aigateway.transport.proxy import NONE, parse_proxy
@@ -169,6 +172,27 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"AuthConfig({len(self.keys)} keys)"
 
 
+class StreamsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of stored streams can be read again."""
+
+    seconds: float = 3600.0
+    max_bytes: int = 8 * 1024 * 1024
+
+
+class StateConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where state is kept, and how. url: None = the file of a served gateway, `none` = nowhere. ttl: None = for ever."""
+
+    url: str | None = None
+    ttl: float | None = 2_592_000.0
+    encryption_keys: tuple[str, ...] = ()
+    on_outage: OnOutage = "fail"
+    streams: StreamsConfig = StreamsConfig()
+    lease: float = 15.0
+
+    def __repr__(self) -> str:
+        return f"StateConfig(ttl={self.ttl!r}, on_outage={self.on_outage!r})"  # no key, no password
+
+
 class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What `GET /metrics` shows, and to whom."""
 
@@ -194,6 +218,7 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True):
     on_unsupported: OnUnsupported = "warn"
     profile: Profile = "openai"
     default_provider: str | dict[str, str] | None = None
+    state: StateConfig = StateConfig()
     metrics: MetricsConfig = MetricsConfig()
 
 
@@ -214,6 +239,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     on_unsupported: OnUnsupported = "warn"
     profile: Profile = "openai"
     default_provider: dict[str, str] = {}
+    state: StateConfig = StateConfig()
     metrics: MetricsConfig = MetricsConfig()
 
 
@@ -248,6 +274,7 @@ def parse(source: Source, environ: Mapping[str, str] | None = None) -> Config:
         on_unsupported=written.on_unsupported,
         profile=written.profile,
         default_provider=_defaults(written.default_provider),
+        state=_state(document, written.state, folder),
         metrics=written.metrics,
     )
     for name, model in config.models.items():
@@ -466,10 +493,40 @@ def _kind_of(value: object) -> str:
     return "true or false" if isinstance(value, bool) else "a list"
 
 
-def _check_amounts(document: Document, place: tuple[str, ...], amounts: Timeout | Pool | Limits) -> None:
+def _check_amounts(
+    document: Document, place: tuple[str, ...], amounts: Timeout | Pool | Limits | StreamsConfig
+) -> None:
     for name, value in msgspec.structs.asdict(amounts).items():
         if value is not None and not 0 < value < math.inf:
             document.error((*place, name), "must be more than 0")
+
+
+# state
+
+
+def _state(document: Document, state: StateConfig, folder: Path) -> StateConfig:
+    """The section with a file's path as seen from here; mistakes are reported."""
+    place = ("state",)
+    for name, key in zip(document.places(*place, "encryption_keys"), state.encryption_keys, strict=False):
+        try:
+            key_of(key)
+        except ValueError as error:
+            document.error(name, str(error))
+    if state.ttl is not None and not 0 < state.ttl < math.inf:
+        document.error((*place, "ttl"), "must be more than 0, or null: for ever")
+    if not 0 < state.lease < math.inf:
+        document.error((*place, "lease"), "must be more than 0")
+    _check_amounts(document, (*place, "streams"), state.streams)
+    if state.url in (None, NOWHERE):
+        return state
+    try:
+        check_url(state.url)
+    except ValueError as error:
+        document.error((*place, "url"), f"{error}, or {NOWHERE}")
+        return state
+    if state.url.startswith("sqlite:"):
+        return msgspec.structs.replace(state, url=f"sqlite:///{folder.absolute() / path_of(state.url)}")
+    return state
 
 
 # models and keys

@@ -114,6 +114,9 @@ class CutShortError(Exception):
 class Exchange:
     """Runs one call. Use: `answer()` once, deliver it, note `delivered()`, and always `aclose()`."""
 
+    keep: Callable[[Call, Answer], Awaitable[Answer]] | None = None
+    """Keeps the answer to a call that may ask for it."""
+
     _may_hedge = True
     _lane: Lane | None = None
     _since = 0.0
@@ -253,7 +256,10 @@ class Exchange:
         targets, entry = await self._routed()
         if self._chain.has_on_route:
             targets = await self._chain.on_route(call, targets)
-        return await self._try_targets(targets, entry)
+        answer = await self._try_targets(targets, entry)
+        if self.keep is not None and b'"store"' in call.request.raw:
+            return await self.keep(call, answer)
+        return answer
 
     async def _routed(self) -> tuple[list[Target], Model | None]:
         targets, entry = await self._models.route(self.call)

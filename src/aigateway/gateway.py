@@ -37,12 +37,21 @@ from aigateway.routing.traffic import Traffic
 from aigateway.surface import OPERATIONS
 
 if TYPE_CHECKING:
+    from aigateway.keeping import Keeping
     from aigateway.session import Session
+    from aigateway.state.protocol import ResponseStore
+    from aigateway.state.state import StateSettings
 
 _random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_STATEFUL = frozenset(
+    name
+    for name, row in OPERATIONS.items()
+    if (row.api in ("responses", "conversations") or name.startswith("chat.completions."))
+    and name not in ("responses.compact", "responses.input_tokens")
+)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -122,6 +131,9 @@ class Journey:
     profile    the dialect in which callers of Responses are answered by translation: `openai` or `open_responses`.
     default_provider  where calls go that name no model: one provider, or API -> provider (`"*"` for the others). None =
                the only provider that offers the API, if there is one.
+    state      where responses, conversations and stored completions are kept; "memory" = in this process, bounded;
+               None = nowhere, and what is asked of them is passed on.
+    state_settings  for how long, and what becomes of calls while the store is down.
     metrics    counts the calls; None = nobody does.
 
     Raises ValueError for another word.
@@ -138,6 +150,8 @@ class Journey:
         on_unsupported: OnUnsupported = "warn",
         profile: Profile = "openai",
         default_provider: ProviderLike | Mapping[str, ProviderLike] | None = None,
+        state: ResponseStore | Literal["memory"] | None = "memory",
+        state_settings: StateSettings | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         require_one_of(ON_UNSUPPORTED, "on_unsupported", on_unsupported)
@@ -160,6 +174,9 @@ class Journey:
         self.profile: Profile = profile
         self.traffic = Traffic()
         self.running: set[Exchange] = set()
+        self._store = state
+        self._state_settings = state_settings
+        self._keeping: Keeping | None = None
 
     def add_hook(self, hook: object) -> None:
         """Append a hook. Raises TypeError for an object with none of the methods."""
@@ -180,11 +197,25 @@ class Journey:
         self._providers += providers
 
     async def aclose(self) -> None:
-        """Close every provider's connections."""
+        """Close every provider's connections, and the store of state."""
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            await keeping.aclose()
         for provider in self.providers():
             closer = getattr(provider, "aclose", None)
             if closer is not None:
                 await closer()
+
+    def look_after_state(self) -> None:
+        """Begin to go on with what dead processes have left behind, where state is shared with any; else do nothing."""
+        if self._store is not None and self._store != "memory" and self._store.shared:
+            self.keeping.state.start()
+
+    async def hand_over(self, successor: Journey) -> None:
+        """Leave state to the gateway that has taken this one's place, once what runs in the background has ended."""
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            await keeping.retire(closes=self._store is not successor._store)
 
     async def __aenter__(self) -> Self:
         return self
@@ -231,6 +262,8 @@ class Journey:
         self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
+        if self._store is not None and operation in _STATEFUL:
+            return self.keeping.exchange(self._call(operation, headers, api_key, client))
         call = self._call(operation, headers, api_key, client)
         chain, models, limits, traffic, wanted = (
             self._chain,
@@ -243,9 +276,34 @@ class Journey:
             chain = self.metrics.chain
         kind = call.operation.kind
         if kind not in ("relay", "count"):
-            return Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
+            exchange = Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
+            if self._store is not None and operation == "chat":
+                exchange.keep = self._kept
+            return exchange
         made = Counting if kind == "count" else PassThrough
         return made(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted, default=self._default)
+
+    async def _kept(self, call: Call, answer: Answer) -> Answer:
+        return await self.keeping.completion(call, answer)
+
+    @property
+    def keeping(self) -> Keeping:
+        """What this gateway keeps, and how. Raises RuntimeError where that is nothing."""
+        if self._keeping is None:
+            from aigateway.keeping import Keeping  # noqa: PLC0415 - only who keeps state pays for the import
+
+            if self._store is None:
+                raise RuntimeError("this gateway keeps no state")
+            self._keeping = Keeping(
+                None if self._store == "memory" else self._store,
+                self._state_settings,
+                new_id=new_id,
+                make_call=self._call,
+                parts=(self._chain, self.models, self.limits, new_id),
+                options={"traffic": self.traffic, "on_unsupported": self.on_unsupported},
+                default=self._default,
+            )
+        return self._keeping
 
     def session(
         self,

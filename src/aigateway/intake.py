@@ -54,6 +54,7 @@ _T = TypeVar("_T")
 _HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 _EMPTY = {b"", b"null"}
+_EMPTY_MAX = 4
 _NOTHING = {b"", b"null", b"[]", b'""'}
 
 
@@ -153,20 +154,23 @@ def _check(call: Call, head: _Head) -> None:
     if not head.model:
         raise _missing("model", "Name one of the models that GET /v1/models lists.")
     if call.api in ("chat", "messages"):
-        _check_list("messages", bytes(head.messages), "[", "Send an array with at least one message.")
+        _check_list("messages", head.messages, b"[", "Send an array with at least one message.")
     elif call.api == "completions":
         _check_prompt(bytes(head.prompt))
     elif call.api == "embeddings":
-        _check_list("input", bytes(head.input), '"[', "Send a string, an array of strings, or tokens.")
+        _check_list("input", head.input, b'"[', "Send a string, an array of strings, or tokens.")
     elif call.api == "generate_content":
-        _check_list("contents", bytes(head.contents), "[{", "Send an array with at least one content.")
+        _check_list("contents", head.contents, b"[{", "Send an array with at least one content.")
     elif call.api == "images":
-        _check_list("prompt", bytes(head.prompt), '"', "Send a text that describes the image.")
+        _check_list("prompt", head.prompt, b'"', "Send a text that describes the image.")
     elif call.api == "responses":
-        given = bytes(head.input)
         stored = (head.prompt, head.previous_response_id, head.conversation)
-        if given not in _EMPTY or all(bytes(raw) in _EMPTY for raw in stored):
-            _check_list("input", given, '"[', "Send a string or an array of items.")
+        if (
+            len(memoryview(head.input)) > _EMPTY_MAX
+            or bytes(head.input) not in _EMPTY
+            or all(bytes(raw) in _EMPTY for raw in stored)
+        ):
+            _check_list("input", head.input, b'"[', "Send a string or an array of items.")
 
 
 def _check_prompt(raw: bytes) -> None:
@@ -178,11 +182,11 @@ def _check_prompt(raw: bytes) -> None:
         raise InvalidRequestError(f"Invalid type for 'prompt'. {advice}", param="prompt", code="invalid_type")
 
 
-def _check_list(name: str, raw: bytes, starts: str, advice: str) -> None:
-    compact = raw if len(raw) > 64 else b"".join(raw.split())
-    if compact in _NOTHING:
+def _check_list(name: str, raw: msgspec.Raw, starts: bytes, advice: str) -> None:
+    view = memoryview(raw)
+    if len(view) <= 64 and b"".join(bytes(view).split()) in _NOTHING:
         raise _missing(name, advice)
-    if chr(raw[0]) not in starts:
+    if view[0] not in starts:
         raise InvalidRequestError(f"Invalid type for '{name}'. {advice}", param=name, code="invalid_type")
 
 

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import TextIO
 
+from aigateway.hooks.logging_hook import LineHandler, LoggingHook
+
 _BATCH_SECONDS = 0.25
 _BATCH_LINES = 256
 
@@ -20,21 +22,26 @@ class LineFormatter(logging.Formatter):
         self._second = -1
         self._time = ""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """One line, with a traceback behind it where there is one."""
-        second = int(record.created)
+    def at(self, created: float) -> str:
+        """When that was: Unix seconds as text."""
+        second = int(created)
         if second != self._second:
             self._second, self._time = second, time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(second))
-        text = record.msg if type(record.msg) is str and not record.args else record.getMessage()
-        line = f"{self._time} {record.levelname} {record.name} {text}"
+        return self._time
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, with a traceback behind it where there is one."""
+        line = f"{self.at(record.created)} {record.levelname} {record.name} {record.getMessage()}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-class BatchingHandler(logging.Handler):
+class BatchingHandler(LineHandler):
     """Collects lines while an event loop runs and writes them together; warnings and errors go out at once."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
+        self._times = LineFormatter()
+        self.setFormatter(self._times)
         self._stream = stream or sys.stderr
         self._lines: list[str] = []
 
@@ -50,6 +57,15 @@ class BatchingHandler(logging.Handler):
             self.flush()
         elif len(self._lines) == 1:
             self._flush_soon()
+
+    def write(self, name: str, line: str) -> None:
+        """Keep a line at INFO that no record stands for."""
+        lines = self._lines
+        lines.append(f"{self._times.at(time.time())} INFO {name} {line}")
+        if len(lines) == 1:
+            self._flush_soon()
+        elif len(lines) >= _BATCH_LINES:
+            self.flush()
 
     def _flush_soon(self) -> None:
         try:
@@ -84,5 +100,5 @@ def configure(level: str = "info") -> None:
         logging.logAsyncioTasks = False
     logging._srcfile = None  # noqa: SLF001 - the documented way to skip the look-up of callers
     handler = BatchingHandler()
-    handler.setFormatter(LineFormatter())
+    LoggingHook.sink = handler
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

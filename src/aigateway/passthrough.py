@@ -97,12 +97,19 @@ class PassThrough(Exchange):
             understand_passing(call, raw, self._limits, lens=call.request)
         if made is not None:
             return await self._answer_made(made)
+        answer = await self._served()
+        if answer is not None:
+            return answer
         targets, entry = await self._routed() if call.model else (self._default.targets(call.operation), None)
         targets = await self._chain.on_route(call, targets)
         return await self._ask(targets, entry)
 
     async def _ask(self, targets: list[Target], entry: Model | None) -> Answer:
         return await self._try_targets(offering(self.call.operation, targets), entry)
+
+    async def _served(self) -> Answer | None:
+        """The gateway's own answer, where it has one."""
+        return None
 
     # one attempt
 

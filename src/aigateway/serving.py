@@ -213,10 +213,12 @@ class _Server(uvicorn.Server):
         retiring.add_done_callback(self._retiring.discard)
 
     def _measure(self) -> None:
-        """Let the gateway's metrics have what only its server knows."""
+        """Let the gateway's metrics have what only its server knows, and the other workers what it counts."""
         metrics = self._gateway.metrics
         if metrics is not None and self._gauges not in metrics.meter.gauges:
             metrics.meter.gauges.append(self._gauges)
+        if self._publishing is None and self._gateway.shares_metrics:
+            self._publish()
 
     def _gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         yield "aigateway_requests_in_flight", (), len(self.server_state.tasks)
@@ -244,8 +246,6 @@ class _Server(uvicorn.Server):
             gc.set_threshold(10_000, 20, 50)
             self._swapping = asyncio.create_task(self._swap_as_wished())
             self._measure()
-            if self._gateway.shares_metrics:
-                self._publish()
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -369,11 +369,13 @@ async def _open(gateway: Gateway) -> None:
         opener = getattr(provider, "open", None)
         if opener is not None:
             await opener()
+    gateway.look_after_state()
 
 
 async def _retire(old: Gateway, new: Gateway, running: list[asyncio.Task[Any]]) -> None:
     if running:
         await asyncio.wait(running)
+    await old.hand_over(new)
     kept = {id(provider) for provider in new.providers()}
     for provider in old.providers():
         closer = getattr(provider, "aclose", None)

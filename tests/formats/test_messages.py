@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from aigateway._sse import SSEDecoder, encode
 from aigateway.canonical.accumulator import fold, unfold
+from aigateway.canonical.claude import version_of
 from aigateway.canonical.events import StreamEvent
 from aigateway.canonical.laws import StreamLaws
 from aigateway.canonical.quirks import Quirks
@@ -35,7 +36,7 @@ from aigateway.errors import InvalidRequestError, UpstreamError, UpstreamProtoco
 from aigateway.formats.messages.codec import MessagesCodec
 from aigateway.formats.messages.count import estimated_tokens
 from aigateway.formats.messages.laws import MessageLaws
-from aigateway.formats.messages.models import thinks, thinks_adaptively, version_of
+from aigateway.formats.messages.models import thinks, thinks_adaptively
 from aigateway.formats.messages.relay import MessagesRelay
 from aigateway.formats.messages.wire import messages_usage, safe_id
 from aigateway.formats.protocol import ReplyContext
@@ -260,11 +261,31 @@ def test_an_effort_is_told_as_the_model_knows_it(
 
 
 def test_a_model_that_thinks_gets_no_temperature_and_none_above_one() -> None:
-    body, changes = encoded(asked(temperature=1.7, max_output_tokens=9))
+    body, changes = encoded(asked(temperature=1.7, max_output_tokens=9), "claude-sonnet-4-5")
     assert (body["temperature"], changes) == (1.0, ["changed:temperature"])
     body, changes = encoded(asked(temperature=0.2, reasoning_effort="low", max_output_tokens=9000))
     assert "temperature" not in body
     assert changes == ["dropped:temperature"]
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [
+        ("claude-sonnet-4-20250514", ["temperature", "top_k", "top_p"]),
+        ("claude-opus-4-1", ["temperature", "top_k"]),
+        ("claude-haiku-4-5-20251001", ["temperature", "top_k"]),
+        ("claude-opus-4-7", []),
+        ("claude-fable-5", []),
+        ("minimax-m2", ["temperature", "top_k", "top_p"]),
+    ],
+)
+def test_newer_models_take_one_knob_of_sampling_or_none(model: str, kept: list[str]) -> None:
+    knobs = {"temperature": 0.5, "top_p": 0.9, "top_k": 5}
+    body, changes = encoded(asked(**knobs, max_output_tokens=9), model)
+    assert sorted(knobs.keys() & body.keys()) == kept
+    assert changes == [f"dropped:{name}" for name in knobs if name not in kept]
+    body, changes = encoded(asked(top_p=0.9, max_output_tokens=9), model)
+    assert ("top_p" in body, changes) == ((True, []) if kept else (False, ["dropped:top_p"]))
 
 
 def test_calls_without_the_thoughts_before_them_switch_a_budget_off() -> None:

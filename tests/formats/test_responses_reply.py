@@ -227,9 +227,10 @@ def test_only_the_last_item_of_a_cut_reply_is_incomplete(reason: str, statuses: 
                 "type": "reasoning",
                 "id": "rs_1",
                 "summary": [{"type": "summary_text", "text": "s"}],
+                "encrypted_content": "aigw1.e30",
                 "status": "completed",
             },
-            id="reasoning has only what there is",
+            id="reasoning has only what there is, and a mark that it is of another API",
         ),
         pytest.param(
             ToolResult(call_id="c", output="42"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 from aigateway import _json
@@ -32,6 +32,8 @@ from aigateway.surface.routes import EXACT, GENERATING, Methods, match, paramete
 
 if TYPE_CHECKING:
     from aigateway.app.turn import Turn
+    from aigateway.state.protocol import ResponseStore
+    from aigateway.state.state import StateSettings
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -64,6 +66,9 @@ class Gateway(Journey):
     default_provider  where calls go that name no model (files, batches, ...): one provider, or API -> provider (`"*"`
                for the others). None = the only provider that offers the API, if there is one.
     cors       lets pages in browsers call; None = no CORS headers.
+    state      where responses, conversations and stored completions are kept; "memory" = in this process, bounded;
+               None = nowhere, and what is asked of them is passed on.
+    state_settings  for how long, and what becomes of calls while the store is down.
     metrics    counts the calls, and shows the numbers at `/metrics`; None = nobody does.
 
     Nothing is opened before the first request; `aclose()` (or `async with`, or the ASGI lifespan) closes everything.
@@ -81,6 +86,8 @@ class Gateway(Journey):
         profile: Profile = "openai",
         default_provider: ProviderLike | Mapping[str, ProviderLike] | None = None,
         cors: CORS | None = None,
+        state: ResponseStore | Literal["memory"] | None = "memory",
+        state_settings: StateSettings | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         super().__init__(
@@ -92,6 +99,8 @@ class Gateway(Journey):
             on_unsupported=on_unsupported,
             profile=profile,
             default_provider=default_provider,
+            state=state,
+            state_settings=state_settings,
             metrics=metrics,
         )
         self.cors = cors

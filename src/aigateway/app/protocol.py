@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -40,8 +41,28 @@ _TOO_LARGE: Final = InvalidRequestError(
 )
 
 
+class _Waiting(list[Any]):
+    """Requests that wait for the answer of the one before: what uvicorn has a deque for, which is large where it is empty."""
+
+    def appendleft(self, item: Any) -> None:
+        """The last one in the queue."""
+        self.insert(0, item)
+
+
 class HeadFirstProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=...)`."""
+
+    __slots__ = (
+        "_ends",
+        "_head_begun",
+        "_head_begun_at",
+        "_head_size",
+        "_heard_at",
+        "_operation",
+        "_pieces",
+        "_serves_plainly",
+        "leaving",
+    )  # beside the dict of the base class, which is shared by all connections only as long as it has few names
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """A new connection."""
@@ -49,6 +70,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         self._heard_at = self._head_begun_at = self.loop.time()
         self._head_begun = False
         self._operation: Operation | None = None
+        self.pipeline = cast("deque[Any]", _Waiting())
         self._pieces: list[bytes] = []
         self._serves_plainly = not self.root_path and self.limit_concurrency is None
         self._ends = False
@@ -116,7 +138,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         turn = Turn(self, operation, self.headers, body)
-        self.cycle = cast("RequestResponseCycle", turn)
+        self.cycle = turn  # type: ignore[assignment]  # it has all that is asked of one
         task = self.loop.create_task(turn.run_asgi(self.app))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -188,7 +210,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer was written: the next request may come, for a while."""
-        cast("HeadFirstTransport", self.transport).flush()
+        self.transport.flush()  # type: ignore[attr-defined]  # it is a HeadFirstTransport
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return

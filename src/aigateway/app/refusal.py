@@ -26,7 +26,7 @@ def refuse(error: GatewayError, transport: asyncio.Transport, protocol: asyncio.
 
 def refusal(error: GatewayError) -> bytes:
     """The answer, head and body."""
-    body = _json.encode(render_error("unknown", error))
+    body = _json.encode(render_error("unknown", error)[1])
     return (
         b"%bcontent-type: application/json\r\nx-request-id: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
         % (

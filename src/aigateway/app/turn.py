@@ -144,19 +144,19 @@ class Turn:
         self._task = task = asyncio.current_task(leaving.loop)
         exchange: Exchange | None = None
         try:
-            exchange = cast("Exchange", gateway.begun(self))
-            call, limits, body = exchange.call, gateway.limits, self.body
+            exchange = begun = cast("Exchange", gateway.begun(self))
+            call, limits, body = begun.call, gateway.limits, self.body
             leaving.callback = self._left
             if leaving.gone:
                 self._left()
             if len(body) <= limits.max_body and "content-encoding" not in call.headers:
-                answer = await exchange.answer(_unread, None, body)
+                answer = await begun.answer(_unread, None, body)
             else:
-                answer = await exchange.answer(self._delivery(limits, call.headers).read_body)
+                answer = await begun.answer(self._delivery(limits, call.headers).read_body)
             answer.headers += id_headers(call)
             if answer.frames is not None or answer.status != 200 or not self.at_once(answer.headers, answer.body):
                 await self._delivery(limits, call.headers).send(answer)
-            exchange.delivered()
+            begun.delivered()
         except asyncio.CancelledError:
             if not self._gone or task is None:
                 raise
@@ -233,8 +233,8 @@ class Turn:
         await self._as_cycle().send(cast("Any", message))
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """As ASGI's, once the body was taken."""
-        return cast("MutableMapping[str, Any]", await self._as_cycle().receive())
+        """Nobody has to ask: the body is there, and `leaving` tells the rest."""
+        raise RuntimeError("the request came whole")
 
     def _as_cycle(self) -> RequestResponseCycle:
         cycle = self._cycle
@@ -249,7 +249,7 @@ class Turn:
                 access_logger=protocol.access_logger,
                 access_log=False,
                 default_headers=protocol.server_state.default_headers,
-                message_event=asyncio.Event(),
+                message_event=cast("asyncio.Event", self.message_event),
                 expect_100_continue=False,
                 keep_alive=self.keep_alive,
                 on_response=protocol.on_response_complete,

@@ -32,6 +32,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
                      (OpenRouter's way: what its model's own maker signed goes back, that of others does not), `refused`
                      (taken out), "" = they are sent as the caller sent them.
     custom_tools     takes tools of type `custom` on chat (else they are sent as functions of one text).
+    keeps_responses  keeps the responses it made, and goes on from their ids (`previous_response_id`).
     repairs          what of its chat replies is put right on the way to a chat caller; names of REPAIRS.
     """
 
@@ -43,6 +44,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_field: str = "reasoning_content"
     text_parts: bool = True
     custom_tools: bool = False
+    keeps_responses: bool = False
     call_signatures: bool = False
     signed_reasoning: str = ""
     json_schema: bool = True

@@ -71,6 +71,15 @@ class Chain:
             self.steps[stage].insert(0, step)
         setattr(self, f"has_{stage}", True)
 
+    def settled(self) -> Chain:
+        """The same hooks for a call that was authenticated and shaped before."""
+        chain = Chain()
+        chain.hooks = self.hooks
+        chain.steps = self.steps | {"authenticate": [], "before_request": []}
+        for stage, steps in chain.steps.items():
+            setattr(chain, f"has_{stage}", bool(steps))
+        return chain
+
     def watch(self, function: Callable[[Call], object]) -> None:
         """Have a function told of every call that is over, after all hooks. It is none of them."""
         self.steps["on_complete"].append((function, True))

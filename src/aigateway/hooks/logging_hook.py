@@ -5,10 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from typing import ClassVar
 
 from aigateway.call import Call, Plan
 from aigateway.canonical.changes import listed
 from aigateway.hooks.hook import Hook
+
+
+class LineHandler(logging.Handler):
+    """A handler that needs no record to write a line at INFO."""
+
+    def write(self, name: str, line: str) -> None:
+        """Write what a record of the logger `name` with this message would have been."""
+        raise NotImplementedError
 
 
 class LoggingHook(Hook):
@@ -18,14 +27,34 @@ class LoggingHook(Hook):
     milliseconds. The record's attribute `call` is the Call itself, for formatters that want more.
     """
 
+    sink: ClassVar[LineHandler | None] = None
+    """Who takes lines without a record around them; set by a program that owns its process."""
+
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger or logging.getLogger("aigateway.calls")
 
     def on_complete(self, call: Call) -> None:
         """Write the line."""
         level = logging.INFO if call.outcome in ("completed", "abandoned") else logging.WARNING
-        if self._logger.isEnabledFor(level):
-            self._logger.handle(CallRecord(self._logger.name, level, line_of(call), call))
+        logger = self._logger
+        if not logger.isEnabledFor(level):
+            return
+        sink = LoggingHook.sink
+        if sink is not None and level == logging.INFO and _only_reaches(logger, sink):
+            sink.write(logger.name, line_of(call))
+        else:
+            logger.handle(CallRecord(logger.name, level, line_of(call), call))
+
+
+def _only_reaches(logger: logging.Logger, sink: LineHandler) -> bool:
+    """Whether nobody else would see a record, and nobody would filter it."""
+    parent: logging.Logger | None = logger
+    while parent is not None and parent is not logging.root:
+        if parent.handlers or not parent.propagate or parent.filters:
+            return False
+        parent = parent.parent
+    found = logging.root.handlers
+    return len(found) == 1 and found[0] is sink and not sink.filters
 
 
 _RECORD = vars(logging.makeLogRecord({"msg": "", "args": None}))

@@ -12,6 +12,7 @@ from aigateway.errors import GatewayError
 from aigateway.metrics import families as of
 from aigateway.metrics.totals import Labels, Totals
 from aigateway.routing.failures import failure_of
+from aigateway.surface import Operation
 
 if TYPE_CHECKING:
     from aigateway.metrics.shared import Slot
@@ -20,16 +21,24 @@ _BATCH: Final = 256
 _BATCH_SECONDS: Final = 1.0
 _OTHER: Final = "other"
 _CANCELLED: Final = "cancelled"
-_MOST_NAMES: Final = 1024
-"""Pairs of an API and a provider; beyond it is somebody who makes providers for every call."""
+_MOST_NAMES: Final = 4096
+"""Pairs of an operation and a provider; beyond it is somebody who makes providers for every call."""
 
-_OPERATIONS: Final = {"chat": "chat", "responses": "chat", "completions": "text_completion", "messages": "chat"}
+_OPERATIONS: Final = {
+    "chat": "chat",
+    "responses": "chat",
+    "completions": "text_completion",
+    "messages": "chat",
+    "converse": "chat",
+}
 _PROVIDERS: Final = {
     "azure": "azure.ai.openai",
     "bedrock": "aws.bedrock",
     "gemini": "gcp.gemini",
     "mistral": "mistral_ai",
+    "cohere-compatibility": "cohere",
     "vertex": "gcp.vertex_ai",
+    "vertex-anthropic": "gcp.vertex_ai",
     "xai": "x_ai",
 }
 """The well-known values of the conventions, where our words are others."""
@@ -115,7 +124,7 @@ class Meter:
         key = (operation.name, plan.target.provider.name, plan.model)
         batch = self._batches.get(key)
         if batch is None:
-            batch = self._batches[key] = _Batch(operation.name, self._labels(operation.api, plan, answered=True))
+            batch = self._batches[key] = _Batch(operation.name, self._labels(operation, plan, answered=True))
         batch.client.append((attempt.ended_at or ended) - attempt.started_at)
         batch.server.append(ended - call.started_at)
         usage = call.usage
@@ -143,7 +152,7 @@ class Meter:
         labels: Labels = ()
         for attempt in attempts:
             fault = error_type(attempt.error)
-            labels = self._labels(call.operation.api, attempt.plan, answered=attempt.status is not None and not fault)
+            labels = self._labels(call.operation, attempt.plan, answered=attempt.status is not None and not fault)
             kind = fault or (was_cancelled if attempt is attempts[-1] else _CANCELLED)  # a hedge that lost
             observe(of.CLIENT_DURATION, (*labels, kind), [(attempt.ended_at or ended) - attempt.started_at])
             if attempt.why:
@@ -185,16 +194,18 @@ class Meter:
         elif word in _ADDED:
             self.totals.add(_ADDED[word], (*target, rest.rpartition(" ")[2]))
 
-    def _labels(self, api: str, plan: Plan, *, answered: bool) -> Labels:
+    def _labels(self, operation: Operation, plan: Plan, *, answered: bool) -> Labels:
         provider = plan.target.provider
-        names = self._names.get((api, provider.name))
+        names = self._names.get((operation.name, provider.name))
         if names is None:
             kind = getattr(provider, "type", None) or provider.name
-            names = (_OPERATIONS.get(api, api), _PROVIDERS.get(kind, kind), provider.name)
+            api = operation.api
+            name = _OPERATIONS.get(api, api) if operation.kind == "generate" else operation.name
+            names = (name, _PROVIDERS.get(kind, kind), provider.name)
             if len(self._names) >= _MOST_NAMES:
                 names = (names[0], _OTHER, _OTHER)
             else:
-                self._names[api, provider.name] = names
+                self._names[operation.name, provider.name] = names
         return (*names, self.named(plan.model, answered=answered))
 
     def named(self, model: str, *, answered: bool = False) -> str:

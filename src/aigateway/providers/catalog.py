@@ -326,6 +326,7 @@ _HOSTED = (
             developer_role=True,
             allowed_tools=True,
             custom_tools=True,
+            keeps_responses=True,
             signed_reasoning="refused",
         ),
         docs="https://platform.openai.com/docs/api-reference/chat/create",

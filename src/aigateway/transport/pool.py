@@ -289,7 +289,7 @@ class _Origin:
         if wire.keepalive is not None:
             keepalive = min(keepalive, wire.keepalive - _MARGIN)
         if wire.rest(keepalive):
-            while idle and not idle[0].is_reusable:
+            while idle and idle[0].is_closed:
                 del idle[0]
             idle.append(wire)
         else:

@@ -65,6 +65,46 @@ class Wire(asyncio.Protocol):
     `deadline` (on the loop's clock) guards all of them.
     """
 
+    __slots__ = (
+        "_bodiless",
+        "_error",
+        "_fault",
+        "_full",
+        "_head_seen",
+        "_held",
+        "_idle_since",
+        "_interim",
+        "_keep_alive",
+        "_limit_at",
+        "_loop",
+        "_overhead",
+        "_parser",
+        "_paused",
+        "_pieces",
+        "_room",
+        "_sending",
+        "_sink",
+        "_sink_full",
+        "_sink_limit",
+        "_timer",
+        "_timer_at",
+        "_trailers",
+        "_transport",
+        "_waiter",
+        "bytes_in",
+        "bytes_out",
+        "deadline",
+        "headers",
+        "is_closed",
+        "is_done",
+        "is_silent",
+        "is_special",
+        "keepalive",
+        "status",
+        "trailers",
+        "uses",
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
@@ -303,7 +343,10 @@ class Wire(asyncio.Protocol):
         if transport.is_closing() or transport.get_write_buffer_size():
             return False
         self.deadline = None
-        self._idle_since = self._arm(seconds) - seconds
+        self._idle_since = now = self._loop.time()
+        self._limit_at = at = now + seconds
+        if self._timer_at is None or self._timer_at > at:
+            self._arm(seconds)
         return True
 
     def is_ready(self, doubtful: float) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from aigateway import _json
+from aigateway.canonical.claude import sampled
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, JSONSchemaFormat, Request
 from aigateway.canonical.uncarried import foreign_keys
@@ -72,8 +73,7 @@ def encode_request(request: Request, *, model: str, changes: list[Change]) -> di
         forced=forces_a_tool(tools),
         thoughtless=goes_on_without_thoughts(body["messages"]),
     )
-    if thinks(thinking):
-        request = _without_sampling(request, changes)
+    request = _without_sampling(request, changes) if thinks(thinking) else sampled(request, model, changes)
     body |= tools
     body |= _inference(request, changes)
     _merge(body, thinking)

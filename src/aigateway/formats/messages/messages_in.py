@@ -162,9 +162,9 @@ def _image(block: dict[str, Any], place: str) -> Part:
 def _document(block: dict[str, Any], place: str) -> Part:
     """A document; one of plain text is a text, which every model can read."""
     source = read_object(block.get("source"), f"{place}.source")
-    extra = extra_of(block, _MEDIA)
     title = block.get("title")
     filename = title if isinstance(title, str) else UNSET
+    extra = extra_of(block, _MEDIA if filename is UNSET else _MEDIA | {"title"})
     kind = source.get("type")
     if kind == "base64":
         return File(data=_data_url(source, place), filename=filename, extra=extra)

@@ -5,19 +5,13 @@ A name that is none of Claude's belongs to a model behind an imitation of the AP
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-_NAME = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2})(?!\d))?")
+from aigateway.canonical.claude import version_of
+
 _SYSTEM_TURNS: Final = (4, 8)
 _ADAPTIVE: Final = (4, 6)
 _THINKS: Final = (3, 7)
-
-
-def version_of(model: str) -> tuple[int, int] | None:
-    """4.5 of `claude-sonnet-4-5-20250929`, 3.7 of `claude-3-7-sonnet`; None for a name that is none of Claude's."""
-    found = _NAME.search(model)
-    return None if found is None else (int(found[1]), int(found[2] or 0))
 
 
 def takes_system_turns(model: str) -> bool:

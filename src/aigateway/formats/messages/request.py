@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from aigateway.canonical.claude import sampled
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, OutputFormat, Request
 from aigateway.canonical.uncarried import foreign_keys
@@ -156,7 +157,7 @@ def encode_request(request: Request, *, model: str, changes: list[Change]) -> di
     thinking, effort = encode_thinking(request, model, body, changes)
     body.update(thinking)
     config.update(effort)
-    _encode_sampling(body, request, changes)
+    _encode_sampling(body, request, model, changes)
     _encode_facts(body, request, changes)
     own = request.extra.fields if request.extra is not UNSET and request.extra.format == FORMAT else {}
     for key, value in own.items():
@@ -182,9 +183,11 @@ def _encode_format(wanted: OutputFormat | msgspec.UnsetType, changes: list[Chang
     return {}
 
 
-def _encode_sampling(body: dict[str, Any], request: Request, changes: list[Change]) -> None:
+def _encode_sampling(body: dict[str, Any], request: Request, model: str, changes: list[Change]) -> None:
     """Temperature and its like. A model that thinks takes no temperature, and none takes one above 1."""
     thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    if not thinks and (request.extra is UNSET or request.extra.format != FORMAT):
+        request = sampled(request, model, changes)
     for key in ("temperature", "top_p", "top_k"):
         value = getattr(request, key)
         if value is UNSET:

@@ -53,7 +53,7 @@ from aigateway.formats.responses.resource import (
     ending,
     is_ours,
     output_item,
-    seals_thoughts,
+    seal_of,
     whole_item,
 )
 
@@ -66,7 +66,7 @@ class ResponsesStreamEncoder:
         self._changes = context.changes
         self._writer = ResourceWriter(context)
         self._adapts = context.profile == "open_responses"
-        self._seals = seals_thoughts(context)
+        self._seal = seal_of(context)
         self._announced = False
         self._sequence = 0
         self._output: list[dict[str, Any]] = []
@@ -180,7 +180,7 @@ class ResponsesStreamEncoder:
             events += self._end_part(
                 opened, PartEnded(opened.index, number, content_of(part.kind, "".join(part.pieces)))
             )
-        item = whole_item(event.item, seals=self._seals)
+        item = whole_item(event.item, self._seal)
         if isinstance(item, ToolCall):
             events += self._end_call(opened, item)
         for content in not_streamed(opened, item):

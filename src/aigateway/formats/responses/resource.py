@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -119,8 +119,8 @@ def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
     status, reason = ending(reply.finish_reason)
     for item in reply.items:
         note_lost(item, FORMAT, LACKING, context.changes)
-    seals = seals_thoughts(context)
-    items = [whole_item(item, seals=seals) for item in reply.items if is_ours(item)]
+    wanted = seal_of(context)
+    items = [whole_item(item, wanted) for item in reply.items if is_ours(item)]
     ids = ItemIds(context)
     last = len(items) - 1
     output = [
@@ -133,6 +133,13 @@ def empty_resource() -> dict[str, Any]:
     """The resource of a response of which nothing is known."""
     head = {"id": "", "object": "response", "created_at": 0, "model": "", "output": [], "usage": None}
     return head | copied(_echoed({})) | {"service_tier": "default"}
+
+
+def queued_resource(body: dict[str, Any], *, id: str, model: str, now: int) -> dict[str, Any]:
+    """The resource of a response that nobody has begun to make. body: its request."""
+    head = {"id": id, "object": "response", "created_at": now, "model": model, "status": "queued", "output": []}
+    told = {"completed_at": None, "error": None, "incomplete_details": None, "usage": None, "service_tier": "default"}
+    return head | copied(_echoed(body)) | told
 
 
 def ending(finish_reason: str) -> tuple[str, str | None]:
@@ -268,17 +275,26 @@ def _spoken(part: Part) -> Part:
     return Text(text=part.transcript or "") if isinstance(part, Audio) else part
 
 
-def seals_thoughts(context: ReplyContext) -> bool:
-    """Whether the caller asked for encrypted reasoning of a model that thinks in the open: some bring back only that."""
+Seal = Literal["none", "mark", "content"]
+"""What is sealed of a thought that was told in the open."""
+
+
+def seal_of(context: ReplyContext) -> Seal:
+    """A mark on what came from another API, for OpenAI must not look for its id; all for who asked for it encrypted.
+
+    Some of these bring back only that.
+    """
     include = context.request.include
-    return context.translated and include is not UNSET and ENCRYPTED in include
+    if not context.translated:
+        return "none"
+    return "content" if include is not UNSET and ENCRYPTED in include else "mark"
 
 
-def whole_item(item: Item, *, seals: bool) -> Item:
-    """An item that has ended: a function without arguments has the arguments `{}`; thoughts may be wanted sealed."""
-    if seals and isinstance(item, Reasoning) and item.content and item.encrypted is UNSET and item.signature is UNSET:
-        sealed = seal(Sealed(origin=item.origin or "", content=item.content))
-        return msgspec.structs.replace(item, encrypted=sealed, origin=UNSET)
+def whole_item(item: Item, wanted: Seal) -> Item:
+    """An item that has ended: a function without arguments has the arguments `{}`, an open thought its seal."""
+    if isinstance(item, Reasoning) and wanted != "none" and item.encrypted is UNSET and item.signature is UNSET:
+        sealed = Sealed(origin=item.origin or "", content=item.content if wanted == "content" else ())
+        return msgspec.structs.replace(item, encrypted=seal(sealed), origin=UNSET)
     if isinstance(item, ToolCall) and item.kind == "function" and not item.arguments:
         return msgspec.structs.replace(item, arguments="{}")
     return item

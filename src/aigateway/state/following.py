@@ -1,0 +1,113 @@
+"""A stored stream, told again from any event on, and followed while it is still made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+
+from aigateway import _json, _sse
+from aigateway.errors import GatewayError, InvalidRequestError
+from aigateway.state.items import listed
+from aigateway.state.journal import frames_after, frames_of
+from aigateway.state.record import Record
+from aigateway.state.state import State
+from aigateway.state.turn import TOP
+
+_WAIT: Final = 2.0  # seconds for which a reader waits before it asks what became of the response
+_ENDS: Final = (b"response.completed", b"response.incomplete", b"response.failed", b"response.cancelled")
+
+
+class StreamGoneError(GatewayError):
+    """The events that are asked for are no longer kept."""
+
+    status = 410
+    type = "invalid_request_error"
+    code = "stream_expired"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The events of this response are no longer kept, or never were: ask for the response without `stream`.",
+            param="stream",
+        )
+
+
+def starting_after(query: dict[str, str], headers: Any) -> int:
+    """The number behind which a stream is to be told: of `starting_after`, or else of `Last-Event-ID`; -1 = from its start."""
+    wanted = query.get("starting_after", headers.get("last-event-id", ""))
+    if not wanted:
+        return -1
+    if not wanted.isascii() or not wanted.isdigit():
+        raise InvalidRequestError(
+            "Invalid 'starting_after': expected the sequence_number of an event.",
+            param="starting_after",
+            code="invalid_value",
+        )
+    return int(wanted[:18])
+
+
+async def resource_of(state: State, tenant: str, record: Record) -> bytes:
+    """A response as it stands now, its output in place."""
+    top = TOP.decode(record.body)
+    if record.is_over:
+        entries = await state.responses.entries(tenant, record, record.middle, record.end)
+        top["output"] = msgspec.Raw(listed(entry.data for entry in entries))
+    top["status"] = msgspec.Raw(_json.encode(record.status))
+    return _json.encode(top)
+
+
+async def check_kept(state: State, tenant: str, record: Record, id: str, after: int) -> None:
+    """Raise StreamGoneError where the events behind this one are gone."""
+    if record.first is None and record.run is None and record.is_over:
+        raise StreamGoneError
+    pieces = await state.store.read_journal(tenant, id, after)
+    if pieces:
+        if pieces[0].first > max(after + 1, record.first or 0):
+            raise StreamGoneError
+        return
+    if record.is_over and after < (record.first or 0):
+        raise StreamGoneError
+
+
+async def follow(state: State, tenant: str, id: str, after: int) -> AsyncIterator[bytes]:
+    """The frames behind this event, those to come too, up to the end of the stream."""
+    while True:
+        pieces = await state.store.read_journal(tenant, id, after, wait=_WAIT)
+        for piece in pieces:
+            if piece.last <= after:
+                continue
+            data = frames_after(piece, after)
+            after = piece.last
+            if not any(end in data for end in _ENDS):
+                if data:
+                    yield data
+                continue
+            for frame in frames_of(data):
+                yield frame
+                if _is_end(frame):
+                    yield _sse.DONE_FRAME
+                    return
+        if pieces:
+            continue
+        found = await state.responses.find(tenant, id)
+        if found is not None and not found.record.is_over:
+            continue
+        if await state.store.read_journal(tenant, id, after):
+            continue
+        if found is not None:
+            yield await _end_of(state, tenant, found.record, after + 1)
+        yield _sse.DONE_FRAME
+        return
+
+
+def _is_end(frame: bytes) -> bool:
+    head = frame[: frame.find(b"\n")] if frame.startswith(b"event:") else frame[:200]
+    return any(end in head for end in _ENDS)
+
+
+async def _end_of(state: State, tenant: str, record: Record, number: int) -> bytes:
+    """The event that a stream ends with whose own was never written."""
+    name = f"response.{record.status}"
+    response = _json.decode(await resource_of(state, tenant, record))
+    return _sse.encode(_json.encode({"type": name, "sequence_number": number, "response": response}), name)

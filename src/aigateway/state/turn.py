@@ -1,0 +1,205 @@
+"""One turn of a conversation: what its request says of state, what comes before it, and the body that a target gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from aigateway import _json
+from aigateway.errors import GatewayError, InvalidRequestError
+from aigateway.state.conversations import Lock
+from aigateway.state.items import items_of, listed, references, require_calls
+from aigateway.state.record import Upstream
+from aigateway.state.responses import Stored
+from aigateway.state.state import State
+
+TOP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_STATEFUL: Final = ("previous_response_id", "conversation", "background")
+
+
+class Wishes(msgspec.Struct):
+    """What a request says of state."""
+
+    store: bool | None = None
+    previous_response_id: str | None = None
+    conversation: Any = None
+    background: bool | None = None
+    input: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def stores(self) -> bool:
+        """Whether the response is to be kept: it is unless told otherwise."""
+        return self.store is not False
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether what was kept is needed."""
+        return bool(self.previous_response_id or self.conversation or self.background)
+
+
+WISHES: Final = msgspec.json.Decoder(Wishes)
+
+
+def conversation_id(value: Any) -> str | None:
+    """The id in a `conversation`: a string, or an object with one. Raises InvalidRequestError."""
+    found = value.get("id") if isinstance(value, dict) else value
+    if found is None and value is None:
+        return None
+    if not isinstance(found, str) or not found:
+        raise InvalidRequestError(
+            "Invalid 'conversation': expected an id, or an object with one.", param="conversation", code="invalid_type"
+        )
+    return found
+
+
+class Turn:
+    """State of one call.
+
+    new      its own input items.
+    earlier  the items before them; None until they are loaded.
+    upstream where the response will be kept by its provider too.
+    """
+
+    def __init__(self, state: State, tenant: str | None, wishes: Wishes, body: bytes) -> None:
+        self.state = state
+        self.tenant = tenant or ""
+        self.is_trusted = tenant is None
+        self.is_foreign = False
+        self.wishes = wishes
+        self.body = body
+        self.conversation = conversation_id(wishes.conversation)
+        self.new = items_of(bytes(wishes.input))
+        self.previous: Stored | None = None
+        self.previous_id = wishes.previous_response_id
+        self.earlier: list[bytes] | None = None
+        self.upstream: Upstream | None = None
+        self.lock: Lock | None = None
+        self.replays = False
+        self.refers = bool(references(self.new))
+        self._resolved: list[bytes] = []
+        self._unknown: GatewayError = InvalidRequestError("")
+        if self.conversation and self.previous_id:
+            raise InvalidRequestError(
+                "Give 'previous_response_id' or 'conversation', not both.", param="conversation", code="invalid_value"
+            )
+        if wishes.background and not wishes.stores:
+            raise InvalidRequestError(
+                "A response in the background must be stored: leave 'store' out, or set it to true.",
+                param="background",
+                code="invalid_value",
+            )
+
+    async def open(self) -> None:
+        """Find what the turn goes on from. Raises GatewayError for what is not kept, or is being written to.
+
+        Where there are no tenants, an unknown id may be one of the provider's own.
+        """
+        try:
+            await self._find()
+        except GatewayError as error:
+            if not self.is_trusted or error.code not in ("not_found", "previous_response_not_found"):
+                raise
+            self.is_foreign = True
+            self._unknown = error
+
+    async def _find(self) -> None:
+        if self.conversation is not None:
+            document = await self.state.conversations.find(self.tenant, self.conversation, param="conversation")
+            if self.wishes.stores:
+                self.lock = await self.state.conversations.lock(self.tenant, self.conversation)
+                await self.state.conversations.touch(self.tenant, document)
+        elif self.previous_id is not None:
+            self.previous = await self.state.responses.previous(self.tenant, self.previous_id)
+
+    async def load(self) -> None:
+        """Read what comes before the turn, once. Raises GatewayError."""
+        if self.earlier is not None:
+            return
+        if self.is_foreign:
+            raise self._unknown
+        responses = self.state.responses
+        earlier: list[bytes] = []
+        if self.conversation is not None:
+            earlier = await self.state.conversations.items(self.tenant, self.conversation)
+        elif self.previous is not None:
+            earlier = await responses.chain(self.tenant, self.previous.record)
+        self._resolved = await responses.resolved(self.tenant, self.new, strict=not self.is_trusted)
+        require_calls(self._resolved, earlier)
+        self.earlier = earlier
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether any target gets another body than the caller's."""
+        return self.wishes.is_stateful or self.refers
+
+    def is_known_at(self, provider: str) -> bool:
+        """Whether this provider keeps what the turn goes on from, so that nothing of it need be told again."""
+        if self.replays or self.conversation is not None:
+            return False
+        return self.chained_upstream(provider) is not None if self.previous_id else self.refers
+
+    def chained_upstream(self, provider: str) -> str | None:
+        """The id of the previous response at this provider, where it may go on from that."""
+        if self.replays or self.previous is None:
+            return None
+        upstream = self.previous.record.upstream
+        return upstream.id if upstream is not None and upstream.provider == provider else None
+
+    def body_for(self, provider: str, *, keeps: bool, speaks_responses: bool) -> bytes:
+        """The request as a target gets it.
+
+        keeps: whether it keeps responses itself.
+        """
+        if not self.is_changed or self.is_foreign:
+            return self.body
+        top = TOP.decode(self.body)
+        for name in _STATEFUL:
+            top.pop(name, None)
+        chained = self.chained_upstream(provider) if keeps else None
+        if chained is not None:
+            top["previous_response_id"] = msgspec.Raw(_json.encode(chained))
+            top["input"] = msgspec.Raw(listed(self.new))
+        elif self.earlier is not None and not (keeps and self.is_known_at(provider)):
+            items = [*self.earlier, *self._resolved]
+            top["input"] = msgspec.Raw(listed(_known_to(items) if keeps and speaks_responses else items))
+        return _json.encode(top)
+
+    def echo(self) -> dict[str, Any]:
+        """What the response repeats of the request, as the caller made it."""
+        told: dict[str, Any] = {}
+        if self.is_foreign:
+            return told
+        if self.wishes.is_stateful:
+            told["previous_response_id"] = self.previous_id
+            told["store"] = self.wishes.stores
+        if self.conversation is not None:
+            told["conversation"] = {"id": self.conversation}
+        if self.wishes.background:
+            told["background"] = True
+        return told
+
+    async def close(self) -> None:
+        """Let others write."""
+        lock, self.lock = self.lock, None
+        if lock is not None:
+            await lock.release()
+
+
+def _known_to(items: Sequence[bytes]) -> list[bytes]:
+    """Items that a provider which keeps responses itself takes from elsewhere: no thought that it would look up by id."""
+    return [item for item in items if b'"reasoning"' not in item or not _is_bare_reasoning(item)]
+
+
+class _Reasoning(msgspec.Struct):
+    type: str | None = None
+    encrypted_content: str | None = None
+
+
+_REASONING: Final = msgspec.json.Decoder(_Reasoning)
+
+
+def _is_bare_reasoning(item: bytes) -> bool:
+    head = _REASONING.decode(item)
+    return head.type == "reasoning" and not head.encrypted_content
