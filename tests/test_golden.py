@@ -104,7 +104,7 @@ def asked(caller: str, upstream: str, body: Object) -> Object:
 def heard(caller: str, upstream: str, answer: Object) -> Object:
     """What the caller hears of a whole answer."""
     side = Side(caller, upstream, PLAIN[caller])
-    return {"heard": brief(side.translation.reply(json.dumps(answer).encode())), **side.codes()}
+    return {"heard": brief(json.loads(side.translation.reply(json.dumps(answer).encode()))), **side.codes()}
 
 
 def stream_of(upstream: str, answer: Object, broken: Any = None) -> bytes:
@@ -202,6 +202,6 @@ async def test_each_case_of_a_cell_is_as_it_was_reviewed(
 async def test_a_stream_says_what_the_whole_answer_says(caller: str, upstream: str) -> None:
     for bodies in ANSWERED.values():
         side = Side(caller, upstream, PLAIN[caller])
-        whole = side.translation.reply(json.dumps(bodies[upstream]).encode())
+        whole = json.loads(side.translation.reply(json.dumps(bodies[upstream]).encode()))
         events = await told(caller, upstream, stream_of(upstream, bodies[upstream]))
         assert differences(OF_WHOLE[caller](joined(caller, events)), OF_WHOLE[caller](whole)) == {}
