@@ -13,6 +13,7 @@ MAX_EVENT_BYTES = 256 * 1024 * 1024
 """An event larger than this ends the stream with an error: nothing that grows without end is held in memory."""
 
 DONE = b"[DONE]"
+_PLAIN = b"data: "
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -33,6 +34,14 @@ def encode(data: bytes, event: str = "") -> bytes:
 
 
 DONE_FRAME = encode(DONE)
+
+
+def _plain_events(chunk: bytes) -> list[SSEEvent] | None:
+    """The events of bytes that are nothing but whole ones of one data line each, as most are; None for any others."""
+    if chunk[-2:] != b"\n\n" or b"\r" in chunk or len(chunk) > MAX_EVENT_BYTES:
+        return None
+    bodies = chunk[6:-2].split(b"\n\ndata: ")
+    return [SSEEvent(body) for body in bodies] if chunk.count(b"\n") == 2 * len(bodies) else None
 
 
 class SSEDecoder:
@@ -57,6 +66,12 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> list[SSEEvent]:
         """The events that these bytes complete. Raises UpstreamProtocolError for an event that never ends."""
+        if chunk[:6] == _PLAIN and not self._buffer and not self._has_data and not self._event:
+            events = _plain_events(chunk)
+            if events is not None:
+                self._started = True
+                self._after_cr = False
+                return events
         if self._after_cr and chunk:
             self._after_cr = False
             if chunk[:1] == b"\n":

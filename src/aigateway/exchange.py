@@ -518,6 +518,10 @@ class Exchange:
             frames, fail = self._relayed(reply, relay, self._pipe), relay.fail
             if edits:
                 frames = self._edited(frames)
+        elif translation is not None and not is_whole and not self._chain.has_on_event:
+            self._pipe = pipe_of(reply, edits=False)
+            frames = _apart(self._relayed(reply, translation.relay(done=self._format.done), self._pipe), self._pipe)
+            fail = translation.encoder.fail
         else:
             translation = translation or Translation(self.call, attempt.plan, self._asked, self._new_id)
             source = translation.stream(reply, whole=is_whole)
@@ -737,6 +741,19 @@ class Exchange:
 def pipe_of(reply: ProviderReply, *, edits: bool) -> Pipe | None:
     """The short way for the frames of a reply, where its provider has one and nobody edits them."""
     return None if edits or not getattr(reply, "pours", False) else Pipe()
+
+
+async def _apart(frames: AsyncIterator[bytes], pipe: Pipe | None) -> AsyncIterator[bytes]:
+    """Frames that were made here: one at a time, but where a pipe would take many."""
+    try:
+        async for some in frames:
+            at = 0
+            while at < len(some):
+                end = len(some) if pipe is not None and pipe.write is not None else some.index(b"\n\n", at) + 2
+                yield some[at:end]
+                at = end
+    finally:
+        await frames.aclose()  # type: ignore[attr-defined]  # a generator of our own
 
 
 async def _pour(reply: Any, relay: Any, pipe: Pipe, write: Callable[[bytes], bool]) -> None:

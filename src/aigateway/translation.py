@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aigateway import _json
+from aigateway import _json, _sse
 from aigateway.call import Call, Plan
 from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
-from aigateway.canonical.events import Failed, StreamEvent, UsageReported
+from aigateway.canonical.events import Delta, Failed, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.signed_calls import SignedCalls
@@ -21,7 +21,14 @@ from aigateway.canonical.types import Message, Reply, Request, Text
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
-from aigateway.formats.protocol import CallerCodec, Profile, ReplyContext, StreamEncoder, UpstreamCodec, WireEvent
+from aigateway.formats.protocol import (
+    CallerCodec,
+    Profile,
+    ReplyContext,
+    StreamEncoder,
+    UpstreamCodec,
+    WireEvent,
+)
 from aigateway.providers.protocol import ProviderReply
 from aigateway.upstream import quirks_of
 
@@ -68,6 +75,18 @@ class Translation:
         return UPSTREAM_CODECS[self._plan.upstream_api]
 
     @property
+    def upstream_api(self) -> str:
+        """The API that is spoken upstream."""
+        return self._plan.upstream_api
+
+    @property
+    def delta_frame(self) -> Callable[[Delta], bytes | None] | None:
+        """The short way of a delta, where the encoder has one and nothing stands between."""
+        if self._checks is not None or self._calls is not None or self._signed is not None or self._limit.active:
+            return None
+        return getattr(self.encoder, "delta_frame", None)
+
+    @property
     def encoder(self) -> StreamEncoder:
         """The one that makes this call's events."""
         if self._encoder is None:
@@ -102,8 +121,12 @@ class Translation:
 
     async def replay(self, reply: Reply) -> AsyncIterator[WireEvent]:
         """A whole reply as events."""
-        for wire in self._wire(unfold(reply)):
+        for wire in self.events(unfold(reply)):
             yield wire
+
+    def relay(self, *, done: bool) -> TranslatedStream:
+        """For an upstream's stream that nobody edits. done: a finished one ends with `[DONE]`."""
+        return TranslatedStream(self, done=done)
 
     async def stream(self, reply: ProviderReply, *, whole: bool) -> AsyncIterator[WireEvent]:
         """An upstream's stream (or its whole answer, where it gave one) as events of the caller's format.
@@ -111,7 +134,7 @@ class Translation:
         Raises the error that the stream ended in.
         """
         if whole:
-            for wire in self._wire(unfold(self._decoded(await reply.read()))):
+            for wire in self.events(unfold(self._decoded(await reply.read()))):
                 yield wire
             return
         frames = FORMATS[self._plan.upstream_api].framing()
@@ -120,17 +143,18 @@ class Translation:
         try:
             async for chunk in source:
                 for event in frames.feed(chunk):
-                    for wire in self._wire(decoder.feed(event)):
+                    for wire in self.events(decoder.feed(event)):
                         yield wire
             for event in frames.flush():
-                for wire in self._wire(decoder.feed(event)):
+                for wire in self.events(decoder.feed(event)):
                     yield wire
-            for wire in self._wire(decoder.flush()):
+            for wire in self.events(decoder.flush()):
                 yield wire
         finally:
             await source.aclose()  # type: ignore[attr-defined]  # the stream of a reply is a generator
 
-    def _wire(self, events: Iterable[StreamEvent]) -> Iterable[WireEvent]:
+    def events(self, events: Iterable[StreamEvent]) -> Iterable[WireEvent]:
+        """Canonical events in the caller's format. Raises the error of a stream that failed."""
         if self._checks is not None:
             return self._checks.output(self._encoded(self._checks.input(events)))
         return self._encoded(events)
@@ -166,6 +190,65 @@ class Translation:
         if self._signed is not None:
             reply = self._signed.reply(reply)
         return self._limit.filter_reply(reply) if self._limit.active else reply
+
+
+class TranslatedStream:
+    """An upstream's stream, fed as its bytes come, as frames of the caller's format.
+
+    It is used as a StreamRelay is. Its usage is noted in the call.
+
+    saw_event  whether there was a frame yet.
+    failure    the error that the stream ended in; what stood before it was given.
+    """
+
+    usage = None
+    saw_event = False
+    failure: GatewayError | None = None
+
+    def __init__(self, translation: Translation, *, done: bool) -> None:
+        self._translation = translation
+        self._frames = FORMATS[translation.upstream_api].framing()
+        self._decoder = UPSTREAM_CODECS[translation.upstream_api].stream_decoder()
+        self._delta_frame = translation.delta_frame
+        self._done = done
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The frames that follow from these bytes."""
+        out: list[bytes] = []
+        for event in self._frames.feed(chunk):
+            self._add(self._decoder.feed(event), out)
+            if self.failure is not None:
+                break
+        self.saw_event = self.saw_event or bool(out)
+        return b"".join(out)
+
+    def flush(self) -> bytes:
+        """The frames that follow from the end of the bytes."""
+        out: list[bytes] = []
+        for event in self._frames.flush():
+            if self.failure is None:
+                self._add(self._decoder.feed(event), out)
+        if self.failure is None:
+            self._add(self._decoder.flush(), out)
+        if self.failure is None and self._done:
+            out.append(_sse.DONE_FRAME)
+        return b"".join(out)
+
+    def _add(self, events: list[StreamEvent], out: list[bytes]) -> None:
+        delta_frame = self._delta_frame
+        if delta_frame is not None and len(events) == 1:
+            event = events[0]
+            frame = delta_frame(event) if type(event) is Delta else None
+            if frame is not None:
+                if frame:
+                    out.append(frame)
+                return
+        try:
+            for wire in self._translation.events(events):
+                frame = _sse.encode(_json.encode(wire.data), wire.name)
+                out.append(frame)
+        except GatewayError as error:
+            self.failure = error
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -8,11 +8,16 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigateway import _json
+from aigateway import _json, _sse
+from aigateway._sse import SSEDecoder, SSEEvent
+from aigateway.canonical.events import Delta, StreamEvent
 from aigateway.errors import GatewayError
 from aigateway.formats.chat.reply import decode_plain_reply, decode_reply
+from aigateway.formats.chat.stream import ChatStreamDecoder
+from aigateway.formats.protocol import Profile
 from aigateway.formats.responses.items import decode_item, plain_message
 from aigateway.formats.responses.tools import decode_tools
+from tests.formats.responses_streams import CODEC, context, streams
 
 ODD = st.sampled_from([None, "", "x", 0, -1, 7, 1.5, 2.0, True, [], [None], ["x"], {}, {"a": 1}])
 
@@ -132,3 +137,70 @@ def test_a_function_is_read_with_keys_that_nobody_knows_as_it_is_without(tool: d
         return msgspec.structs.replace(found, extra=msgspec.UNSET)
 
     assert read(tool) == read(tool | {"foreign": 1})
+
+
+DELTAS = objects(
+    role=st.just("assistant"), content=TEXTS, reasoning_content=TEXTS, tool_calls=st.lists(CALLS, max_size=1)
+)
+CHUNKS = objects(
+    id=TEXTS,
+    choices=st.lists(
+        objects(
+            index=st.sampled_from([0, 0, 1]),
+            delta=st.one_of(DELTAS, st.builds(lambda text: {"content": text}, TEXTS)),
+            logprobs=st.none(),
+            finish_reason=st.sampled_from([None, None, "stop"]),
+            usage=USAGES,
+        ),
+        max_size=2,
+    ),
+    service_tier=TEXTS,
+    usage=USAGES,
+    x_groq=st.none(),
+)
+
+
+@given(st.lists(CHUNKS, max_size=6))
+def test_a_chunk_is_read_quickly_as_it_is_slowly(chunks: list[dict[str, Any]]) -> None:
+    def read(name: str) -> Any:
+        decoder = ChatStreamDecoder()
+        opening = {"choices": [{"delta": {"content": "Hi"}}]}
+        found = [decoder.feed(SSEEvent(_json.encode(chunk), name)) for chunk in [opening, *chunks]]
+        return [[told(event) for event in events] for events in [*found, decoder.flush()]]
+
+    assert read("") == read("named")  # named events are never read quickly
+
+
+def told(event: StreamEvent) -> Any:
+    """An event; an error by its words, since no two errors are equal."""
+    error = getattr(event, "error", None)
+    return event if error is None else str(error)
+
+
+@given(streams(overlapping=True), st.sampled_from(["openai", "open_responses"]))
+def test_the_frame_of_a_delta_is_that_of_its_event(stream: list[StreamEvent], profile: Profile) -> None:
+    quick, slow = CODEC.stream_encoder(context(profile=profile)), CODEC.stream_encoder(context(profile=profile))
+    for event in stream:
+        frames = b"".join(_sse.encode(_json.encode(wire.data), wire.name) for wire in slow.feed(event))
+        quickly = quick.delta_frame(event) if isinstance(event, Delta) else None
+        if quickly is None:
+            quickly = b"".join(_sse.encode(_json.encode(wire.data), wire.name) for wire in quick.feed(event))
+        assert quickly == frames
+
+
+LINES = st.sampled_from(
+    [b"data: a", b"data: b", b"data:c", b"data: ", b"data", b"event: e", b": note", b"", b"", b"id: 1"]
+)
+BREAKS = st.sampled_from([b"\n", b"\n", b"\n\n", b"\n\n", b"\r\n", b"\r"])
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(LINES, BREAKS), max_size=4).map(lambda lines: b"".join(map(b"".join, lines))), max_size=4
+    )
+)
+def test_events_that_come_whole_are_those_that_come_in_bytes(pieces: list[bytes]) -> None:
+    whole, single = SSEDecoder(), SSEDecoder()
+    found = [event for piece in pieces for event in whole.feed(piece)] + whole.flush()
+    stream = b"".join(pieces)
+    assert found == [event for at in range(len(stream)) for event in single.feed(stream[at : at + 1])] + single.flush()

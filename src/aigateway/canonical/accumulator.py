@@ -135,16 +135,17 @@ class Accumulator:
         owner.parts[number] = part
         return number, [PartStarted(index, number, part.content())]
 
-    def delta(self, index: int, part: int, text: str, logprobs: Iterable[dict[str, Any]] = ()) -> list[StreamEvent]:
+    def delta(self, index: int, part: int, text: str, logprobs: tuple[dict[str, Any], ...] = ()) -> list[StreamEvent]:
         """More text of a part, or more arguments of a tool call (part 0). Nothing for an empty text."""
         owner = self._open[index]
-        tokens = tuple(logprobs)
         if isinstance(owner.item, ToolCall):
             owner.arguments.append(text)
         else:
-            owner.parts[part].pieces.append(text)
-            owner.parts[part].logprobs.extend(tokens)
-        return [Delta(index, part, text, tokens)] if text or tokens else []
+            opened = owner.parts[part]
+            opened.pieces.append(text)
+            if logprobs:
+                opened.logprobs.extend(logprobs)
+        return [Delta(index, part, text, logprobs)] if text or logprobs else []
 
     def annotate(self, index: int, part: int, annotation: Annotation) -> list[StreamEvent]:
         """An annotation of an open text part."""

@@ -75,7 +75,11 @@ class StreamDecoder(Protocol):
 
 
 class StreamEncoder(Protocol):
-    """Canonical events -> wire events of the caller's format. State of one stream."""
+    """Canonical events -> wire events of the caller's format. State of one stream.
+
+    One may have a short way for deltas too: `delta_frame(event)` gives the frame of what `feed` would give (empty where
+    that is nothing), or None where only `feed` can make it; then it has done nothing.
+    """
 
     def feed(self, event: StreamEvent) -> list[WireEvent]:
         """What the caller gets for one canonical event."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -91,6 +92,7 @@ class Tape:
                 break
             self.id = self.turn.state.responses.new_id("resp")
         self.ended = True
+        await self._let_others_write()
         return _json.encode(top) if told else body
 
     async def _finish(self, top: dict[str, msgspec.Raw], output: list[bytes]) -> bool:
@@ -195,6 +197,7 @@ class Tape:
                     await self._end(top)
                 except StoreUnavailableError:
                     self._go_on_unstored()
+            await self._let_others_write()
         else:
             self._note(frame)
         return [frame]
@@ -241,6 +244,11 @@ class Tape:
             self._stored = Stored(self.id, record, 1)
         self._journal = turn.state.journal(turn.tenant, self.id)
         self._journal.next = number or 0
+
+    async def _let_others_write(self) -> None:
+        """Who has the whole answer may ask again at once."""
+        with contextlib.suppress(StoreUnavailableError):  # then the lock ends by itself
+            await self.turn.close()
 
     async def _end(self, top: dict[str, msgspec.Raw]) -> None:
         if self._journal is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -36,6 +36,45 @@ _Kind = type[Text] | type[Refusal] | type[ReasoningText]
 _Tokens = tuple[dict[str, Any], ...]
 
 
+_Nothing = Annotated[str, msgspec.Meta(max_length=0)] | Annotated[list[None], msgspec.Meta(max_length=0)] | None
+
+
+class _TextDelta(msgspec.Struct, gc=False):
+    content: str
+    reasoning_content: _Nothing = None
+    reasoning: _Nothing = None
+    reasoning_details: _Nothing = None
+    refusal: _Nothing = None
+    tool_calls: _Nothing = None
+    function_call: _Nothing = None
+    annotations: _Nothing = None
+    audio: _Nothing = None
+
+
+class _TextChoice(msgspec.Struct, gc=False):
+    delta: _TextDelta
+    index: Literal[0] = 0
+    logprobs: _Nothing = None
+    usage: None = None
+    error: _Nothing = None
+    finish_reason: _Nothing = None
+
+
+class _TextChunk(msgspec.Struct, gc=False):
+    """A chunk of nothing but more text, as most are."""
+
+    choices: Annotated[tuple[_TextChoice, ...], msgspec.Meta(min_length=1, max_length=1)]
+    service_tier: str | None = None
+    usage: None = None
+    error: _Nothing = None
+    x_groq: None = None
+
+
+_TEXT_CHUNK: msgspec.json.Decoder[_TextChunk] = msgspec.json.Decoder(_TextChunk)
+_ODD_MAX: Final = 16
+"""Who sends so many others within a text sends them always: then the quick look is only lost time."""
+
+
 class ChatStreamDecoder:
     """Chunks of one upstream -> events. Of several choices the first one counts.
 
@@ -57,6 +96,8 @@ class ChatStreamDecoder:
         self._holder: _Holder | None = None
         self._part = 0
         self._kind: _Kind | None = None
+        # How many chunks within a text were more than that.
+        self._odd = 0
         # Whether reasoning came as a text; the texts of reasoning_details then only repeat it.
         self._thinks_aloud = False
         self._details: dict[tuple[int | None, str | None], dict[str, Any]] = {}
@@ -64,10 +105,21 @@ class ChatStreamDecoder:
 
     def feed(self, event: SSEEvent) -> list[StreamEvent]:
         """What follows from one chunk."""
-        if self._over or not event.data:
+        data = event.data
+        if self._over or not data:
             return []
-        if event.data == DONE:
-            return self._end()
+        if self._kind is Text and self._odd < _ODD_MAX and not event.event:
+            try:
+                plain = _TEXT_CHUNK.decode(data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self._odd += 1
+            else:
+                if plain.service_tier is not None:
+                    self._tier = plain.service_tier
+                return self._acc.delta(self._item, self._part, plain.choices[0].delta.content)
+        return self._end() if data == DONE else self._chunk(event)
+
+    def _chunk(self, event: SSEEvent) -> list[StreamEvent]:
         try:
             chunk = _json.decode(event.data)
         except (_json.DecodeError, UnicodeDecodeError, RecursionError):

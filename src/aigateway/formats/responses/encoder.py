@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from aigateway import _json, _sse
 from aigateway.canonical.events import (
     Annotated,
     Delta,
@@ -32,6 +33,7 @@ from aigateway.formats.protocol import ReplyContext, WireEvent
 from aigateway.formats.responses.events import (
     CALLS,
     NAMES,
+    DeltaFrame,
     OpenItem,
     OpenPart,
     bare,
@@ -93,6 +95,28 @@ class ResponsesStreamEncoder:
         if isinstance(event, Failed):
             return self.fail(event.error)
         return self._start() + self._in_order(event)
+
+    def delta_frame(self, event: Delta) -> bytes | None:
+        """The frame of a delta, made quickly; None where it takes more: then `feed` makes its event."""
+        opened = self._current
+        if opened is None or event.index != opened.index or event.logprobs:
+            return None
+        open_part = opened.parts.get(event.part)
+        owner = opened if open_part is None else open_part
+        frame = owner.frame
+        if frame is None:
+            return self._first_delta_frame(opened, owner, event)
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        owner.pieces.append(event.text)
+        return frame.write(sequence, event.text)
+
+    def _first_delta_frame(self, opened: OpenItem, owner: OpenItem | OpenPart, event: Delta) -> bytes | None:
+        made = self._delta(opened, event)
+        if not made:
+            return b""
+        owner.frame = DeltaFrame(made[0])
+        return _sse.encode(_json.encode(made[0].data), made[0].name)
 
     def fail(self, error: GatewayError) -> list[WireEvent]:
         """`error`, then `response.failed` with what there is so far.

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from aigateway import _json, _sse
 from aigateway.canonical.events import ReasoningText, StreamPart, SummaryText
 from aigateway.canonical.types import Item, Message, Reasoning, Refusal, Text, ToolCall
+from aigateway.formats.protocol import WireEvent
 from aigateway.formats.responses.items import OUTPUT_TEXT, encode_part
 from aigateway.formats.responses.resource import copied, encode_logprobs, output_parts
 
@@ -50,10 +52,33 @@ CALLS = {
 }
 
 
+class DeltaFrame:
+    """The frames of the deltas of one part or call, which differ in their numbers and texts. `event` is one of them."""
+
+    __slots__ = ("_before", "_between", "_end")
+
+    def __init__(self, event: WireEvent) -> None:
+        data = event.data | {"sequence_number": 0, "delta": ""}
+        frame = _sse.encode(_json.encode(data), event.name)
+        # within a string no such key can stand: its quotes would be escaped
+        self._before, _, rest = frame.partition(b'"sequence_number":0')
+        self._between, _, self._end = rest.partition(b'"delta":""')
+
+    def write(self, sequence: int, text: str) -> bytes:
+        """The frame of one delta."""
+        return b'%b"sequence_number":%d%b"delta":%b%b' % (
+            self._before,
+            sequence,
+            self._between,
+            _json.encode(text),
+            self._end,
+        )
+
+
 class OpenPart:
     """A part that is being streamed."""
 
-    __slots__ = ("annotations", "index", "kind", "logprobs", "names", "pieces")
+    __slots__ = ("annotations", "frame", "index", "kind", "logprobs", "names", "pieces")
 
     def __init__(self, kind: type[StreamPart], index: int) -> None:
         self.kind = kind
@@ -62,12 +87,13 @@ class OpenPart:
         self.pieces: list[str] = []
         self.logprobs = kind is Text
         self.annotations = 0
+        self.frame: DeltaFrame | None = None
 
 
 class OpenItem:
     """An item that is being streamed."""
 
-    __slots__ = ("contents", "counts", "id", "index", "item", "output_index", "parts", "pieces")
+    __slots__ = ("contents", "counts", "frame", "id", "index", "item", "output_index", "parts", "pieces")
 
     def __init__(self, index: int, item: Item, id: str, output_index: int) -> None:
         self.index = index
@@ -78,6 +104,7 @@ class OpenItem:
         self.contents: dict[int, StreamPart] = {}
         self.counts = {"content_index": 0, "summary_index": 0}
         self.pieces: list[str] = []
+        self.frame: DeltaFrame | None = None
 
     def so_far(self) -> Item:
         """The item with what was streamed of it."""

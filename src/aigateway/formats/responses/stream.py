@@ -298,7 +298,9 @@ class ResponsesStreamDecoder:
             return []
         followed, number, events = found
         logprobs = data.get("logprobs") or ()
-        return events + self._parts.delta(followed.index, number, delta, logprobs if isinstance(logprobs, list) else ())
+        return events + self._parts.delta(
+            followed.index, number, delta, tuple(logprobs) if isinstance(logprobs, list) else ()
+        )
 
     def _part_text(self, kind: type[StreamPart], field: str, data: dict[str, Any]) -> list[StreamEvent]:
         """The whole text of a part: what was not streamed of it."""
