@@ -253,9 +253,7 @@ class Tape:
     async def _end(self, top: dict[str, msgspec.Raw]) -> None:
         if self._journal is not None:
             await self._journal.flush()
-        kept = await self._finish(top, self.output)
-        await self.turn.close()  # before its caller can ask again
-        if not kept:
+        if not await self._finish(top, self.output):
             raise StoreUnavailableError("This response was cancelled or deleted while it was made.")
 
     async def abandon(self, error: GatewayError | None = None, status: str = "cancelled") -> None:
