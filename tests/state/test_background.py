@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from aigateway.call import Principal
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.state import open_store
 from aigateway.state.journal import JournalLimits
@@ -200,6 +201,52 @@ async def test_stream_with_other_line_ends_and_without_numbers_is_kept_too(cut: 
         assert again.events == seen.events
         rest = await rig.ask("GET", f"/responses/{final['id']}?stream=true&starting_after=3")
         assert rest.events == seen.events[4:]
+
+
+async def test_run_of_a_gateway_that_is_stopped_is_gone_on_with_by_the_next(own_store_url: StoreURL) -> None:
+    url = own_store_url("sqlite")
+    settings = StateSettings(lease=0.2)
+    held = asyncio.Event()
+    async with rigged("chat", state=open_store(url), state_settings=settings) as rig:
+        holding(rig, held)
+        early = await begin(rig, input="early")
+        await asyncio.wait_for(rig.upstream.arrived.wait(), 10)
+    async with rigged("chat", state=open_store(url), state_settings=settings) as rig:
+        found = await until(rig, early["id"], lambda one: one["status"] not in ("queued", "in_progress"))
+        assert (found["status"], found["output"][0]["content"][0]["text"]) == ("completed", "saw 1")
+        assert rig.told == ["user: early"]
+
+
+async def test_run_that_was_seen_is_called_failed_by_the_next(own_store_url: StoreURL) -> None:
+    url = own_store_url("sqlite")
+    settings = StateSettings(lease=0.2)
+    held = asyncio.Event()
+    async with rigged("chat", state=open_store(url), state_settings=settings) as rig:
+        holding(rig, held, after=2)
+        late = await begin(rig, input="late")
+        await until(rig, late["id"], lambda one: one["status"] == "in_progress")
+    async with rigged("chat", state=open_store(url), state_settings=settings) as rig:
+        found = await until(rig, late["id"], lambda one: one["status"] not in ("queued", "in_progress"))
+        assert (found["status"], found["error"]["code"]) == ("failed", "interrupted")
+        assert not rig.upstream.requests
+        (item,) = (await rig.ask("GET", f"/responses/{late['id']}/input_items")).json["data"]
+        assert item["content"][0]["text"] == "late"
+
+
+async def test_principal_of_a_run_has_the_facts_that_can_be_written_down() -> None:
+    seen: list[Any] = []
+
+    class Asks:
+        def authenticate(self, call: Any, key: str | None) -> Principal:
+            return Principal("t", {"plan": "gold", "socket": object()})
+
+        def on_complete(self, call: Any) -> None:
+            seen.append((call.tenant, call.principal.facts.get("plan"), call.usage is not None))
+
+    async with rigged("chat", hooks=[Asks()]) as rig:
+        queued = await begin(rig)
+        await until(rig, queued["id"], lambda found: found["status"] == "completed")
+        await eventually(lambda: ("t", "gold", True) in seen)
 
 
 async def test_background_needs_a_store() -> None:

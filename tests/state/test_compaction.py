@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
+from aigateway import _json
 from aigateway.hooks.api_keys import APIKeyAuthenticator
+from aigateway.state.compaction import without_oldest
 from aigateway.testing import ReceivedRequest, Script
 from tests.state.rig import Object, Rig, answer, rigged
 from tests.state.test_websocket import answered
@@ -131,6 +133,26 @@ async def test_compaction_of_another_or_a_changed_one_is_refused() -> None:
                 "POST", "/responses", {"model": "m", "input": [item, {"role": "user", "content": "x"}]}
             )
             assert (reply.status, reply.json["error"]["code"]) == (400, "invalid_compaction")
+
+
+async def test_calls_and_results_are_told_to_whoever_summarises_and_stay_together() -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": '{"at":"x"}'}
+    result = {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "seen"}]}
+    items = [{"role": "user", "content": "hi"}, call, result, {"role": "user", "content": "go"}]
+    async with rigged("chat") as rig:
+        summarising(rig)
+        await rig.ask("POST", "/responses/compact", {"model": "m", "input": items})
+        asked = rig.upstream.requests[-1].json()["messages"][-1]["content"]
+        assert 'call: look({"at":"x"})' in str(asked)
+        assert "result: seen" in str(asked)
+    encoded = [_json.encode(item) for item in [{"role": "system", "content": "s"}, *items]]
+    shorter = [_json.decode(item) for item in without_oldest(encoded)]
+    assert [item.get("role") for item in shorter][:1] == ["system"]
+    kinds = [item.get("type") for item in shorter]
+    assert ("function_call_output" in kinds) <= ("function_call" in kinds)
+    open_call = [_json.encode(item) for item in (items[0], call, items[3])]
+    assert call in [_json.decode(item) for item in without_oldest(open_call)]
+    assert without_oldest(encoded[:1]) == encoded[:1]
 
 
 async def test_provider_that_keeps_responses_compacts_itself() -> None:

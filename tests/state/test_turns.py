@@ -418,6 +418,33 @@ async def test_next_turn_of_a_conversation_may_follow_at_once(rig: Rig) -> None:
     assert len(rig.told) == 23
 
 
+async def test_items_that_refer_or_have_ids_of_their_own_are_kept_as_they_came(rig: Rig) -> None:
+    made = (await rig.ask("POST", "/conversations", {})).json
+    path = f"/conversations/{made['id']}/items"
+    items = [
+        {"id": "msg_mine", "role": "user", "content": "a"},
+        {"id": None, "type": "message", "role": "user", "content": [{"type": "input_text", "text": "b"}]},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "1"},
+    ]
+    added = (await rig.ask("POST", path, {"items": items})).json["data"]
+    assert added[0]["id"] == "msg_mine"
+    assert [one["id"].partition("_")[0] for one in added] == ["msg", "msg", "fc", "fco"]
+    assert [one["type"] for one in added] == ["message", "message", "function_call", "function_call_output"]
+    assert (await rig.ask("GET", f"{path}/msg_mine")).json == added[0]
+    again = (await rig.ask("POST", "/conversations", {"items": items[:1]})).json
+    assert (await rig.ask("GET", f"/conversations/{again['id']}/items/msg_mine")).status == 200
+    assert (await rig.ask("GET", f"{path}/msg_mine")).status == 200
+    page = (await rig.ask("GET", f"{path}?after=msg_mine&order=asc&limit=1")).json
+    assert [one["id"] for one in page["data"]] == [added[1]["id"]]
+    refused: list[Object] = [{"items": "x"}, {"items": [1]}, {"items": [{}] * 21}, {}]
+    for body in refused:
+        assert (await rig.ask("POST", path, body)).status == 400
+    refused = [{"conversation": 5}, {"conversation": {}}]
+    for body in refused:
+        assert (await rig.ask("POST", "/responses", {"model": "m", "input": "x", **body})).status == 400
+
+
 async def test_conversation_and_previous_response_exclude_each_other(rig: Rig) -> None:
     body = {"model": "m", "input": "x", "conversation": "conv_1", "previous_response_id": "resp_1"}
     reply = await rig.ask("POST", "/responses", body)

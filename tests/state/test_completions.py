@@ -1,0 +1,89 @@
+"""Stored chat completions: lists, pages, messages, and what is not kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aigateway.hooks.api_keys import APIKeyAuthenticator
+from aigateway.testing import Script
+from tests.state.rig import Object, Rig, rigged
+
+ASK: Object = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+async def kept(rig: Rig, **fields: Any) -> Object:
+    reply = await rig.ask("POST", "/chat/completions", {**ASK, "store": True, **fields})
+    assert reply.status == 200, reply.body
+    value: Object = reply.json
+    return value
+
+
+async def listed(rig: Rig, query: str = "") -> Object:
+    reply = await rig.ask("GET", f"/chat/completions{query}")
+    assert reply.status == 200, reply.body
+    value: Object = reply.json
+    return value
+
+
+async def test_completions_come_in_pages_by_age() -> None:
+    async with rigged("chat", hooks=[APIKeyAuthenticator({"sk-1": "t"})]) as rig:
+        rig.key = "sk-1"
+        ids = [(await kept(rig, metadata={"n": str(number)}))["id"] for number in range(4)]
+        assert len(set(ids)) == 4  # the upstream gives all of them one id
+        await rig.ask("POST", "/chat/completions", ASK)
+        everything = await listed(rig)
+        assert [one["id"] for one in everything["data"]] == ids
+        assert (everything["first_id"], everything["last_id"], everything["has_more"]) == (ids[0], ids[3], False)
+        page = await listed(rig, "?limit=2")
+        assert ([one["id"] for one in page["data"]], page["has_more"]) == (ids[:2], True)
+        page = await listed(rig, f"?limit=2&after={ids[1]}")
+        assert ([one["id"] for one in page["data"]], page["has_more"]) == (ids[2:], False)
+        assert [one["id"] for one in (await listed(rig, "?order=desc&limit=1"))["data"]] == [ids[3]]
+        assert [one["id"] for one in (await listed(rig, "?metadata[n]=2"))["data"]] == [ids[2]]
+        assert (await listed(rig, "?model=other"))["data"] == []
+        assert (await rig.ask("GET", "/chat/completions?after=none")).status == 400
+
+
+async def test_messages_of_a_completion_come_in_pages() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "https://x/y.png"}}]
+    messages = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": parts},
+        {"role": "user", "content": "b"},
+    ]
+    async with rigged("chat", hooks=[APIKeyAuthenticator({"sk-1": "t"})]) as rig:
+        rig.key = "sk-1"
+        made = await kept(rig, messages=messages)
+        path = f"/chat/completions/{made['id']}/messages"
+        data = (await rig.ask("GET", path)).json["data"]
+        assert [message["content"] for message in data] == ["s", "a", "b"]
+        assert data[1]["content_parts"] == parts
+        page = (await rig.ask("GET", f"{path}?order=desc&limit=1")).json
+        assert (page["data"][0]["content"], page["has_more"]) == ("b", True)
+        page = (await rig.ask("GET", f"{path}?after={data[0]['id']}")).json
+        assert [message["content"] for message in page["data"]] == ["a", "b"]
+        assert (await rig.ask("GET", f"{path}?after=none")).status == 400
+        assert (await rig.ask("GET", "/chat/completions/none/messages")).status == 404
+
+
+async def test_streamed_completion_is_kept_whole_with_its_calls() -> None:
+    async with rigged("chat", hooks=[APIKeyAuthenticator({"sk-1": "t"})]) as rig:
+        rig.key = "sk-1"
+        asked = [{"role": "user", "content": "call"}]
+        streamed = await rig.ask("POST", "/chat/completions", {**ASK, "messages": asked, "store": True, "stream": True})
+        found = (await rig.ask("GET", f"/chat/completions/{streamed.events[0]['id']}")).json
+        assert found["object"] == "chat.completion"
+        assert found["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "look"
+        assert found["choices"][0]["finish_reason"] == "tool_calls"
+
+
+async def test_what_fails_or_is_not_wanted_is_not_kept() -> None:
+    async with rigged("chat", hooks=[APIKeyAuthenticator({"sk-1": "t"})]) as rig:
+        rig.key = "sk-1"
+        await rig.ask("POST", "/chat/completions", ASK | {"store": False})
+        await rig.ask("POST", "/chat/completions", ASK | {"messages": [{"role": "user", "content": '"store": true'}]})
+        rig.upstream.script(Script.of_json({"error": {"message": "no"}}, 400))
+        assert (await rig.ask("POST", "/chat/completions", ASK | {"store": True})).status == 400
+        assert (await listed(rig))["data"] == []
+        refused = await rig.ask("POST", "/chat/completions/none", {"metadata": {}})
+        assert refused.status == 404
