@@ -267,8 +267,6 @@ class Journey:
         self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
-        if self._store is not None and operation in _STATEFUL:
-            return self.keeping.exchange(self._call(operation, headers, api_key, client))
         call = self._call(operation, headers, api_key, client)
         chain, models, limits, traffic, wanted = (
             self._chain,
@@ -277,14 +275,18 @@ class Journey:
             self.traffic,
             self.on_unsupported,
         )
-        if call.operation.name == "metrics" and self.metrics is not None and self.metrics.chain is not None:
+        if operation == "chat":
+            exchange = Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
+            if self._store is not None:
+                exchange.keep = self._kept
+            return exchange
+        if self._store is not None and operation in _STATEFUL:
+            return self.keeping.exchange(call)
+        if operation == "metrics" and self.metrics is not None and self.metrics.chain is not None:
             chain = self.metrics.chain
         kind = call.operation.kind
         if kind not in ("relay", "count"):
-            exchange = Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
-            if self._store is not None and operation == "chat":
-                exchange.keep = self._kept
-            return exchange
+            return Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
         made = Counting if kind == "count" else PassThrough
         return made(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted, default=self._default)
 

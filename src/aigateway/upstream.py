@@ -118,6 +118,13 @@ def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
     return [pair for pair in reply.headers if pair[0] in SHOWN_HEADERS or pair[0].startswith(_LIMITS)]
 
 
+def may_be_sifted(api: str, quirks: Quirks) -> bool:
+    """Whether anything is ever taken out of bodies that are relayed in JSON."""
+    if FORMATS[api].without_seals is not None:
+        return True
+    return api == "chat" and (quirks.strict_fields or quirks.signed_reasoning != "")
+
+
 def is_sifted(call: Call, quirks: Quirks) -> bool:
     """Whether there may be anything to take out of a body that is relayed in JSON."""
     form = FORMATS[call.api]
