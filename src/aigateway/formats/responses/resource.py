@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -150,22 +151,31 @@ def ending(finish_reason: str) -> tuple[str, str | None]:
 
 def _echoed(body: dict[str, Any]) -> dict[str, Any]:
     """What a response repeats of its request."""
-    echo: dict[str, Any] = {**_DEFAULTS, "metadata": {}}
-    for name in _DEFAULTS.keys() & body.keys():
+    echo: dict[str, Any] = _json.decode(_DEFAULT_ECHO)
+    for name in _ECHO.keys() & body.keys():
         value = body[name]
         if value is not None:
-            echo[name] = value
-    echo["tools"] = echoed_tools(body.get("tools"))
-    echo["tool_choice"] = echoed_tool_choice(body.get("tool_choice"))
-    echo["text"] = echoed_text(body.get("text"))
-    reasoning = body.get("reasoning")
-    wanted = reasoning if isinstance(reasoning, dict) else {}
-    summary = wanted.get("summary") or wanted.get("generate_summary")
-    echo["reasoning"] = {"effort": wanted.get("effort"), "summary": summary}
+            made = _ECHOED.get(name)
+            echo[name] = value if made is None else made(value)
     for name in _IF_GIVEN:
-        if body.get(name) is not None:
+        if name in body and body[name] is not None:
             echo[name] = body[name]
     return echo
+
+
+def _echoed_reasoning(value: Any) -> dict[str, Any]:
+    wanted = value if isinstance(value, dict) else {}
+    return {"effort": wanted.get("effort"), "summary": wanted.get("summary") or wanted.get("generate_summary")}
+
+
+_ECHOED: dict[str, Callable[[Any], Any]] = {
+    "tools": echoed_tools,
+    "tool_choice": echoed_tool_choice,
+    "text": echoed_text,
+    "reasoning": _echoed_reasoning,
+}
+_ECHO = _DEFAULTS | {name: made(None) for name, made in _ECHOED.items()}
+_DEFAULT_ECHO = _json.encode(_ECHO)
 
 
 def encode_usage(usage: Usage) -> dict[str, Any]:
