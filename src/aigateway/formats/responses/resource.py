@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
@@ -152,14 +153,16 @@ def ending(finish_reason: str) -> tuple[str, str | None]:
 def _echoed(body: dict[str, Any]) -> dict[str, Any]:
     """What a response repeats of its request."""
     echo: dict[str, Any] = _json.decode(_DEFAULT_ECHO)
-    for name in _ECHO.keys() & body.keys():
+    for name in _DEFAULTS.keys() & body.keys():
         value = body[name]
         if value is not None:
-            made = _ECHOED.get(name)
-            echo[name] = value if made is None else made(value)
-    for name in _IF_GIVEN:
-        if name in body and body[name] is not None:
-            echo[name] = body[name]
+            echo[name] = value
+    if not _BESIDE.isdisjoint(body):
+        for name, made in _ECHOED.items():
+            echo[name] = made(body.get(name))
+        for name in _IF_GIVEN:
+            if body.get(name) is not None:
+                echo[name] = body[name]
     return echo
 
 
@@ -175,6 +178,7 @@ _ECHOED: dict[str, Callable[[Any], Any]] = {
     "reasoning": _echoed_reasoning,
 }
 _ECHO = _DEFAULTS | {name: made(None) for name, made in _ECHOED.items()}
+_BESIDE = frozenset({*_ECHOED, *_IF_GIVEN})
 _DEFAULT_ECHO = _json.encode(_ECHO)
 
 
@@ -258,19 +262,19 @@ def output_item(item: Item, id: str, status: str) -> dict[str, Any]:
     return raw
 
 
+_FACTS_OF = operator.attrgetter("id", "status", "phase", "extra")
+_NO_FACTS = (UNSET,) * 4
+_BESIDE_TEXT_OF = operator.attrgetter("annotations", "logprobs", "extra", "prompt_cache_breakpoint")
+_BARE = ((), (), UNSET, UNSET)
+
+
 def _plain_output(item: Message, id: str, status: str) -> dict[str, Any] | None:
     """The same of a message with nothing but bare texts, as most are; None of any other."""
-    if item.id is not UNSET or item.status is not UNSET or item.phase is not UNSET or item.extra is not UNSET:
+    if _FACTS_OF(item) != _NO_FACTS:
         return None
     content: list[dict[str, Any]] = []
     for part in item.content:
-        if (
-            not isinstance(part, Text)
-            or part.annotations
-            or part.logprobs
-            or part.extra is not UNSET
-            or part.prompt_cache_breakpoint is not UNSET
-        ):
+        if not isinstance(part, Text) or _BESIDE_TEXT_OF(part) != _BARE:
             return None
         content.append({"type": "output_text", "text": part.text, "annotations": [], "logprobs": []})
     return {"type": "message", "role": "assistant", "content": content, "id": id, "status": status}
