@@ -52,7 +52,8 @@ lock:
 	PYTHON=$(PYTHON) scripts/lock $(ARGS)
 
 bench: .venv/ready-to-test
-	@exec $(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
+	@exec $(BIN)/python -m bench.state
 
 soak: .venv/ready-to-test
 	@exec $(BIN)/python -m bench.soak $(ARGS)

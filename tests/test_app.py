@@ -328,7 +328,7 @@ async def websocket(gateway: Gateway, extensions: dict[str, Any] | None) -> list
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope: Message = {"type": "websocket", "path": "/v1/responses", "headers": [(b"x-request-id", b"mine")]}
+    scope: Message = {"type": "websocket", "path": "/v1/embeddings", "headers": [(b"x-request-id", b"mine")]}
     if extensions is not None:
         scope["extensions"] = extensions
     await gateway(scope, receive, send)

@@ -125,7 +125,7 @@ async def test_each_api_goes_to_its_url_with_the_key_and_a_refusal_comes_back_wh
         upstream.script(Script.of_json(REFUSAL, 422))
         transport = Redirected(upstream.port)
         provider = provider_of(row, transport)
-        gateway = Gateway(models={"m": Target(provider, "m")}, default_provider=provider)
+        gateway = Gateway(models={"m": Target(provider, "m")}, default_provider=provider, state=None)
         async with served(gateway) as url:
             for operation in operations_of(row):
                 version = getattr(operation, "version", "/v1")

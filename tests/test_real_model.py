@@ -272,3 +272,25 @@ async def test_refusals_of_the_model_are_clear(stage: Stage) -> None:
         await respond(stage, model="other")
     listed = await stage.client.models.list()
     assert [model.id for model in listed.data] == ["local"]
+
+
+async def test_state_works_on_it_as_on_any_other(stage: Stage) -> None:
+    first = await stage.client.responses.create(model="local", input=FRANCE, temperature=0)
+    assert "Paris" in first.output_text
+    second = await stage.client.responses.create(
+        model="local", input="what did i ask?", previous_response_id=first.id, max_output_tokens=16
+    )
+    assert second.usage is not None
+    assert first.usage is not None
+    assert second.usage.input_tokens > first.usage.input_tokens + first.usage.output_tokens  # it was told all of it
+    queued = await stage.client.responses.create(model="local", input=FRANCE, temperature=0, background=True)
+    seen = [event async for event in await stage.client.responses.retrieve(queued.id, stream=True)]
+    assert seen[-1].type == "response.completed"
+    assert "Paris" in seen[-1].response.output_text
+    conversation = await stage.client.conversations.create()
+    for _ in range(2):
+        await stage.client.responses.create(
+            model="local", input="hi", conversation=conversation.id, max_output_tokens=8
+        )
+    items = [item async for item in stage.client.conversations.items.list(conversation.id)]
+    assert [item.type for item in items] == ["message"] * 4

@@ -259,7 +259,7 @@ async def test_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.parametrize("path", ["/v1/responses", "/v1/chat/completions", "/v1/nothing", "/realtime"])
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/chat/completions", "/v1/nothing", "/realtime"])
 async def test_paths_without_websocket_are_a_426(path: str, server: str) -> None:
     async with staged(server=server) as stage:
         got, error = error_of(await stage.refused(path=path, headers={"x-request-id": "mine"}))

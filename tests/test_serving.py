@@ -177,7 +177,7 @@ async def test_websocket_is_loaded_by_the_first_who_asks_for_one() -> None:
             upgrade = {"connection": "upgrade", "upgrade": "websocket", **key}
             reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
             head = "".join(f"{name}: {value}\\r\\n" for name, value in upgrade.items())
-            writer.write(f"GET /v1/responses HTTP/1.1\\r\\nhost: x\\r\\n{head}\\r\\n".encode())
+            writer.write(f"GET /v1/embeddings HTTP/1.1\\r\\nhost: x\\r\\n{head}\\r\\n".encode())
             print((await reader.readline()).decode().strip(), "websockets" in sys.modules)
             stop.finish()
             await serving

@@ -191,6 +191,7 @@ def _state_settings(config: StateConfig) -> StateSettings:
         on_outage=config.on_outage,
         journal=JournalLimits(seconds=config.streams.seconds, max_bytes=config.streams.max_bytes),
         lease=config.lease,
+        keys=tuple(key_of(key) for key in config.encryption_keys),
     )
 
 

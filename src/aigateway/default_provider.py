@@ -27,14 +27,14 @@ class DefaultProvider:
         self.by_api: Mapping[str, ProviderLike] = (
             {} if where is None else where if isinstance(where, Mapping) else {ANY: where}
         )
-        self._configured = configured
+        self.configured = configured
 
     def targets(self, operation: Operation) -> list[Target]:
         """The one target. Raises NotFoundError that says what to set."""
         chosen = self.by_api.get(operation.api, self.by_api.get(ANY))
         if chosen is not None:
             return offering(operation, [Target(chosen)])
-        targets = [Target(provider) for provider in self._configured()]
+        targets = [Target(provider) for provider in self.configured()]
         able = offering(operation, targets)
         if len(able) > 1:
             names = ", ".join(target.provider.name for target in able)

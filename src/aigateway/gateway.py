@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from aigateway.session import Session
     from aigateway.state.protocol import ResponseStore
     from aigateway.state.state import StateSettings
+    from aigateway.turns_session import TurnsSession
 
 _random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
 if hasattr(os, "register_at_fork"):
@@ -49,8 +50,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STATEFUL = frozenset(
     name
     for name, row in OPERATIONS.items()
-    if (row.api in ("responses", "conversations") or name.startswith("chat.completions."))
-    and name not in ("responses.compact", "responses.input_tokens")
+    if row.api in ("responses", "conversations") or name.startswith("chat.completions.")
 )
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -206,6 +206,11 @@ class Journey:
             if closer is not None:
                 await closer()
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it keeps any."""
+        return self._store is not None
+
     def look_after_state(self) -> None:
         """Begin to go on with what dead processes have left behind, where state is shared with any; else do nothing."""
         if self._store is not None and self._store != "memory" and self._store.shared:
@@ -314,8 +319,10 @@ class Journey:
         subprotocols: Sequence[str] = (),
         api_key: str | None = None,
         client: str = "",
-    ) -> Session:
+    ) -> Session | TurnsSession:
         """A new session over a WebSocket, ready to be opened. Names in `headers` are lower-case."""
+        if operation == "responses":
+            return self.keeping.session(self._call(operation, headers, api_key, client))
         from aigateway.session import Session  # noqa: PLC0415 - only who opens sessions pays for the import
 
         call = self._call(operation, headers, api_key, client)

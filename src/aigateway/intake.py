@@ -54,7 +54,6 @@ _T = TypeVar("_T")
 _HEAD: msgspec.json.Decoder[_Head] = msgspec.json.Decoder(_Head)
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 _EMPTY = {b"", b"null"}
-_EMPTY_MAX = 4
 _NOTHING = {b"", b"null", b"[]", b'""'}
 
 
@@ -165,12 +164,13 @@ def _check(call: Call, head: _Head) -> None:
         _check_list("prompt", head.prompt, b'"', "Send a text that describes the image.")
     elif call.api == "responses":
         stored = (head.prompt, head.previous_response_id, head.conversation)
-        if (
-            len(memoryview(head.input)) > _EMPTY_MAX
-            or bytes(head.input) not in _EMPTY
-            or all(bytes(raw) in _EMPTY for raw in stored)
-        ):
+        if not _is_empty(head.input) or all(_is_empty(raw) for raw in stored):
             _check_list("input", head.input, b'"[', "Send a string or an array of items.")
+
+
+def _is_empty(raw: msgspec.Raw) -> bool:
+    view = memoryview(raw)
+    return len(view) in (0, 4) and bytes(view) in (b"", b"null")
 
 
 def _check_prompt(raw: bytes) -> None:

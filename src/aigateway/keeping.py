@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aigateway.call import Call
+from aigateway.compacting import Compacting, CountingInput
 from aigateway.exchange import Answer, Exchange
 from aigateway.kept_completion import keep_completion
 from aigateway.runs import RunExchange, Runs, principal_of
@@ -15,9 +16,12 @@ from aigateway.state.record import Run
 from aigateway.state.state import State, StateSettings
 from aigateway.stateful import StatefulExchange
 from aigateway.stored import SERVED, StoredObjects
+from aigateway.turns_session import TurnsSession
 
-STATEFUL: Final = frozenset({"responses", *SERVED})
-"""The operations of these journeys."""
+_JOURNEYS: Final[dict[str, type[StatefulExchange]]] = {
+    "responses.compact": Compacting,
+    "responses.input_tokens": CountingInput,
+}
 
 
 class Keeping:
@@ -50,11 +54,23 @@ class Keeping:
         self.state.start()
         if call.operation.name in SERVED:
             return StoredObjects(call, *self._parts, default=self._default, state=self.state, **self._options)
-        return StatefulExchange(call, *self._parts, state=self.state, submit=self.runs.submit, **self._options)
+        made = _JOURNEYS.get(call.operation.name, StatefulExchange)
+        return made(call, *self._parts, state=self.state, submit=self.runs.submit, **self._options)
 
     async def completion(self, call: Call, answer: Answer) -> Answer:
         """The answer to a chat call, kept if it asks for that."""
         return await keep_completion(self.state, call, answer)
+
+    def session(self, call: Call) -> TurnsSession:
+        """A connection over which calls like this one are made."""
+
+        def make() -> StatefulExchange:
+            key = call._api_key  # noqa: SLF001 - each turn authenticates anew
+            turn = self._make_call("responses", {**call.headers, "x-request-id": ""}, key, call.client)
+            return StatefulExchange(turn, *self._parts, state=self.state, submit=self.runs.submit, **self._options)
+
+        self.state.start()
+        return TurnsSession(call, self._parts[0], make)
 
     def _run(self, run: Run) -> RunExchange:
         call = self._make_call("responses", {**run.headers, "x-request-id": run.request_id}, None, "")

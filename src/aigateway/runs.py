@@ -83,7 +83,7 @@ class Runs:
             body=_json.encode(top),
             headers={name: call.headers[name] for name in _HEADERS if name in call.headers},
             tenant=call.tenant,
-            facts=dict(call.principal.facts) if call.principal is not None else {},
+            facts=_kept(call.principal.facts) if call.principal is not None else {},
         )
         resource = queued_resource(_json.decode(turn.body), id=response_id, model=call.model, now=int(time.time()))
         record = Record(
@@ -225,6 +225,17 @@ class Runs:
 def principal_of(run: Run) -> Principal | None:
     """Who asked."""
     return None if run.tenant is None else Principal(run.tenant, run.facts)
+
+
+def _kept(facts: dict[str, Any]) -> dict[str, Any]:
+    """Those that can be written down."""
+    kept = {}
+    for name, fact in facts.items():
+        try:
+            kept[name] = _json.decode(_json.encode(fact))
+        except (TypeError, ValueError):
+            logger.debug("the fact %r of a principal is not kept for a run in the background", name)
+    return kept
 
 
 def _moved(events: list[WireEvent]) -> list[WireEvent]:

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from aigateway import _json
 from aigateway.call import Attempt, Call, Target
 from aigateway.canonical.types import Change
-from aigateway.errors import UpstreamError
+from aigateway.errors import UpstreamError, UpstreamProtocolError
 from aigateway.exchange import Answer, Exchange
 from aigateway.formats import FORMATS
+from aigateway.formats.responses.count import estimated_tokens
+from aigateway.formats.responses.resource import encode_usage
 from aigateway.models import Model
 from aigateway.routing.course import Course
+from aigateway.state.compaction import PROMPT, transcript
 from aigateway.state.items import REFERENCE
 from aigateway.state.protocol import StoreUnavailableError
 from aigateway.state.record import Upstream
 from aigateway.state.state import State
 from aigateway.state.tape import Tape
 from aigateway.state.turn import WISHES, Turn, Wishes
+from aigateway.surface import OPERATIONS
 from aigateway.translation import Translation
 from aigateway.upstream import plan_for, quirks_of
 
@@ -34,8 +39,16 @@ _NOT_STORED: Final = Change(
     field="store", action="dropped", reason="The store of state is down; this response is not kept."
 )
 _REFERENCE: Final = REFERENCE.encode()
+_COMPACTION: Final = b'"compaction'
 
 
+def compacts(targets: list[Target]) -> bool:
+    """Whether the first of these is one that keeps responses itself, and so makes compactions too."""
+    provider = targets[0].provider if targets else None
+    return provider is not None and "responses" in provider.apis and quirks_of(provider).keeps_responses
+
+
+Local = MutableMapping[str, list[bytes] | None]
 Submit = Callable[[Call, Turn], Awaitable[Answer]]
 
 
@@ -46,6 +59,10 @@ class StatefulExchange(Exchange):
     submit  begins a response in the background.
     """
 
+    local: Local | None = None
+    """What the connection of this call remembers; None where there is none."""
+
+    _records = True
     _turn: Turn | None = None
     _tape: Tape | None = None
 
@@ -59,7 +76,8 @@ class StatefulExchange(Exchange):
     async def _routed(self) -> tuple[list[Target], Model | None]:
         body = self.call.request.raw
         wishes = WISHES.decode(body)
-        if wishes.stores or wishes.is_stateful or _REFERENCE in body:
+        needed = wishes.stores or wishes.is_stateful or wishes.truncation == "auto" or self.local is not None
+        if needed or _REFERENCE in body or _COMPACTION in body:
             await self._open(wishes, body)
         return await super()._routed()
 
@@ -67,9 +85,14 @@ class StatefulExchange(Exchange):
         turn = Turn(self._state, self.call.tenant, wishes, body)
         if wishes.stores and not await self._state.is_up():
             self._go_on_unstored(turn)
+        if self.local is not None:
+            turn.local = self.local
+            turn.remembers_only = not wishes.stores
         self._turn = turn
         try:
             await turn.open()
+            if self.local is not None:
+                await turn.load()
         except StoreUnavailableError:
             self._state.note_failure()
             raise
@@ -86,11 +109,66 @@ class StatefulExchange(Exchange):
 
     async def _try_targets(self, targets: list[Target], entry: Model | None) -> Answer:
         turn = self._turn
+        if turn is not None and turn.wishes.generate is False:
+            return await self._warmed_up()
+        if turn is not None and turn.triggers and not compacts(targets):
+            return await self._compacted(turn, targets, entry)
         if turn is None or not self._is_queued(turn):
+            if turn is not None and turn.wishes.compact_threshold is not None:
+                await self._make_short(turn, targets, entry)
             return await super()._try_targets(targets, entry)
         answer = await self._submit(self.call, turn)
         self._turn = None
         return answer
+
+    async def _warmed_up(self) -> Answer:
+        """A response without output, of which no provider knows: it can be gone on from."""
+        usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+        return await self._answer_made({"object": "response", "status": "completed", "output": [], "usage": usage})
+
+    # compaction
+
+    async def _compacted(self, turn: Turn, targets: list[Target], entry: Model | None) -> Answer:
+        """The answer to a `compaction_trigger`: exactly one compaction item."""
+        await turn.load()
+        item = await self._summary_of(turn, turn.context, targets, entry)
+        usage = self.call.usage
+        made = {"object": "response", "status": "completed", "output": [item]}
+        return await self._answer_made(made | ({} if usage is None else {"usage": encode_usage(usage)}))
+
+    async def _make_short(self, turn: Turn, targets: list[Target], entry: Model | None) -> None:
+        """Put a summary in place of what came before, where it is longer than the caller wants."""
+        if targets and compacts(targets[:1]) and turn.is_known_at(targets[0].provider.name):
+            return
+        await turn.load()
+        length = estimated_tokens({"input": [_json.decode(item) for item in turn.context]})
+        if turn.before and length >= (turn.wishes.compact_threshold or 0):
+            item = await self._summary_of(turn, turn.before, targets, entry)
+            await turn.compact(_json.encode(item))
+
+    async def _summary_of(
+        self, turn: Turn, items: list[bytes], targets: list[Target], entry: Model | None
+    ) -> dict[str, Any]:
+        """A compaction item with what the model that is asked makes of a conversation."""
+        call = self.call
+        own = call.request, call.stream, call.operation, self._turn
+        text = f"{transcript(items)}\n\n{PROMPT}"
+        body = {"model": call.model, "input": [{"role": "user", "content": text}], "store": False}
+        call.request, call.stream, call.operation = (
+            FORMATS["responses"].request(_json.encode(body)),
+            False,
+            OPERATIONS["responses"],
+        )
+        self._turn = None
+        try:
+            answer = await super()._try_targets(targets, entry)
+        finally:
+            call.request, call.stream, call.operation, self._turn = own
+        await self._release()
+        summary = "\n".join(FORMATS["responses"].reply(answer.body).texts())
+        if not summary.strip():
+            raise UpstreamProtocolError("The model that was asked for a summary gave none.")
+        return await self._state.seals.item(turn.tenant, summary)
 
     # towards a target
 
@@ -98,21 +176,41 @@ class StatefulExchange(Exchange):
         turn, target = self._turn, course.target
         if turn is None:
             return super()._is_quick(course)
-        if turn.is_changed or quirks_of(target.provider).keeps_responses or not super()._is_quick(course):
+        if (
+            turn.is_changed
+            or turn.wishes.truncation == "auto"
+            or quirks_of(target.provider).keeps_responses
+            or not super()._is_quick(course)
+        ):
             return False
         turn.upstream = None
         return True
 
     async def _attempt(self, course: Course) -> Answer:
         turn = self._turn
-        if turn is None or not turn.is_changed:
+        if turn is None:
+            return await super()._attempt(course)
+        while True:
+            try:
+                return await self._attempt_of(turn, course)
+            except UpstreamError as error:
+                if error.code != "context_length_exceeded" or turn.wishes.truncation != "auto":
+                    raise
+                await self._release()
+                await turn.load()
+                turn.replays = True
+                if not turn.shorten():
+                    raise
+
+    async def _attempt_of(self, turn: Turn, course: Course) -> Answer:
+        if not turn.is_changed:
             return await super()._attempt(course)
         target = course.target
         relays = plan_for(self.call, target).upstream_api == "responses"
         if turn.is_foreign and relays:
             return await super()._attempt(course)
         native = relays and quirks_of(target.provider).keeps_responses and turn.is_known_at(target.provider.name)
-        if not native or course.hedges or (turn.refers and not turn.is_trusted):
+        if not native or course.hedges or turn.is_sealed or (turn.refers and not turn.is_trusted):
             await turn.load()
         try:
             return await super()._attempt(course)
@@ -150,15 +248,19 @@ class StatefulExchange(Exchange):
     async def _generate(self, body: Any) -> Answer:
         answer = await super()._generate(body)
         turn = self._turn
-        if turn is None or answer.status >= 300:
+        if turn is None or answer.status >= 300 or not self._records:
             return answer
+        if turn.left_out:
+            reason = f"The {turn.left_out} oldest items of the conversation were left out: it was too long."
+            self.call.changes.append(Change(field="truncation", action="changed", reason=reason))
         if not turn.wishes.stores and WISHES.decode(turn.body).stores:
             self.call.changes.append(_NOT_STORED)
-        if not turn.wishes.stores and not turn.echo():
+        if not turn.wishes.stores and not turn.echo() and self.local is None:
             return answer
         self._tape = tape = self._new_tape(turn)
         if answer.frames is None:
             await self._keep_whole(tape, answer)
+            await turn.close()  # before its caller can ask again
         else:
             answer.frames = tape.frames(answer.frames)
             answer.pipe = None
@@ -176,6 +278,13 @@ class StatefulExchange(Exchange):
                 raise
             self.call.changes.append(_NOT_STORED)
 
+    def conversation(self) -> tuple[str, list[bytes] | None] | None:
+        """Of a call that was completed: its response's id, and all items of its conversation (None = they are kept)."""
+        turn, tape = self._turn, self._tape
+        if turn is None or tape is None or not tape.id or tape.status not in ("completed", "incomplete"):
+            return None
+        return tape.id, None if tape.kept and turn.conversation is not None else [*turn.items, *tape.output]
+
     async def aclose(self) -> None:
         """See Exchange; state is left as it shall stay."""
         if self.call.ended_at is not None:
@@ -183,7 +292,8 @@ class StatefulExchange(Exchange):
         try:
             await super().aclose()
         finally:
-            if self._tape is not None or self._turn is not None:
+            tape, turn = self._tape, self._turn
+            if (tape is not None and tape.is_open) or (turn is not None and turn.lock is not None):
                 await asyncio.shield(self._leave())
 
     async def _leave(self) -> None:

@@ -6,13 +6,15 @@ id may be one of the provider's. Where there are tenants, another's id is simply
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from aigateway import _json
-from aigateway.errors import InvalidRequestError, NotFoundError
+from aigateway.call import Target
+from aigateway.errors import GatewayError, InvalidRequestError, NotFoundError
 from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer
 from aigateway.passthrough import PassThrough
 from aigateway.state.following import check_kept, follow, resource_of, starting_after
@@ -20,7 +22,10 @@ from aigateway.state.items import items_of, shown
 from aigateway.state.metadata import metadata_of
 from aigateway.state.paging import Page, list_object, page_of
 from aigateway.state.protocol import Span
+from aigateway.state.record import Upstream
 from aigateway.state.state import State
+
+logger = logging.getLogger("aigateway")
 
 _ITEMS_AT_ONCE: Final = 20
 _METADATA: Final = re.compile(r"metadata\[(.+)\]")
@@ -81,9 +86,25 @@ class StoredObjects(PassThrough):
 
     async def _delete(self) -> Answer:
         response_id = self._id("response_id")
-        await self._state.responses.delete(self._tenant, response_id)
+        record = await self._state.responses.delete(self._tenant, response_id)
         await self._state.stop(self._tenant, response_id)
+        if record.upstream is not None:
+            await self._delete_there(record.upstream)
         return await self._shown_document({"id": response_id, "object": "response", "deleted": True})
+
+    async def _delete_there(self, upstream: Upstream) -> None:
+        """Have its provider forget a response too, as far as that can be done."""
+        providers = [provider for provider in self._default.configured() if provider.name == upstream.provider]
+        self.call.parameters = {"response_id": upstream.id}
+        try:
+            await self._try_targets([Target(provider) for provider in providers], None)
+        except GatewayError as error:
+            logger.warning(
+                "call %s: provider %s keeps a response that was deleted here: %s",
+                self.call.id,
+                upstream.provider,
+                error.code,
+            )
 
     async def _cancel(self) -> Answer:
         response_id = self._id("response_id")

@@ -70,6 +70,8 @@ async def world_of(api: str) -> AsyncIterator[World]:
     async with ScriptedUpstream() as upstream:
         upstream.answer_with(brain)
         provider = Provider("acme", upstream.base_url, "sk-upstream", apis={api})
+        if api == "responses":  # the brain keeps them
+            provider.quirks = msgspec.structs.replace(provider.quirks, keeps_responses=True)
         answers: list[Answer] = []
         gateway = _noting(Gateway(models={MODEL: Target(provider, UPSTREAM_MODEL)}), answers)
         async with (

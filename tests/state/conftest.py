@@ -55,6 +55,20 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> StoreURL:
     return url
 
 
+@pytest.fixture
+def own_store_url(request: pytest.FixtureRequest, store_url: StoreURL) -> StoreURL:
+    """The same, shared with no other test: for those whose gateways look after what others have left behind."""
+
+    def url(backend: str) -> str:
+        if backend == "redis":
+            return f"{store_url(backend)}&prefix={uuid.uuid4().hex}"
+        if backend == "postgresql":
+            return servers.create_database(request.getfixturevalue("postgres_folder"), uuid.uuid4().hex)
+        return store_url(backend)
+
+    return url
+
+
 @pytest.fixture(params=BACKENDS)
 async def store(request: pytest.FixtureRequest, store_url: StoreURL) -> AsyncIterator[ResponseStore]:
     """A store of each backend."""

@@ -107,6 +107,12 @@ def start_postgres(folder: Path) -> int:
     return int((folder / "data" / "postmaster.pid").read_text().split()[0])
 
 
+def create_database(folder: Path, database: str) -> str:
+    """A new database of this server; its URL."""
+    subprocess.run([_BIN / "createdb", "-h", folder, "-U", "aigateway", database], check=True)
+    return postgres_url(folder, database)
+
+
 def postgres_url(folder: Path, database: str = "postgres") -> str:
     """Where it is."""
     return f"postgresql://aigateway@/{database}?host={folder}"

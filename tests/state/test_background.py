@@ -21,9 +21,9 @@ KEYS = {"sk-1": "t"}
 
 
 @pytest.fixture(params=BACKENDS)
-async def rig(request: pytest.FixtureRequest, store_url: StoreURL, tenant: str) -> AsyncIterator[Rig]:
+async def rig(request: pytest.FixtureRequest, own_store_url: StoreURL, tenant: str) -> AsyncIterator[Rig]:
     hooks = [APIKeyAuthenticator({"sk-1": tenant})]
-    async with rigged("chat", state=open_store(store_url(request.param)), hooks=hooks) as made:
+    async with rigged("chat", state=open_store(own_store_url(request.param)), hooks=hooks) as made:
         made.key = "sk-1"
         yield made
 

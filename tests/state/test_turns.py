@@ -224,6 +224,23 @@ async def test_provider_that_keeps_responses_goes_on_from_its_own_id() -> None:
         assert two["previous_response_id"] == one["id"]
 
 
+async def test_deleted_response_is_deleted_at_its_provider_too() -> None:
+    async with rigged("responses", keeps=True) as rig:
+        one = await rig.turn("first")
+        two = await rig.turn("second", previous_response_id=one["id"])
+        assert (await rig.ask("DELETE", f"/responses/{one['id']}")).status == 200
+        assert (rig.upstream.requests[-1].method, rig.upstream.requests[-1].path) == (
+            "DELETE",
+            f"/v1/responses/{one['id']}",
+        )
+        assert (await rig.ask("GET", f"/responses/{two['id']}")).json == two
+    async with rigged("responses") as rig:
+        one = await rig.turn("first")
+        sent = len(rig.upstream.requests)
+        assert (await rig.ask("DELETE", f"/responses/{one['id']}")).status == 200
+        assert len(rig.upstream.requests) == sent
+
+
 async def test_chain_is_told_in_full_where_the_provider_has_forgotten_it() -> None:
     async with rigged("responses", keeps=True) as rig:
         one = await rig.turn("first")
@@ -392,6 +409,13 @@ async def test_conversation_has_one_writer_at_a_time() -> None:
         await first
         await rig.turn("2", conversation=made["id"])
         assert rig.told == ["user: 1", "assistant: saw 1", "user: 2"]
+
+
+async def test_next_turn_of_a_conversation_may_follow_at_once(rig: Rig) -> None:
+    made = (await rig.ask("POST", "/conversations", {})).json
+    for number in range(12):
+        await turn(rig, str(number), stream=number % 2 == 0, conversation=made["id"])
+    assert len(rig.told) == 23
 
 
 async def test_conversation_and_previous_response_exclude_each_other(rig: Rig) -> None:

@@ -138,6 +138,8 @@ class Gateway(Journey):
         if not await socket.arrived():
             return
         operation, origin = WEBSOCKETS.get(route_path(scope)), headers.get("origin", "")
+        if operation == "responses" and not self.keeps_state:
+            operation = None
         error: GatewayError | None = _NO_WEBSOCKET if operation is None else None
         if is_foreign(headers) and not self.authenticates and not (self.cors is not None and self.cors.allows(origin)):
             # nothing but CORS keeps pages from a gateway that asks nobody for a key, and it knows no WebSockets

@@ -12,8 +12,9 @@ from aigateway.transport.protocol import WebSocketClosedError, closing
 
 if TYPE_CHECKING:
     from aigateway.session import Session
+    from aigateway.turns_session import TurnsSession
 
-WEBSOCKETS: Final[Mapping[str, str]] = {"/realtime": "realtime"}
+WEBSOCKETS: Final[Mapping[str, str]] = {"/realtime": "realtime", "/responses": "responses"}
 """Path below `/v1` -> operation."""
 
 _KEY: Final = "openai-insecure-api-key."
@@ -171,7 +172,7 @@ class ClientSocket:
             return
 
 
-async def serve_session(socket: ClientSocket, session: Session) -> None:
+async def serve_session(socket: ClientSocket, session: Session | TurnsSession) -> None:
     """One session from its handshake to its end."""
     shown = [("x-request-id", session.call.id)]
     try:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from aigateway.state.memory import MemoryStore
 from aigateway.state.protocol import ResponseStore
@@ -108,4 +108,8 @@ def _opened(scheme: str, url: str) -> ResponseStore:
         return PostgresStore(url)
     from aigateway.state.redis import RedisStore  # noqa: PLC0415 - the same
 
-    return RedisStore(url)
+    plain, _, query = url.partition("?")
+    pairs = parse_qsl(query)
+    rest = urlencode([pair for pair in pairs if pair[0] != "prefix"])
+    prefix = dict(pairs).get("prefix", "aigateway")
+    return RedisStore(f"{plain}?{rest}" if rest else plain, prefix=prefix)

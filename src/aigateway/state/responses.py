@@ -246,16 +246,25 @@ class Responses:
         for _ in range(_RETRIES):
             stored = await self.get(tenant, id)
             operations: list[Operation] = [Delete(kind=RESPONSE, id=id, expect=stored.version)]
-            if stored.record.spans and stored.record.conversation is None:
-                range_ = (stored.record.start, stored.record.end)
-                operations += await self._unused(tenant, stored.record.spans, range_)
+            is_chained = bool(stored.record.spans) and stored.record.conversation is None
+            if is_chained:
+                operations += await self._unused(tenant, stored.record.spans, (stored.record.start, stored.record.end))
             if await self._written(tenant, operations):
                 await self.store.delete_journal(tenant, id)
+                if is_chained:
+                    await self._tidy(tenant, stored.record.spans[:-1])
                 return stored.record
         raise ConflictError
 
-    async def _unused(self, tenant: str, spans: Sequence[Span], range_: tuple[int, int]) -> list[Operation]:
-        """What is to be done with a log once nobody needs these items of it for a response of their own."""
+    async def _tidy(self, tenant: str, spans: Sequence[Span]) -> None:
+        """Drop what is left of logs that a chain branched off from, where it was the last to need it."""
+        for end in range(len(spans), 0, -1):
+            operations = await self._unused(tenant, spans[:end], None)
+            if not operations or not await self._written(tenant, operations):
+                return
+
+    async def _unused(self, tenant: str, spans: Sequence[Span], range_: tuple[int, int] | None) -> list[Operation]:
+        """What is to be done with a log of which nobody needs these items for a response of their own anymore."""
         log = spans[-1].log
         length = await self.store.length(tenant, log)
         branches = await self.store.documents(tenant, _BRANCHES + log, limit=_ALL)
@@ -266,18 +275,19 @@ class Responses:
                 document.data.split() for document in await self.store.documents(tenant, _DELETED + log, limit=_ALL)
             )
         }
-        deleted[range_[1]] = range_[0]
+        if range_ is not None:
+            deleted[range_[1]] = range_[0]
         floor, gone = length, []
         while floor in deleted and floor > needed:
             gone.append(deleted[floor])
             floor = max(deleted[floor], needed)
         operations: list[Operation] = [Delete(kind=_DELETED + log, id=str(start)) for start in gone]
-        if range_[0] not in gone:
+        if range_ is not None and range_[0] not in gone:
             operations.append(self._remembered(log, range_))
         if floor < length:
             operations.append(Truncate(log=log, at=length, length=floor))
-        if floor == 0 and len(spans) > 1:
-            operations.append(Delete(kind=_BRANCHES + spans[-2].log, id=log))
+            if floor == 0 and len(spans) > 1:
+                operations.append(Delete(kind=_BRANCHES + spans[-2].log, id=log))
         return operations
 
     def _remembered(self, log: str, range_: tuple[int, int]) -> Put:

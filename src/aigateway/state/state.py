@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from aigateway.state.compaction import Seals
 from aigateway.state.completions import Completions
 from aigateway.state.conversations import Conversations
 from aigateway.state.items import NewId
@@ -38,12 +39,14 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     on_outage  see OnOutage.
     journal    how much of streams can be read again.
     lease      seconds after which another process takes over what one has left behind.
+    keys       of compactions, 32 bytes each, the newest first; without any one is made and kept in the store.
     """
 
     ttl: float | None = 30 * _DAY
     on_outage: OnOutage = "fail"
     journal: JournalLimits = JournalLimits()
     lease: float = 15.0
+    keys: tuple[bytes, ...] = ()
 
 
 class State:
@@ -64,6 +67,7 @@ class State:
         self.responses = Responses(store, new_id, ttl=self.settings.ttl, clock=clock)
         self.conversations = Conversations(self.responses, self.owner)
         self.completions = Completions(self.responses)
+        self.seals = Seals(store, self.settings.keys, new_id)
         self.recover: Callable[[str, str], Awaitable[None]] | None = None
         self._held: dict[tuple[str, str], Callable[[], None]] = {}
         self._keeper: asyncio.Task[None] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -18,6 +20,8 @@ from aigateway.state.protocol import StoreUnavailableError
 from aigateway.state.record import Record
 from aigateway.state.responses import Stored
 from aigateway.state.turn import TOP, Turn
+
+logger = logging.getLogger("aigateway")
 
 _RESPONSE: Final = b'"response"'
 _SNAPSHOTS: Final = tuple(
@@ -40,6 +44,7 @@ class Tape:
     """Keeps what goes by of one turn.
 
     id       of the response as the caller knows it; "" until it is known.
+    status, output  of a stream that has ended.
     stored   its record where there is one already, as of a run in the background.
     """
 
@@ -48,6 +53,8 @@ class Tape:
         self.id = "" if stored is None else stored.id
         self.ended = False
         self.kept = False
+        self.status = ""
+        self.output: list[bytes] = []
         self._stored = stored
         self._version = 0 if stored is None else stored.version
         self._begun = False
@@ -56,6 +63,11 @@ class Tape:
         self._items: list[bytes] = []
         self._echo = turn.echo()
         self._their_id = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to leave behind."""
+        return self._stored is not None or self._journal is not None
 
     # whole responses
 
@@ -80,6 +92,7 @@ class Tape:
                 break
             self.id = self.turn.state.responses.new_id("resp")
         self.ended = True
+        await self._let_others_write()
         return _json.encode(top) if told else body
 
     async def _finish(self, top: dict[str, msgspec.Raw], output: list[bytes]) -> bool:
@@ -163,7 +176,10 @@ class Tape:
             return [frame]
         if not self._begun:
             self._begun = True
-            await self._begin(top, number_in(frame))
+            try:
+                await self._begin(top, number_in(frame))
+            except StoreUnavailableError:
+                self._go_on_unstored()
         told = self._echo if self.id == self._their_id else self._echo | {"id": self.id}
         if told:
             for name, field in told.items():
@@ -174,11 +190,27 @@ class Tape:
         if value.type in _TERMINAL:
             self.ended = True
             self._note(frame)
+            self.status = value.type.removeprefix("response.")
+            self.output = [bytes(raw) for raw in _LIST.decode(top.get("output") or b"[]")]
             if self._stored is not None:
-                await self._end(top)
+                try:
+                    await self._end(top)
+                except StoreUnavailableError:
+                    self._go_on_unstored()
+            await self._let_others_write()
         else:
             self._note(frame)
         return [frame]
+
+    def _go_on_unstored(self) -> None:
+        """The store is down. Raises what is being handled where that is to end the stream."""
+        state = self.turn.state
+        state.note_failure()
+        if state.settings.on_outage == "fail" or (self._stored is not None and self._stored.record.background):
+            raise  # noqa: PLE0704 - called from where it is handled
+        logger.warning("response %s is not kept: the store of state is down", self.id)
+        self._stored = self._journal = None
+        self._echo["store"] = False
 
     async def _begin(self, top: dict[str, msgspec.Raw], number: int | None) -> None:
         """Settle the response's id, and keep that it has begun before the caller learns of it."""
@@ -213,11 +245,17 @@ class Tape:
         self._journal = turn.state.journal(turn.tenant, self.id)
         self._journal.next = number or 0
 
+    async def _let_others_write(self) -> None:
+        """Who has the whole answer may ask again at once."""
+        with contextlib.suppress(StoreUnavailableError):  # then the lock ends by itself
+            await self.turn.close()
+
     async def _end(self, top: dict[str, msgspec.Raw]) -> None:
         if self._journal is not None:
             await self._journal.flush()
-        output = [bytes(raw) for raw in _LIST.decode(top.get("output") or b"[]")]
-        if not await self._finish(top, output):
+        kept = await self._finish(top, self.output)
+        await self.turn.close()  # before its caller can ask again
+        if not kept:
             raise StoreUnavailableError("This response was cancelled or deleted while it was made.")
 
     async def abandon(self, error: GatewayError | None = None, status: str = "cancelled") -> None:

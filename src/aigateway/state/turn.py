@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from aigateway import _json
 from aigateway.errors import GatewayError, InvalidRequestError
+from aigateway.state.compaction import TRIGGER, is_sealed, lasting, since_compaction, without_oldest
 from aigateway.state.conversations import Lock
-from aigateway.state.items import items_of, listed, references, require_calls
+from aigateway.state.items import head_of, items_of, listed, references, require_calls
 from aigateway.state.record import Upstream
-from aigateway.state.responses import Stored
+from aigateway.state.responses import Stored, previous_not_found
 from aigateway.state.state import State
 
 TOP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_STATEFUL: Final = ("previous_response_id", "conversation", "background")
+_STATEFUL: Final = ("previous_response_id", "conversation", "background", "generate")
 
 
 class Wishes(msgspec.Struct):
@@ -27,11 +28,24 @@ class Wishes(msgspec.Struct):
     conversation: Any = None
     background: bool | None = None
     input: msgspec.Raw = msgspec.Raw()
+    generate: bool | None = None
+    truncation: Any = None
+    context_management: Any = None
 
     @property
     def stores(self) -> bool:
         """Whether the response is to be kept: it is unless told otherwise."""
         return self.store is not False
+
+    @property
+    def compact_threshold(self) -> int | None:
+        """The tokens from which on the conversation is to be made short."""
+        wanted = self.context_management if isinstance(self.context_management, list) else ()
+        for entry in wanted:
+            if isinstance(entry, dict) and entry.get("type") == "compaction":
+                threshold = entry.get("compact_threshold")
+                return threshold if isinstance(threshold, int) else None
+        return None
 
     @property
     def is_stateful(self) -> bool:
@@ -60,6 +74,8 @@ class Turn:
     new      its own input items.
     earlier  the items before them; None until they are loaded.
     upstream where the response will be kept by its provider too.
+    local    what a connection remembers: id -> items of its conversation, None = they are kept.
+    remembers_only  whether nothing else is gone on from.
     """
 
     def __init__(self, state: State, tenant: str | None, wishes: Wishes, body: bytes) -> None:
@@ -78,7 +94,14 @@ class Turn:
         self.lock: Lock | None = None
         self.replays = False
         self.refers = bool(references(self.new))
+        self.local: MutableMapping[str, list[bytes] | None] = {}
+        self.is_local = False
+        self.remembers_only = False
+        self.is_sealed = is_sealed(body)
+        self.triggers = bool(self.new) and TRIGGER.encode() in body and head_of(self.new[-1]).type == TRIGGER
+        self.left_out = 0
         self._resolved: list[bytes] = []
+        self._told: tuple[list[bytes], list[bytes]] = ([], [])
         self._unknown: GatewayError = InvalidRequestError("")
         if self.conversation and self.previous_id:
             raise InvalidRequestError(
@@ -99,7 +122,11 @@ class Turn:
         try:
             await self._find()
         except GatewayError as error:
-            if not self.is_trusted or error.code not in ("not_found", "previous_response_not_found"):
+            if (
+                not self.is_trusted
+                or self.remembers_only
+                or error.code not in ("not_found", "previous_response_not_found")
+            ):
                 raise
             self.is_foreign = True
             self._unknown = error
@@ -110,6 +137,12 @@ class Turn:
             if self.wishes.stores:
                 self.lock = await self.state.conversations.lock(self.tenant, self.conversation)
                 await self.state.conversations.touch(self.tenant, document)
+        elif self.previous_id is not None and self.local.get(self.previous_id) is not None:
+            self.is_local = True
+            if self.wishes.stores:
+                self.previous = await self.state.responses.find(self.tenant, self.previous_id)
+        elif self.previous_id is not None and self.remembers_only and self.previous_id not in self.local:
+            raise previous_not_found(self.previous_id)
         elif self.previous_id is not None:
             self.previous = await self.state.responses.previous(self.tenant, self.previous_id)
 
@@ -123,16 +156,57 @@ class Turn:
         earlier: list[bytes] = []
         if self.conversation is not None:
             earlier = await self.state.conversations.items(self.tenant, self.conversation)
+        elif self.is_local:
+            earlier = self.local[self.previous_id or ""] or []
         elif self.previous is not None:
             earlier = await responses.chain(self.tenant, self.previous.record)
         self._resolved = await responses.resolved(self.tenant, self.new, strict=not self.is_trusted)
+        if self.triggers:
+            self._resolved.pop()
         require_calls(self._resolved, earlier)
+        seals = self.state.seals
+        self._told = (
+            await seals.opened(self.tenant, since_compaction(earlier)),
+            await seals.opened(self.tenant, self._resolved),
+        )
         self.earlier = earlier
+
+    @property
+    def context(self) -> list[bytes]:
+        """What a model is told, once it is loaded: the items before the turn, and its own."""
+        return [*self._told[0], *self._told[1]]
+
+    @property
+    def before(self) -> list[bytes]:
+        """What a model is told of what came before the turn."""
+        return self._told[0]
+
+    async def compact(self, item: bytes) -> None:
+        """Tell a summary in place of what came before; it is kept as the first item of the turn's own input."""
+        before, own = self._told
+        summary = await self.state.seals.opened(self.tenant, [item])
+        self._told = (lasting(before, self.context), [*summary, *own])
+        self.new = [item, *self.new]
+        self._resolved = [item, *self._resolved]
+
+    def shorten(self) -> bool:
+        """Leave the oldest items out; False where none is left that may be."""
+        shorter = without_oldest(self.context)
+        left_out = len(self.context) - len(shorter)
+        self.left_out += left_out
+        self._told = ([], shorter)
+        return left_out > 0
+
+    @property
+    def items(self) -> list[bytes]:
+        """All items up to the turn's own, once they are loaded."""
+        return [*(self.earlier or ()), *self._resolved]
 
     @property
     def is_changed(self) -> bool:
         """Whether any target gets another body than the caller's."""
-        return self.wishes.is_stateful or self.refers
+        wishes = self.wishes
+        return bool(wishes.is_stateful or self.refers or self.is_sealed or self.left_out or wishes.generate is not None)
 
     def is_known_at(self, provider: str) -> bool:
         """Whether this provider keeps what the turn goes on from, so that nothing of it need be told again."""
@@ -160,9 +234,11 @@ class Turn:
         chained = self.chained_upstream(provider) if keeps else None
         if chained is not None:
             top["previous_response_id"] = msgspec.Raw(_json.encode(chained))
-            top["input"] = msgspec.Raw(listed(self.new))
-        elif self.earlier is not None and not (keeps and self.is_known_at(provider)):
-            items = [*self.earlier, *self._resolved]
+            top["input"] = msgspec.Raw(listed(self.new if self.earlier is None else self._told[1]))
+        elif self.earlier is not None and not (keeps and self.is_known_at(provider) and not self.is_sealed):
+            items = self.context
+            if self.triggers:
+                items.append(self.new[-1])
             top["input"] = msgspec.Raw(listed(_known_to(items) if keeps and speaks_responses else items))
         return _json.encode(top)
 
