@@ -399,7 +399,8 @@ class Exchange:
         if plan.translates:
             translation = Translation(call, plan, self._asked, self._new_id)
             body = translation.request_body()
-            self._weigh_changes(target)
+            if call.changes:
+                self._weigh_changes(target)
         else:
             body, asked_usage = upstream_request(call, plan, wants_usage=self._chain.has_on_complete)
         attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from aigateway.canonical.laws import debug_build
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.toolbox import CallRestorer
-from aigateway.canonical.types import Message, Reply, Request, Text
+from aigateway.canonical.types import Message, Reply, Request, Text, ToolCall
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
@@ -65,14 +66,18 @@ class Translation:
         self._encoder: StreamEncoder | None = None
         self._checks = _checks(plan.caller_api, call.profile) if DEBUG else None
         self._quirks = quirks = quirks_of(plan.target.provider)
-        toolbox = self._theirs.toolbox(self._request, quirks) if plan.translates else None
         self._signed = SignedCalls() if _lose_signatures(plan, quirks) else None
-        self._calls = CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
     @property
     def _theirs(self) -> UpstreamCodec:
         """The upstream's, where it differs from the caller's."""
         return UPSTREAM_CODECS[self._plan.upstream_api]
+
+    @functools.cached_property
+    def _calls(self) -> CallRestorer | None:
+        """Gives calls back under the caller's names, where the upstream has others."""
+        toolbox = self._theirs.toolbox(self._request, self._quirks) if self._plan.translates else None
+        return CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
     @property
     def upstream_api(self) -> str:
@@ -185,7 +190,7 @@ class Translation:
             reply = (self._theirs if self._plan.translates else self._ours).decode_reply(_object(body))
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
-        if self._calls is not None:
+        if ToolCall in set(map(type, reply.items)) and self._calls is not None:
             reply = self._calls.reply(reply)
         if self._signed is not None:
             reply = self._signed.reply(reply)

@@ -70,9 +70,9 @@ def plan_for(call: Call, target: Target) -> Plan:
         return Plan(target, target.model or call.model, call.api, call.api)
     wanted: tuple[str, ...] = (call.api,)
     if call.api in CALLER_CODECS:
-        if target.prefer is not None and target.prefer in UPSTREAM_CODECS:
-            wanted = (target.prefer, call.api)
-        wanted += _TRANSLATED_INTO
+        wanted = _TRANSLATED_INTO
+        if target.prefer is not None:
+            wanted = (target.prefer if target.prefer in UPSTREAM_CODECS else call.api, call.api, *wanted)
     for api in wanted:
         if api in apis:
             return Plan(target, target.model or call.model, call.api, api)

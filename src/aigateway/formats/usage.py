@@ -87,9 +87,10 @@ def usage_of(counts: ChatCounts) -> Usage | None:
     produced = counts.completion_tokens_details or _NOTHING_MADE
     cached, written, heard = given.cached_tokens or 0, given.cache_write_tokens or 0, given.audio_tokens or 0
     thought, told = produced.reasoning_tokens or 0, produced.audio_tokens or 0
-    if (
-        spent + made != counts.total_tokens
-        or max(cached, written, heard) > spent
+    if spent + made != counts.total_tokens or spent < 0 or made < 0:
+        return None
+    if (cached or written or heard or thought or told) and (
+        max(cached, written, heard) > spent
         or max(thought, told) > made
         or min(cached, written, heard, thought, told) < 0
     ):
