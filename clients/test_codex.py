@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aigateway import turns_session
 from aigateway.testing import Script
 from clients.chat_law import faults
 from clients.codex import BUILT_IN_PROVIDER, Codex, Run
@@ -139,17 +140,49 @@ async def test_reasoning_goes_up_again_with_the_call_it_led_to(codex: Codex, cha
 # the built-in provider with another address
 
 
+@pytest.fixture
+def frames(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Codex sends over WebSocket."""
+    seen: list[Any] = []
+    own = turns_session.TurnsSession._turn
+
+    async def noted(session: Any, client: Any, frame: Any) -> None:
+        seen.append(json.loads(frame))
+        await own(session, client, frame)
+
+    monkeypatch.setattr(turns_session.TurnsSession, "_turn", noted)
+    return seen
+
+
 @pytest.mark.parametrize("model", ["some-model", "gpt-5.5", "gpt-6-sol"])
-async def test_the_socket_is_given_up_at_once_for_http(codex: Codex, chat_rig: Rig, model: str) -> None:
+async def test_a_session_runs_over_one_socket(codex: Codex, chat_rig: Rig, model: str, frames: list[Any]) -> None:
     script = 'const run = await tools.exec_command({cmd: "echo hello > made.txt; cat made.txt"}); text(run.output);'
     coding = model.startswith("gpt-6")  # its one tool runs JavaScript, and stands in an item of the input
     chat_rig.says(calling("functions__exec", {"input": script}) if coding else WRITE, DONE)
     run = await codex.exec(chat_rig.url, "write the file", model=model, settings=BUILT_IN_PROVIDER)
     went_well(run)
-    assert "falling back to HTTP" in run.log
+    assert "falling back to HTTP" not in run.log
+    warm_up, *turns = frames
+    assert warm_up["generate"] is False
+    assert len(turns) == 2
+    assert all(turn["store"] is False for turn in turns)
+    assert coding or all(turn["previous_response_id"] for turn in turns)
     assert (codex.work / "made.txt").read_text() == "hello\n"
     assert [command["aggregated_output"] for command in run.items("command_execution")] == ["hello\n"]
     assert "hello" in json.dumps(results(chat_rig))
+
+
+async def test_a_long_session_is_compacted_over_the_socket(codex: Codex, chat_rig: Rig, frames: list[Any]) -> None:
+    """Codex asks for exactly one compaction item, and brings it back in place of the session."""
+    chat_rig.says(WRITE, Turn(text=("The file is written.",)), DONE)
+    more = "model_auto_compact_token_limit = 10"
+    went_well(await codex.exec(chat_rig.url, "write the file", settings=BUILT_IN_PROVIDER, more=more))
+    triggers = [frame for frame in frames if frame["input"] and frame["input"][-1]["type"] == "compaction_trigger"]
+    assert len(triggers) == 1
+    brought_back = [item for frame in frames for item in frame["input"] if item["type"] == "compaction"]
+    assert len(brought_back) == 1
+    assert brought_back[0]["encrypted_content"].startswith("aigwc1.")
+    assert "The file is written." in json.dumps(chat_rig.sent["messages"])
 
 
 # more of a session

@@ -260,7 +260,6 @@ class StatefulExchange(Exchange):
         self._tape = tape = self._new_tape(turn)
         if answer.frames is None:
             await self._keep_whole(tape, answer)
-            await turn.close()  # before its caller can ask again
         else:
             answer.frames = tape.frames(answer.frames)
             answer.pipe = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -135,6 +136,8 @@ async def test_stream_is_told_again_from_any_number_on(rig: Rig, background: boo
         assert rest.body.endswith(b"data: [DONE]\n\n")
         by_header = await rig.ask("GET", f"/responses/{id}?stream=true", last_event_id=str(after))
         assert by_header.body == rest.body
+    at_its_end = await rig.ask("GET", f"/responses/{id}?stream=true&starting_after={len(events) - 1}")
+    assert at_its_end.body == b"data: [DONE]\n\n"
     assert (await rig.ask("GET", f"/responses/{id}?stream=true&starting_after=x")).status == 400
     assert (await rig.ask("GET", "/responses/resp_none?stream=true")).status == 404
 
@@ -180,6 +183,23 @@ async def test_what_is_gone_of_a_stream_says_so() -> None:
         last = events[-1]["sequence_number"]
         rest = await rig.ask("GET", f"{path}&starting_after={last - 1}")
         assert rest.events == events[-1:], rest.body
+
+
+@pytest.mark.parametrize("cut", [7, 100, 1000, 100_000])
+async def test_stream_with_other_line_ends_and_without_numbers_is_kept_too(cut: int) -> None:
+    async with rigged("responses") as rig:
+        told = answer(ReceivedRequest("POST", "", {}, b'{"input":"x","stream":true}'))
+        whole = b"".join(told.pieces or ()).replace(b"\n", b"\r\n")
+        whole = re.sub(rb',"sequence_number":\d+', b"", whole)
+        pieces = [whole[at : at + cut] for at in range(0, len(whole), cut)]
+        rig.upstream.script(Script(headers={"content-type": "text/event-stream"}, pieces=pieces))
+        seen = await rig.ask("POST", "/responses", {"model": "m", "input": "x", "stream": True})
+        final = seen.events[-1]["response"]
+        assert (await rig.ask("GET", f"/responses/{final['id']}")).json == final
+        again = await rig.ask("GET", f"/responses/{final['id']}?stream=true")
+        assert again.events == seen.events
+        rest = await rig.ask("GET", f"/responses/{final['id']}?stream=true&starting_after=3")
+        assert rest.events == seen.events[4:]
 
 
 async def test_background_needs_a_store() -> None:

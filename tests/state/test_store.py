@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aigateway.state import MemoryStore, ResponseStore, StoreUnavailableError, open_store
+from aigateway.state import MemoryStore, ResponseStore, StoreUnavailableError, open_store, sql
 from aigateway.state.encryption import EncryptedStore
 from aigateway.state.opening import key_of
 from aigateway.state.protocol import (
@@ -410,3 +410,27 @@ def test_other_keys_are_refused(text: str) -> None:
 def test_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must"):
         open_store(url)
+
+
+async def test_every_question_to_sqlite_has_an_index(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/state.db")
+    await store.commit("t", [put("r", listed=True), append("log", "a", "b")])
+    connection = store._connection  # type: ignore[attr-defined]
+    now = time.time()
+    steps = [
+        sql.document("t", "k", "r", now),
+        sql.documents("t", "k", None, 5, now, descending=True),
+        sql.entries("t", [Span("log", 0, 2), Span("other", 0, 2)], now),
+        sql.length("t", "log", now),
+        sql.named("t", ["a", "b"], now),
+        sql.read_journal("t", "r", -1, now),
+        sql.run_out("run", 5, now),
+        sql.sweep(5, now),
+    ]
+    for step in steps:
+        text, bound = next(step)
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", bound)]
+        assert plan
+        assert not [line for line in plan if line.startswith("SCAN") and "CONSTANT" not in line], (text, plan)
+        assert "e.name IN" not in text or any("entries_name" in line for line in plan), plan
+    await store.aclose()

@@ -9,8 +9,9 @@ import msgspec
 
 from aigateway import _json, _sse
 from aigateway.errors import GatewayError, InvalidRequestError
+from aigateway.formats.relay import frames_in
 from aigateway.state.items import listed
-from aigateway.state.journal import frames_after, frames_of
+from aigateway.state.journal import frames_after
 from aigateway.state.record import Record
 from aigateway.state.state import State
 from aigateway.state.turn import TOP
@@ -83,7 +84,7 @@ async def follow(state: State, tenant: str, id: str, after: int) -> AsyncIterato
                 if data:
                     yield data
                 continue
-            for frame in frames_of(data):
+            for frame in frames_in(data):
                 yield frame
                 if _is_end(frame):
                     yield _sse.DONE_FRAME
@@ -95,7 +96,8 @@ async def follow(state: State, tenant: str, id: str, after: int) -> AsyncIterato
             continue
         if await state.store.read_journal(tenant, id, after):
             continue
-        if found is not None:
+        seen = await state.store.read_journal(tenant, id, after - 1) if after >= 0 else []
+        if found is not None and not any(_is_end(frame) for piece in seen for frame in frames_in(piece.data)):
             yield await _end_of(state, tenant, found.record, after + 1)
         yield _sse.DONE_FRAME
         return

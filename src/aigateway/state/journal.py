@@ -6,11 +6,12 @@ import asyncio
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from aigateway.formats.relay import frames_in
 from aigateway.state.protocol import Piece, ResponseStore
 
 logger = logging.getLogger("aigateway")
@@ -31,16 +32,6 @@ class JournalLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int = 8 * 1024 * 1024
 
 
-def frames_of(data: bytes) -> Iterator[bytes]:
-    """Whole frames, each with its blank line."""
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n\n", start)
-        end = len(data) if end < 0 else end + 2
-        yield data[start:end]
-        start = end
-
-
 def number_in(frame: bytes) -> int | None:
     """The sequence number of the event in a frame."""
     found = _NUMBER.search(frame)
@@ -51,7 +42,7 @@ def frames_after(piece: Piece, after: int) -> bytes:
     """The frames of a piece behind an event's number."""
     if piece.first > after:
         return piece.data
-    frames = list(frames_of(piece.data))
+    frames = frames_in(piece.data)
     kept = []
     for place, frame in enumerate(frames):
         number = number_in(frame)
@@ -86,9 +77,7 @@ class JournalWriter:
 
     def add(self, data: bytes) -> None:
         """Whole frames that go out now."""
-        numbers = [int(number) for number in _NUMBER.findall(data)]
-        count = data.count(b"\n\n") or 1
-        first, last = (numbers[0], numbers[-1]) if numbers else (self.next, self.next + count - 1)
+        first, last = self._numbers_of(data)
         self.next = last + 1
         if self.failed:
             return
@@ -101,6 +90,16 @@ class JournalWriter:
             self._start()
         elif self._timer is None and self._writing is None:
             self._timer = asyncio.get_running_loop().call_later(_DELAY, self._start)
+
+    def _numbers_of(self, data: bytes) -> tuple[int, int]:
+        """Of the first and the last event; where the upstream numbers none, they are counted."""
+        found = _NUMBER.search(data)
+        if found is None:
+            return self.next, self.next + len(frames_in(data)) - 1
+        first = int(found[1])
+        if data.count(b"sequence_number") == 1:
+            return first, first
+        return first, int(_NUMBER.findall(data)[-1])
 
     def _start(self) -> None:
         if self._timer is not None:

@@ -247,7 +247,7 @@ def named(tenant: str, names: Sequence[str], now: float) -> Steps[list[Entry]]:
         bound: dict[str, Any] = {f"name{place}": name for place, name in enumerate(part)}
         rows = yield Statement(
             "SELECT e.log, e.seq, e.name, e.data FROM entries e JOIN logs l ON l.tenant = e.tenant AND l.log = e.log "
-            f"WHERE e.tenant = :tenant AND e.name IN ({', '.join(f':{name}' for name in bound)}) "
+            f"WHERE e.tenant = :tenant AND e.name <> '' AND e.name IN ({', '.join(f':{name}' for name in bound)}) "
             "AND (l.expires_at IS NULL OR l.expires_at > :now) ORDER BY e.id",
             bound | {"tenant": tenant, "now": now},
         )

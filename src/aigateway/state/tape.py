@@ -11,11 +11,11 @@ import msgspec
 
 from aigateway import _json, _sse
 from aigateway.errors import GatewayError, UpstreamProtocolError
-from aigateway.formats.relay import events_in
+from aigateway.formats.relay import events_in, frames_in
 from aigateway.formats.responses.encoder import failure_events
 from aigateway.formats.responses.resource import empty_resource
 from aigateway.state.items import listed
-from aigateway.state.journal import JournalWriter, frames_of, number_in
+from aigateway.state.journal import JournalWriter, number_in
 from aigateway.state.protocol import StoreUnavailableError
 from aigateway.state.record import Record
 from aigateway.state.responses import Stored
@@ -140,7 +140,7 @@ class Tape:
                     self._note(data)
                     yield data
                     continue
-                for frame in frames_of(data):
+                for frame in frames_in(data):
                     for told in await self._frame(frame):
                         yield told
         except StoreUnavailableError as error:
@@ -253,9 +253,7 @@ class Tape:
     async def _end(self, top: dict[str, msgspec.Raw]) -> None:
         if self._journal is not None:
             await self._journal.flush()
-        kept = await self._finish(top, self.output)
-        await self.turn.close()  # before its caller can ask again
-        if not kept:
+        if not await self._finish(top, self.output):
             raise StoreUnavailableError("This response was cancelled or deleted while it was made.")
 
     async def abandon(self, error: GatewayError | None = None, status: str = "cancelled") -> None:
