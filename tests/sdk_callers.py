@@ -25,6 +25,10 @@ CITY: Object = {
 }
 WEATHER = "Tells the weather."
 
+_CHAT_FINISH = {"stop": "stop", "tool_calls": "tool_calls", "length": "length", "content_filter": "filter"}
+_MESSAGES_FINISH = {"end_turn": "stop", "tool_use": "tool_calls", "max_tokens": "length", "refusal": "filter"}
+_CONTENT_FINISH = {"STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "filter"}
+
 
 class Told(msgspec.Struct):
     """What the user of an SDK sees of one answer. calls: id, name, arguments. usage: of the input and of the output.
@@ -46,7 +50,6 @@ class OpenAIChat:
     errors = openai.APIError
     limited = openai.RateLimitError
     wrong = openai.BadRequestError
-    finishes = {"stop": "stop", "tool_calls": "tool_calls", "length": "length", "content_filter": "filter"}
 
     def __init__(self, url: str, http: Any, model: str) -> None:
         self.client = AsyncOpenAI(base_url=f"{url}/v1", api_key="sk-test", max_retries=0, http_client=http)
@@ -79,7 +82,7 @@ class OpenAIChat:
             message.content or "",
             calls,
             (message.model_extra or {}).get("reasoning_content") or "",
-            self.finishes[reply.choices[0].finish_reason],
+            _CHAT_FINISH[reply.choices[0].finish_reason],
             (reply.usage.prompt_tokens, reply.usage.completion_tokens),
             pieces,
         )
@@ -88,7 +91,7 @@ class OpenAIChat:
         self.turns.append({"role": "user", "content": text})
 
     def gives(self, results: Sequence[tuple[str, str, str]]) -> None:
-        self.turns += [{"role": "tool", "tool_call_id": id, "content": text} for id, _, text in results]
+        self.turns += [{"role": "tool", "tool_call_id": call_id, "content": text} for call_id, _, text in results]
 
 
 class OpenAIResponses:
@@ -137,7 +140,9 @@ class OpenAIResponses:
         self.turns.append({"role": "user", "content": text})
 
     def gives(self, results: Sequence[tuple[str, str, str]]) -> None:
-        self.turns += [{"type": "function_call_output", "call_id": id, "output": text} for id, _, text in results]
+        self.turns += [
+            {"type": "function_call_output", "call_id": call_id, "output": text} for call_id, _, text in results
+        ]
 
 
 class Anthropic:
@@ -146,7 +151,6 @@ class Anthropic:
     errors = anthropic.APIError
     limited = anthropic.RateLimitError
     wrong = anthropic.BadRequestError
-    finishes = {"end_turn": "stop", "tool_use": "tool_calls", "max_tokens": "length", "refusal": "filter"}
 
     def __init__(self, url: str, http: Any, model: str) -> None:
         self.client = AsyncAnthropic(base_url=url, api_key="sk-test", max_retries=0, http_client=http)
@@ -175,7 +179,7 @@ class Anthropic:
             "".join(block["text"] for block in blocks if block["type"] == "text"),
             [(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"],
             "".join(block["thinking"] for block in blocks if block["type"] == "thinking"),
-            self.finishes[reply.stop_reason],
+            _MESSAGES_FINISH[reply.stop_reason],
             (spent, reply.usage.output_tokens),
             pieces,
         )
@@ -184,7 +188,7 @@ class Anthropic:
         self.turns.append({"role": "user", "content": text})
 
     def gives(self, results: Sequence[tuple[str, str, str]]) -> None:
-        blocks = [{"type": "tool_result", "tool_use_id": id, "content": text} for id, _, text in results]
+        blocks = [{"type": "tool_result", "tool_use_id": call_id, "content": text} for call_id, _, text in results]
         self.turns.append({"role": "user", "content": blocks})
 
 
@@ -194,7 +198,6 @@ class GoogleGenAI:
     errors = google_errors.APIError
     limited = google_errors.ClientError
     wrong = google_errors.ClientError
-    finishes = {"STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "filter"}
 
     def __init__(self, url: str, http: Any, model: str) -> None:
         options = google.HttpOptions(base_url=url, api_version="v1beta", httpx_async_client=http)
@@ -231,7 +234,7 @@ class GoogleGenAI:
             "".join(texts),
             [(call.id, call.name, call.args) for call in calls],
             "".join(part.text for part in parts if part.thought and part.text),
-            "tool_calls" if calls else self.finishes[replies[-1].candidates[0].finish_reason.value],
+            "tool_calls" if calls else _CONTENT_FINISH[replies[-1].candidates[0].finish_reason.value],
             (usage.prompt_token_count, (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)),
             len(texts),
         )
@@ -241,8 +244,8 @@ class GoogleGenAI:
 
     def gives(self, results: Sequence[tuple[str, str, str]]) -> None:
         parts = [
-            google.Part(function_response=google.FunctionResponse(id=id, name=name, response={"output": text}))
-            for id, name, text in results
+            google.Part(function_response=google.FunctionResponse(id=call_id, name=name, response={"output": text}))
+            for call_id, name, text in results
         ]
         self.turns.append(google.Content(role="user", parts=parts))
 

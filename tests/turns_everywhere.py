@@ -72,7 +72,7 @@ def broken(turn: Turn, request: ReceivedRequest, *, cut: bool = False) -> Script
     return Script(headers={"content-type": kind}, pieces=[*pieces, error])
 
 
-_ENDS = (b"finish_reason\":\"", b"output_text.done", b"content_part.done", b"output_item.done", b"response.completed",
+_ENDS = (b'finish_reason":"', b"output_text.done", b"content_part.done", b"output_item.done", b"response.completed",
          b"message_delta", b"message_stop", b"finishReason", b"messageStop", b"metadata", b"[DONE]", b'"choices":[]',
          b"content_block_stop", b"contentBlockStop")  # fmt: skip
 
