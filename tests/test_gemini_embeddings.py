@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -175,12 +175,13 @@ values = st.recursive(
 
 @given(values, st.dictionaries(st.sampled_from(["input", "content", "requests", "dimensions"]), values))
 def test_anything_is_translated_or_refused(reply: Any, body: dict[str, Any]) -> None:
-    for use in (
+    uses: list[Callable[[], Any]] = [
         lambda: encode_gemini(body),
         lambda: decode_gemini(reply, body),
         lambda: decode_contents(body, "m", []),
         lambda: encode_vectors(reply, batch=False),
-    ):
+    ]
+    for use in uses:
         try:
             json.dumps(use())
         except GatewayError:

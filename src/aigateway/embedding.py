@@ -38,10 +38,11 @@ class ContentEmbedding(PassThrough):
     def _prepared(self, target: Target, why: str) -> tuple[Attempt, None, bool]:
         call = self.call
         if offers(target.provider, call.operation):
-            attempt, *others = super()._prepared(target, why)
+            prepared = super()._prepared(target, why)
+            attempt = prepared[0]
             if attempt.plan.model != call.model:
                 attempt.body = _renamed(attempt.body, attempt.plan.model)
-            return attempt, *others
+            return prepared
         plan = Plan(target, target.model or call.model, call.api, _OTHER)
         call.changes.clear()
         body = _json.encode(decode_contents(call.request.snapshot(), plan.model, call.changes))

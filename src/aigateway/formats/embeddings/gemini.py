@@ -71,25 +71,28 @@ def decode_contents(body: Object, model: str, changes: list[Change]) -> Object:
     """
     requests = body.get("requests")
     is_batch = isinstance(requests, list)
-    if is_batch and not requests:
-        raise InvalidRequestError("requests must be an array of at least one request.", param="requests")
-    entries = [(f"requests[{number}].", entry) for number, entry in enumerate(requests)] if is_batch else [("", body)]
-    texts, lengths = [], set()
+    entries: list[tuple[str, Any]] = [("", body)]
+    if isinstance(requests, list):
+        entries = [(f"requests[{number}].", entry) for number, entry in enumerate(requests)]
+        if not entries:
+            raise InvalidRequestError("requests must be an array of at least one request.", param="requests")
+    texts: list[str] = []
+    lengths: list[Any] = []
     for place, entry in entries:
         if not isinstance(entry, dict):
             raise InvalidRequestError(f"{place[:-1]} must be an object.", param=place[:-1])
         texts.append(_text(entry.get("content"), f"{place}content"))
-        lengths.add(entry.get("outputDimensionality", entry.get("output_dimensionality")))
+        lengths.append(entry.get("outputDimensionality", entry.get("output_dimensionality")))
         for key in _LACKING:
             if key in entry and all(change.field != key for change in changes):
                 reason = "Only Google's API says what a vector is for."
                 changes.append(Change(field=key, action="dropped", reason=reason))
-    if len(lengths) > 1:
+    if any(length != lengths[0] for length in lengths):
         raise UnsupportedError(
             "The provider of this model gives all vectors of a batch one length: let outputDimensionality agree.",
             param="requests",
         )
-    length = lengths.pop()
+    length = lengths[0]
     sent = {"model": model, "input": texts if is_batch else texts[0]}
     return sent if length is None else sent | {"dimensions": length}
 
@@ -100,11 +103,12 @@ def _text(content: Any, place: str) -> str:
     if not isinstance(parts, list) or not parts:
         raise InvalidRequestError(f"{place}.parts must be an array of at least one part.", param=f"{place}.parts")
     texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
-    if not all(isinstance(text, str) for text in texts):
+    told = [text for text in texts if isinstance(text, str)]
+    if len(told) < len(texts):
         raise UnsupportedError(
             "The provider of this model embeds texts only.", param=f"{place}.parts", code="unsupported_content"
         )
-    return "\n".join(texts)
+    return "\n".join(told)
 
 
 def encode_vectors(reply: Any, *, batch: bool) -> Object:
