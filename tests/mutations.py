@@ -19,14 +19,14 @@ _UNKNOWN: tuple[Object, ...] = (
     {"type": "not_yet_invented"},
     {"notYetInvented": {"a": 1}},
 )
-_TYPED = {"content", "output", "parts", "annotations", "citations", "reasoning_details", "summary", "candidates"}
-"""Where lists hold things of several kinds."""
 _OPEN = {"parts", "content", "output", "annotations", "citations", "reasoning_details"}
-"""Of these the ones that may hold a thing of a new kind."""
+"""Lists that may hold a thing of a new kind."""
 _WORDS = {"finish_reason", "stop_reason", "finishReason", "stopReason", "service_tier", "object", "role"}
 """Words of which there may be new ones."""
-_CARRIED = {"arguments", "input", "args", "logprobs", "tokens", "metadata"}
-"""What is only carried: whatever stands in it is lawful, and said."""
+_IDS = {"id", "call_id", "toolUseId", "responseId"}
+"""Where they are missing some are made, others each time."""
+_CARRIED = {"arguments", "input", "args", "logprobs", "tokens", "metadata", "logprobsResult"}
+"""What is only carried: whatever stands in it goes on."""
 
 
 def places(value: Any, path: Path = ()) -> Iterator[Path]:
@@ -47,7 +47,7 @@ def at(value: Any, path: Path) -> Any:
 def spoilt(document: Object, random: Random) -> tuple[Object, str]:
     """The document with one thing taken away, renamed or of another type; and in words what was done."""
     made = copy.deepcopy(document)
-    path = random.choice(list(places(made)))
+    path = random.choice([path for path in places(made) if _CARRIED.isdisjoint(path[:-1])])
     holder, key = at(made, path[:-1]), path[-1]
     deed = random.choice(["drop", "wrong", "wrong", "rename", "twice"])
     if deed == "drop":
@@ -61,6 +61,12 @@ def spoilt(document: Object, random: Random) -> tuple[Object, str]:
         holder[key] = wrong
         deed = f"set {wrong!r}"
     return made, f"{deed} at {path}"
+
+
+def spots(document: Object) -> list[Path]:
+    """The places that null may stand at: keys, but those of ids, and of what is only carried."""
+    found = [path for path in places(document) if isinstance(path[-1], str) and _CARRIED.isdisjoint(path[:-1])]
+    return [path for path in found if path[-1] not in _IDS]
 
 
 def nulled(document: Object, path: Path) -> Object:
@@ -80,25 +86,25 @@ def without(document: Object, path: Path) -> Object:
 def grown(document: Object, random: Random) -> tuple[Object, str]:
     """The document with something of tomorrow in it, which changes nothing of what it says; and in words what that is."""
     made = copy.deepcopy(document)
-    spots = [path for path in [(), *places(made)] if _CARRIED.isdisjoint(path)]
+    found = [path for path in [(), *places(made)] if _CARRIED.isdisjoint(path)]
     kinds: list[Callable[[], str | None]] = [
-        lambda: _new_key(made, spots, random),
-        lambda: _new_thing(made, spots, random),
-        lambda: _new_word(made, spots, random),
+        lambda: _new_key(made, found, random),
+        lambda: _new_thing(made, found, random),
+        lambda: _new_word(made, found, random),
     ]
-    deed = random.choice(kinds)() or _new_key(made, spots, random)
+    deed = random.choice(kinds)() or _new_key(made, found, random)
     return made, deed
 
 
-def _new_key(made: Object, spots: list[Path], random: Random) -> str:
-    path = random.choice([path for path in spots if isinstance(at(made, path), dict)])
+def _new_key(made: Object, found: list[Path], random: Random) -> str:
+    path = random.choice([path for path in found if isinstance(at(made, path), dict)])
     value = copy.deepcopy(random.choice(_WRONG))
     at(made, path)["not_yet_invented"] = value
     return f"a new key {value!r} at {path}"
 
 
-def _new_thing(made: Object, spots: list[Path], random: Random) -> str | None:
-    lists = [path for path in spots if path and path[-1] in _OPEN and isinstance(at(made, path), list)]
+def _new_thing(made: Object, found: list[Path], random: Random) -> str | None:
+    lists = [path for path in found if path and path[-1] in _OPEN and isinstance(at(made, path), list)]
     if not lists:
         return None
     path, thing = random.choice(lists), copy.deepcopy(random.choice(_UNKNOWN))
@@ -107,8 +113,8 @@ def _new_thing(made: Object, spots: list[Path], random: Random) -> str | None:
     return f"a new thing {thing} at {path}"
 
 
-def _new_word(made: Object, spots: list[Path], random: Random) -> str | None:
-    words = [path for path in spots if path and path[-1] in _WORDS and isinstance(at(made, path), str)]
+def _new_word(made: Object, found: list[Path], random: Random) -> str | None:
+    words = [path for path in found if path and path[-1] in _WORDS and isinstance(at(made, path), str)]
     if not words:
         return None
     path = random.choice(words)
@@ -147,5 +153,5 @@ def grown_stream(events: list[Object], random: Random, *, api: str) -> tuple[lis
         made.insert(place, new)
         return made, f"a new event at {place}"
     made[place] = copy.deepcopy(made[place])
-    spots = [path for path in [(), *places(made[place])] if _CARRIED.isdisjoint(path)]
-    return made, f"event {place}: {_new_key(made[place], spots, random)}"
+    found = [path for path in [(), *places(made[place])] if _CARRIED.isdisjoint(path)]
+    return made, f"event {place}: {_new_key(made[place], found, random)}"

@@ -16,15 +16,13 @@ import pytest
 
 from aigateway import Gateway, Target
 from tests import bedrock
-from tests.content_said import content_pieces
 from tests.conversing import CALLERS, joined, question
-from tests.messages_said import message_events
-from tests.mutations import grown, grown_stream, nulled, places, spoilt, spoilt_stream, without
-from tests.playback import Heard, Object, Pieces, ask, cut, sse, streamed
+from tests.mutations import grown, grown_stream, nulled, spoilt, spoilt_stream, spots, without
+from tests.playback import Heard, Pieces, ask, cut, sse
 from tests.said import differences
 from tests.test_every_caller import ALIAS, OF_WHOLE, Exchange, comparable, exchanges, unlawful
 
-PER_EXCHANGE = 40
+PER_EXCHANGE = 4
 """How many changed answers of each kind are played of each exchange."""
 LARGEST = 60_000
 """Bytes of an answer that is worth playing many times."""
@@ -84,6 +82,8 @@ def clean(heard: Heard, api: str, *, stream: bool) -> list[str]:
         if stream and any("error" in event or event.get("type") in FAILED for event in heard.events()):
             return []
         return unlawful(api, heard, stream=stream)
+    except json.JSONDecodeError:
+        return []  # the arguments of a call: they are the host's, and have been told in pieces
     except Exception as error:  # noqa: BLE001  whatever the laws trip over is a fault of the stream
         return [f"{type(error).__name__}: {error}"]
 
@@ -164,13 +164,12 @@ def _unequal(exchange: Exchange, heard: Any, api: str, deed: str) -> list[Any]:
 @each_exchange
 async def test_null_is_as_good_as_nothing(exchange: Exchange) -> None:
     random = Random(exchange.name)
-    spots = [path for path in places(exchange.whole) if isinstance(path[-1], str)]
     found: list[Any] = []
     for number in range(PER_EXCHANGE):
         api = CALLERS[(number + len(exchange.name)) % len(CALLERS)]
         if api == exchange.api:
             continue
-        path = random.choice(spots)
+        path = random.choice(spots(exchange.whole))
         one = await play(exchange, api, json.dumps(nulled(exchange.whole, path)).encode())
         other = await play(exchange, api, json.dumps(without(exchange.whole, path)).encode())
         if one.status != other.status:

@@ -10,16 +10,17 @@ import msgspec
 
 from aigateway import _json
 from aigateway.call import Call, Plan
-from aigateway.canonical.accumulator import unfold
+from aigateway.canonical.accumulator import NAMELESS, unfold
 from aigateway.canonical.allowed import CallLimit
 from aigateway.canonical.events import Failed, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
 from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.toolbox import CallRestorer
-from aigateway.canonical.types import Message, Reply, Request, Text
+from aigateway.canonical.types import Message, Reply, Request, Text, ToolCall
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
+from aigateway.formats.call_ids import made_call_id
 from aigateway.formats.protocol import CallerCodec, Profile, ReplyContext, StreamEncoder, UpstreamCodec, WireEvent
 from aigateway.providers.protocol import ProviderReply
 from aigateway.upstream import quirks_of
@@ -160,7 +161,7 @@ class Translation:
             raise UpstreamProtocolError("The upstream answered with something that is not JSON.") from error
         if not isinstance(value, dict):
             raise UpstreamProtocolError("The upstream answered with something that is not a JSON object.")
-        reply = (self._theirs if self._plan.translates else self._ours).decode_reply(value)
+        reply = _callable((self._theirs if self._plan.translates else self._ours).decode_reply(value))
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
         if self._calls is not None:
@@ -174,6 +175,22 @@ def _lose_signatures(plan: Plan) -> bool:
     """Whether calls may be signed, and the caller's API has no place for that."""
     signs = plan.upstream_api == "generate_content" or quirks_of(plan.target.provider).call_signatures
     return signs and plan.caller_api in _UNSIGNED
+
+
+def _callable(reply: Reply) -> Reply:
+    """The reply with an id for each call. Raises UpstreamProtocolError for a call of no tool."""
+    calls = [item for item in reply.items if isinstance(item, ToolCall)]
+    if all(call.call_id and call.name for call in calls):
+        return reply
+    if not all(call.name for call in calls):
+        raise UpstreamProtocolError(NAMELESS)
+    items = [
+        msgspec.structs.replace(item, call_id=made_call_id(reply.id, number))
+        if isinstance(item, ToolCall) and not item.call_id
+        else item
+        for number, item in enumerate(reply.items)
+    ]
+    return msgspec.structs.replace(reply, items=tuple(items))
 
 
 def _checks(api: str, profile: Profile) -> StreamChecks:
