@@ -14,11 +14,11 @@ Object = dict[str, Any]
 Path = tuple[str | int, ...]
 
 _WRONG: tuple[Any, ...] = (None, None, "", "odd", 7, -1, 1.5, True, False, [], {}, [None], ["odd"], {"odd": 1}, [[]])
-_UNKNOWN: tuple[Object, ...] = (
+_TYPED: tuple[Object, ...] = (
     {"type": "not_yet_invented", "id": "x_1", "content": [{"type": "odd", "text": "?"}]},
     {"type": "not_yet_invented"},
-    {"notYetInvented": {"a": 1}},
 )
+_UNTYPED: tuple[Object, ...] = ({"notYetInvented": {"a": 1}}, {"notYetInvented": "odd"})
 _OPEN = {"parts", "content", "output", "annotations", "citations", "reasoning_details"}
 """Lists that may hold a thing of a new kind."""
 _WORDS = {"finish_reason", "stop_reason", "finishReason", "stopReason", "service_tier", "object", "role"}
@@ -107,7 +107,9 @@ def _new_thing(made: Object, found: list[Path], random: Random) -> str | None:
     lists = [path for path in found if path and path[-1] in _OPEN and isinstance(at(made, path), list)]
     if not lists:
         return None
-    path, thing = random.choice(lists), copy.deepcopy(random.choice(_UNKNOWN))
+    path = random.choice(lists)
+    is_untyped = path[-1] == "parts" or path[:2] == ("output", "message")
+    thing = copy.deepcopy(random.choice(_UNTYPED if is_untyped else _TYPED))
     holder = at(made, path)
     holder.insert(random.randint(0, len(holder)), thing)
     return f"a new thing {thing} at {path}"

@@ -172,7 +172,8 @@ async def test_fault_in_mid_stream_ends_it_with_an_error(stage: Stage, surface: 
 
 @pytest.mark.parametrize("surface", _each[:8])
 async def test_silence_in_mid_stream_ends_it_as_a_timeout(stage: Stage, surface: Surface) -> None:
-    script = stream(surface.upstream, [*BEGUN[surface.upstream], b": never sent\n\n"], done=False)
+    pieces: list[Any] = [*BEGUN[surface.upstream], b": never sent\n\n"]
+    script = stream(surface.upstream, pieces, done=False)
     script.hold_after = (len(BEGUN[surface.upstream]), asyncio.Event())
     answered = await stage.ask(surface, script, stream=True, model=f"hasty-{surface.upstream}")
     assert answered.status == 200

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from aigateway import Gateway, Target
+from aigateway import Call, Gateway, Target
 from tests import bedrock
 from tests.conversing import CALLERS, joined, question
 from tests.mutations import grown, grown_stream, nulled, spoilt, spoilt_stream, spots, without
@@ -178,3 +178,30 @@ async def test_null_is_as_good_as_nothing(exchange: Exchange) -> None:
             differing = differences(*(told(heard, api, exchange, stream=False) for heard in (one, other)))
             found += [(api, path, differing)] if differing else []
     assert found == []
+
+
+class Readers:
+    """Hooks that look at everything."""
+
+    def after_response(self, call: Call, response: Any) -> None:
+        assert isinstance([response.texts(), response.model, response.usage, response.finish_reason], list)
+
+    def on_event(self, call: Call, event: Any) -> Any:
+        assert isinstance([event.type, event.text, event.usage], list)
+        return event
+
+
+@each_exchange
+async def test_hooks_can_read_a_spoilt_answer_that_is_passed_on(exchange: Exchange) -> None:
+    if exchange.api == "converse":
+        return  # nobody asks in it
+    random = Random(exchange.name)
+    events = events_of(exchange)
+    for _ in range(PER_EXCHANGE):
+        whole, _ = spoilt(exchange.whole, random)
+        changed, _ = spoilt_stream(events, random)
+        for answer in (json.dumps(whole).encode(), stream_of(exchange.api, changed, random)):
+            provider = Pieces(exchange.api, answer)
+            gateway = Gateway(models={ALIAS: Target(provider, exchange.model)}, hooks=[Readers()])
+            asked = question(exchange.api, [], model=ALIAS, stream=isinstance(answer, list))
+            assert (await ask(gateway, exchange.api, asked)).status != 500

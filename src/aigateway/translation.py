@@ -10,9 +10,9 @@ import msgspec
 
 from aigateway import _json
 from aigateway.call import Call, Plan
-from aigateway.canonical.accumulator import NAMELESS, unfold
+from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
-from aigateway.canonical.events import Failed, StreamEvent, UsageReported
+from aigateway.canonical.events import Failed, ItemEnded, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
 from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.toolbox import CallRestorer
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from aigateway.checks import StreamChecks
 
 DEBUG = debug_build()
+
+_NAMELESS = "The upstream sent a tool call without the name of a tool."
 _UNSIGNED = frozenset({"responses", "messages"})
 """The APIs of callers whose calls have no place for a signature."""
 
@@ -142,6 +144,8 @@ class Translation:
                 raise event.error
             if isinstance(event, UsageReported):
                 self._call.usage = event.usage
+            elif isinstance(event, ItemEnded) and isinstance(event.item, ToolCall) and not event.item.name:
+                raise UpstreamProtocolError(_NAMELESS)
             for told in self._told(event):
                 shown = self._limit.filter_event(told) if self._limit.active else told
                 if shown is not None:
@@ -183,7 +187,7 @@ def _callable(reply: Reply) -> Reply:
     if all(call.call_id and call.name for call in calls):
         return reply
     if not all(call.name for call in calls):
-        raise UpstreamProtocolError(NAMELESS)
+        raise UpstreamProtocolError(_NAMELESS)
     items = [
         msgspec.structs.replace(item, call_id=made_call_id(reply.id, number))
         if isinstance(item, ToolCall) and not item.call_id

@@ -41,9 +41,6 @@ from aigateway.canonical.types import (
     ToolCall,
     Usage,
 )
-from aigateway.errors import UpstreamProtocolError
-
-NAMELESS = "The upstream sent a tool call without the name of a tool."
 
 
 class _OpenPart:
@@ -162,14 +159,12 @@ class Accumulator:
         return [PartEnded(index, part, content)]
 
     def end_item(self, index: int) -> list[StreamEvent]:
-        """Close an item and the parts of it that are still open. Raises UpstreamProtocolError for a call of no tool."""
+        """Close an item and the parts of it that are still open."""
         owner = self._open[index]
         events: list[StreamEvent] = []
         for part in sorted(owner.parts):
             events += self.end_part(index, part)
         del self._open[index]
-        if isinstance(owner.item, ToolCall) and not owner.item.name:
-            raise UpstreamProtocolError(NAMELESS)
         events.append(ItemEnded(index, owner.whole()))
         return events
 

@@ -182,7 +182,7 @@ class MessagesStreamDecoder:
         if not isinstance(delta, dict):
             return []
         kind = delta.get("type")
-        if block is None:  # never announced
+        if block is None or not block.raw:  # never announced
             made = {"text_delta": "text", "thinking_delta": "thinking"}.get(str(kind))
             if made is None:
                 return []
@@ -210,7 +210,7 @@ class MessagesStreamDecoder:
         if not isinstance(text, str) or not text:
             return []
         opened: list[StreamEvent] = []
-        if not block.pieces:
+        if not block.pieces and block.item >= 0:
             block.part, opened = self._acc.start_part(block.item, ReasoningText)
         return opened + self._grow(block, text)
 

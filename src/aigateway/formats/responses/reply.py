@@ -8,10 +8,10 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from aigateway import _json
-from aigateway.canonical.types import Item, Opaque, Reply, ToolCall
+from aigateway.canonical.types import Item, Reply, ToolCall
 from aigateway.errors import InvalidRequestError, UpstreamProtocolError
 from aigateway.formats.relay import stream_error
-from aigateway.formats.responses.items import FORMAT, ROLES, decode_item
+from aigateway.formats.responses.items import ROLES, decode_item
 from aigateway.formats.usage import responses_usage
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -50,8 +50,6 @@ def decode_reply(body: dict[str, Any]) -> Reply:
 
 def decode_output_item(raw: Any, place: int) -> Item:
     """One item that a model made, read leniently. Raises UpstreamProtocolError."""
-    if isinstance(raw, dict) and not isinstance(raw.get("type"), str) and "role" not in raw:
-        return Opaque(format=FORMAT, raw=raw)
     try:
         return decode_item(_filled(raw), f"output[{place}]")
     except InvalidRequestError as error:

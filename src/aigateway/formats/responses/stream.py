@@ -411,11 +411,12 @@ def _merged(item: Item, streamed: Item) -> Item:
     if isinstance(item, Message) and isinstance(streamed, Message):
         return item if _texts(item) == _texts(streamed) else msgspec.structs.replace(item, content=streamed.content)
     if isinstance(item, Reasoning) and isinstance(streamed, Reasoning):
-        return msgspec.structs.replace(item, summary=streamed.summary, content=streamed.content)
+        same = sorted(item.summary + item.content) == sorted(streamed.summary + streamed.content)
+        return item if same else msgspec.structs.replace(item, summary=streamed.summary, content=streamed.content)
     if isinstance(item, ToolCall) and isinstance(streamed, ToolCall):
         return msgspec.structs.replace(item, arguments=streamed.arguments)
     return item
 
 
 def _texts(message: Message) -> list[str]:
-    return [part.text for part in message.content if isinstance(part, Text | Refusal)]
+    return sorted(part.text for part in message.content if isinstance(part, Text | Refusal))
