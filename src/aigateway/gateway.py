@@ -21,6 +21,7 @@ from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, require_one_of
 from aigateway.canonical.lens import EventLens, ReplyLens
 from aigateway.counting import Counting
 from aigateway.default_provider import DefaultProvider
+from aigateway.embedding import ContentEmbedding
 from aigateway.errors import InvalidRequestError, ModelNotFoundError, NotFoundError
 from aigateway.exchange import ANTHROPIC_VERSION, Answer, Exchange
 from aigateway.explain import Explanation, explain
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 _random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
+_PASSED = {"relay": PassThrough, "count": Counting, "embed": ContentEmbedding}
+"""By kind of operation: what runs a call that is passed on, as far as it can be."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STATEFUL = frozenset(
     name
@@ -285,9 +288,9 @@ class Journey:
         if operation == "metrics" and self.metrics is not None and self.metrics.chain is not None:
             chain = self.metrics.chain
         kind = call.operation.kind
-        if kind not in ("relay", "count"):
+        made = _PASSED.get(kind)
+        if made is None:
             return Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
-        made = Counting if kind == "count" else PassThrough
         return made(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted, default=self._default)
 
     async def _kept(self, call: Call, answer: Answer) -> Answer:

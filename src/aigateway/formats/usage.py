@@ -14,6 +14,7 @@ import msgspec
 from aigateway.canonical.types import Usage
 
 _NOTHING: dict[str, Any] = {}
+_WHOLE = {int}
 _OWN_CACHE_COUNTS = frozenset({"prompt_cache_hit_tokens", "cached_tokens"})
 
 
@@ -35,7 +36,7 @@ def _plain(spent: Any, made: Any, total: Any, given: Any, produced: Any) -> Usag
             return None
     except TypeError:
         return None
-    if type(total) is not int or type(sum(counts)) is not int or type(made) is not int:
+    if type(total) is not int or type(made) is not int or {*map(type, counts)} != _WHOLE:
         return None
     return Usage(
         input_tokens=spent,
