@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from clients.claude_code import ClaudeCode
 from clients.codex import Codex
 from clients.node import Node, started
 from tests.sdk_rig import Rig, rigged
@@ -59,3 +61,17 @@ async def chat_rig() -> AsyncIterator[Rig]:
 def codex(packages: Path, tmp_path: Path) -> Codex:
     """Codex with a home and a work folder that nobody has used."""
     return Codex(packages / ".bin" / "codex", tmp_path)
+
+
+@pytest.fixture
+def claude(packages: Path, tmp_path: Path) -> ClaudeCode:
+    """Claude Code with a home and a work folder that nobody has used."""
+    return ClaudeCode(packages / "@anthropic-ai" / "claude-code" / "cli-wrapper.cjs", tmp_path)
+
+
+@pytest.fixture
+def png() -> bytes:
+    """A picture of one dot."""
+    return base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )

@@ -15,6 +15,7 @@ from clients.chat_law import faults
 from clients.codex import BUILT_IN_PROVIDER, Codex, Run
 from tests.sdk_rig import Rig, rigged
 from tests.turns import Turn, Use, chat_chunks, response_events, said
+from tests.turns_everywhere import SIGNATURE, results_in, spoken
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -183,6 +184,26 @@ async def test_a_long_session_is_compacted_over_the_socket(codex: Codex, chat_ri
     assert len(brought_back) == 1
     assert brought_back[0]["encrypted_content"].startswith("aigwc1.")
     assert "The file is written." in json.dumps(chat_rig.sent["messages"])
+
+
+# models of other makers
+
+
+@pytest.mark.parametrize("api", ["messages", "generate_content"])
+async def test_a_task_is_done_by_a_model_of_another_api(codex: Codex, api: str) -> None:
+    async with rigged(api, model="*") as rig:
+        left = [shell("echo hello > made.txt; cat made.txt", thoughts=("Let me ", "think.")), DONE]
+        rig.upstream.answer_with(lambda request: spoken(left.pop(0), request))
+        run = await codex.exec(rig.url, "write the file")
+        went_well(run)
+        assert (codex.work / "made.txt").read_text() == "hello\n"
+        [command] = run.items("command_execution")
+        assert (command["exit_code"], command["aggregated_output"]) == (0, "hello\n")
+        last = rig.upstream.requests[-1]
+        [(call_id, output)] = results_in(api, last.json())
+        assert call_id == "call_1"
+        assert output.endswith("Output:\nhello\n")
+        assert SIGNATURE in last.body.decode(), "what it thought comes back signed"
 
 
 # more of a session

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clients.claude_code import ClaudeCode
 from clients.codex import Codex
 from clients.node import run_file
 from tests.sdk_rig import Rig
@@ -38,3 +39,12 @@ async def test_codex_works_with_the_settings(codex: Codex, rig: Rig) -> None:
     [settings] = blocks("toml")
     run = await codex.exec(rig.url, "Hi", model="my-model", settings=settings.replace(PLACE, rig.url))
     assert (run.code, run.texts) == (0, ["Hello there"])
+
+
+async def test_claude_code_works_with_the_line(claude: ClaudeCode, rig: Rig) -> None:
+    rig.says(HELLO)
+    [line] = blocks("sh")
+    given = dict(word.split("=", 1) for word in line.split() if "=" in word)
+    assert given.pop("ANTHROPIC_BASE_URL") == PLACE
+    run = await claude.run(rig.url, "Hi", model="my-model", **given)
+    assert (run.code, run.result["result"]) == (0, "Hello there")

@@ -16,7 +16,7 @@ from starlette.routing import Mount
 from aigateway import Call, EventLens, Gateway, Limits, Provider, Timeout
 from aigateway.app.protocol import HeadFirstProtocol
 from aigateway.testing import Script, ScriptedUpstream
-from tests.answers import REQUESTS, data_of
+from tests.answers import REQUESTS, data_of, path_of
 from tests.serving import served
 
 UPSTREAM_KEY = "sk-upstream-0123456789"
@@ -111,6 +111,8 @@ class Answered(NamedTuple):
     def error(self) -> dict[str, Any]:
         """The error object, which has all four keys and nothing else."""
         body = msgspec.json.decode(self.body)
+        if isinstance(body["error"].get("details"), list):
+            return plain_error(body["error"])
         if body.get("type") == "error":
             assert set(body) == {"type", "error", "request_id"}, body
             return plain_error(body["error"])
@@ -182,7 +184,7 @@ class Stage:
         """Providers `calm`, `hasty`, `short` of each API, and one where nobody listens."""
         models: dict[str, Provider] = {}
         timeouts = {"calm": ENOUGH, "hasty": HASTY, "short": SHORT}
-        for api in PATHS:
+        for api in (*PATHS, "generate_content", "converse"):
             for mood, timeout in timeouts.items():
                 models[f"{mood}-{api}"] = Provider(
                     "acme", self.upstream.base_url, UPSTREAM_KEY, apis=[api], timeout=timeout
@@ -195,7 +197,11 @@ class Stage:
         """One request while the upstream follows the script; the call is over when this returns."""
         self.upstream.script(script)
         body = surface.request(stream=stream, model=model)
-        answered = await self.post(self.urls[surface.edits] + PATHS[surface.api], body)
+        path = PATHS.get(surface.api, "")
+        if surface.api == "generate_content":  # both stand in its path
+            path = path_of(surface.api, stream=stream, model=body.pop("model"))
+            body.pop("stream", None)
+        answered = await self.post(self.urls[surface.edits] + path, body)
         await asyncio.wait_for(self.outcomes.one.wait(), 2)
         return answered
 

@@ -17,6 +17,7 @@ from aigateway import Gateway, Provider, Target
 from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
 from tests.answers import REPLIES, TEXT, stream, whole
 from tests.serving import served
+from tests.turns import Turn, said
 
 pytestmark = pytest.mark.asyncio
 
@@ -199,3 +200,38 @@ async def test_the_models_are_listed() -> None:
         assert (await rig.client.models.get(model="gemini")).name == "models/gemini"
         with pytest.raises(errors.ClientError, match="nobody"):
             await rig.client.models.get(model="nobody")
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_the_pieces_of_a_stream_come_back_as_one_turn(api: str) -> None:
+    """The SDK's chats keep every piece as a content of its own."""
+    async with rigged(api) as rig:
+        rig.upstream.answer_with(lambda request: said(Turn(thoughts=("Let me", " see."), text=("Hel", "lo")), request))
+        chat = rig.client.chats.create(model="gemini")
+        assert "".join([piece.text or "" async for piece in await chat.send_message_stream("one")]) == "Hello"
+        await chat.send_message("two")
+        sent = json.loads(rig.last.body)
+    if api == "chat":
+        assert sent["messages"] == [
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "content": "Hello", "reasoning_content": "Let me see."},
+            {"role": "user", "content": "two"},
+        ]
+    else:
+        messages = [item for item in sent["input"] if item["type"] == "message"]
+        assert [(item["role"], item["content"][0]["text"]) for item in messages] == [
+            ("user", "one"),
+            ("assistant", "Hello"),
+            ("user", "two"),
+        ]
+
+
+async def test_tokens_are_counted_by_who_can_and_estimated_elsewhere() -> None:
+    async with rigged("generate_content") as rig:
+        rig.upstream.script(Script.of_json({"totalTokens": 4711}))
+        assert (await rig.client.models.count_tokens(model="gemini", contents="the question")).total_tokens == 4711
+        assert rig.last.path.endswith("/models/up-model:countTokens")
+    async with rigged("chat") as rig:
+        text = "A quarter of the bytes of all texts. " * 100
+        assert 700 < (await rig.client.models.count_tokens(model="gemini", contents=text)).total_tokens < 1200
+        assert not rig.upstream.requests

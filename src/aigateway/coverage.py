@@ -70,6 +70,8 @@ def _way(row: Operation) -> str:
         return "piped over WebSocket"
     if row.kind == "count":
         return "counted"
+    if row.kind == "embed":
+        return "translated"
     if row.kind == "generate":
         return "translated" if row.api in CALLER_CODECS else "understood"
     notes = ["on request" if row.api == ADMINISTRATION else "passed on"]

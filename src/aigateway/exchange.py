@@ -11,7 +11,7 @@ import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -48,6 +48,7 @@ from aigateway.upstream import (
     forwarded_headers,
     has_forwarded_headers,
     is_sifted,
+    may_be_sifted,
     plan_for,
     quirks_of,
     relay_for,
@@ -288,20 +289,15 @@ class Exchange:
 
     def _is_quick(self, course: Course) -> bool:
         """Whether the next attempt is as most are: a JSON document up and down, without anything special."""
-        call, target = self.call, course.target
-        provider = target.provider
-        return (
-            not call.stream
-            and target.prefer is None
-            and course.lane.is_plain
-            and not course.hedges
-            and not call.query
-            and call.operation.form == "json"
-            and getattr(provider, "posts", False)
-            and not has_forwarded_headers(call)
-            and "{" not in call.operation.path
-            and (not is_sifted(call, quirks_of(provider)) if call.api in provider.apis else call.api in CALLER_CODECS)
-        )
+        call, lane = self.call, course.lane
+        if call.stream or call.query or course.hedges or course.target.prefer is not None:
+            return False
+        known = lane.quick.get(call.operation.name)
+        if known is None:
+            known = lane.quick[call.operation.name] = quickness(call, lane)
+        if known == "no" or has_forwarded_headers(call):
+            return False
+        return known == "yes" or not is_sifted(call, quirks_of(lane.provider))
 
     async def _quick_attempt(self, course: Course) -> Answer:
         """As `_attempt`, where `_is_quick`."""
@@ -403,7 +399,8 @@ class Exchange:
         if plan.translates:
             translation = Translation(call, plan, self._asked, self._new_id)
             body = translation.request_body()
-            self._weigh_changes(target)
+            if call.changes:
+                self._weigh_changes(target)
         else:
             body, asked_usage = upstream_request(call, plan, wants_usage=self._chain.has_on_complete)
         attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=why)
@@ -736,6 +733,18 @@ class Exchange:
         call.error = error
         refused = not call.attempts and error.status < 500
         call.outcome = "refused" if refused else "failed"
+
+
+def quickness(call: Call, lane: Lane) -> Literal["yes", "no", "sifted"]:
+    """Whether documents of this operation go the quick way to a target; `sifted`: where nothing is to be taken out."""
+    operation, provider = call.operation, lane.provider
+    if not (lane.is_plain and operation.form == "json" and "{" not in operation.path):
+        return "no"
+    if not getattr(provider, "posts", False):
+        return "no"
+    if call.api not in provider.apis:
+        return "yes" if call.api in CALLER_CODECS else "no"
+    return "sifted" if may_be_sifted(call.api, quirks_of(provider)) else "yes"
 
 
 def pipe_of(reply: ProviderReply, *, edits: bool) -> Pipe | None:

@@ -21,6 +21,7 @@ from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, require_one_of
 from aigateway.canonical.lens import EventLens, ReplyLens
 from aigateway.counting import Counting
 from aigateway.default_provider import DefaultProvider
+from aigateway.embedding import ContentEmbedding
 from aigateway.errors import InvalidRequestError, ModelNotFoundError, NotFoundError
 from aigateway.exchange import ANTHROPIC_VERSION, Answer, Exchange
 from aigateway.explain import Explanation, explain
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 _random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
+_PASSED = {"relay": PassThrough, "count": Counting, "embed": ContentEmbedding}
+"""By kind of operation: what runs a call that is passed on, as far as it can be."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STATEFUL = frozenset(
     name
@@ -267,8 +270,6 @@ class Journey:
         self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
-        if self._store is not None and operation in _STATEFUL:
-            return self.keeping.exchange(self._call(operation, headers, api_key, client))
         call = self._call(operation, headers, api_key, client)
         chain, models, limits, traffic, wanted = (
             self._chain,
@@ -277,15 +278,19 @@ class Journey:
             self.traffic,
             self.on_unsupported,
         )
-        if call.operation.name == "metrics" and self.metrics is not None and self.metrics.chain is not None:
-            chain = self.metrics.chain
-        kind = call.operation.kind
-        if kind not in ("relay", "count"):
+        if operation == "chat":
             exchange = Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
-            if self._store is not None and operation == "chat":
+            if self._store is not None:
                 exchange.keep = self._kept
             return exchange
-        made = Counting if kind == "count" else PassThrough
+        if self._store is not None and operation in _STATEFUL:
+            return self.keeping.exchange(call)
+        if operation == "metrics" and self.metrics is not None and self.metrics.chain is not None:
+            chain = self.metrics.chain
+        kind = call.operation.kind
+        made = _PASSED.get(kind)
+        if made is None:
+            return Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
         return made(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted, default=self._default)
 
     async def _kept(self, call: Call, answer: Answer) -> Answer:

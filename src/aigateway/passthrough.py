@@ -54,6 +54,7 @@ class _ReplyHead(msgspec.Struct):
     model: Any = None
     error: Any = None
     usage: Any = None
+    usage_metadata: Any = msgspec.field(name="usageMetadata", default=None)
     id: Any = None
     object: Any = None
 
@@ -212,7 +213,7 @@ class PassThrough(Exchange):
             raise error_of({"error": head.error}, 502, "")
         body = named_as(call, self._asked, body, head.model)
         if call.operation.counts:
-            call.usage = self._format.usage(head.usage)
+            call.usage = self._format.usage(head.usage or head.usage_metadata)
         if not self._chain.has_after_response:
             return Answer(reply.status, headers, body)
         return await self._shown(self._format.reply(body), reply.status, headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,16 @@ from aigateway import _json, _sse
 from aigateway.call import Call, Plan
 from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
-from aigateway.canonical.events import Delta, Failed, StreamEvent, UsageReported
+from aigateway.canonical.events import Delta, Failed, ItemEnded, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.toolbox import CallRestorer
-from aigateway.canonical.types import Message, Reply, Request, Text
+from aigateway.canonical.types import Message, Reply, Request, Text, ToolCall
 from aigateway.canonical.uncarried import UncarriedError
 from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
+from aigateway.formats.call_ids import made_call_id
 from aigateway.formats.protocol import (
     CallerCodec,
     Profile,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from aigateway.checks import StreamChecks
 
 DEBUG = debug_build()
+
+_NAMELESS = "The upstream sent a tool call without the name of a tool."
 _UNSIGNED = frozenset({"responses", "messages"})
 """The APIs of callers whose calls have no place for a signature."""
 
@@ -65,14 +69,18 @@ class Translation:
         self._encoder: StreamEncoder | None = None
         self._checks = _checks(plan.caller_api, call.profile) if DEBUG else None
         self._quirks = quirks = quirks_of(plan.target.provider)
-        toolbox = self._theirs.toolbox(self._request, quirks) if plan.translates else None
         self._signed = SignedCalls() if _lose_signatures(plan, quirks) else None
-        self._calls = CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
     @property
     def _theirs(self) -> UpstreamCodec:
         """The upstream's, where it differs from the caller's."""
         return UPSTREAM_CODECS[self._plan.upstream_api]
+
+    @functools.cached_property
+    def _calls(self) -> CallRestorer | None:
+        """Gives calls back under the caller's names, where the upstream has others."""
+        toolbox = self._theirs.toolbox(self._request, self._quirks) if self._plan.translates else None
+        return CallRestorer(toolbox) if toolbox is not None and toolbox.needed else None
 
     @property
     def upstream_api(self) -> str:
@@ -166,6 +174,8 @@ class Translation:
                 raise event.error
             if isinstance(event, UsageReported):
                 self._call.usage = event.usage
+            elif isinstance(event, ItemEnded) and isinstance(event.item, ToolCall) and not event.item.name:
+                raise UpstreamProtocolError(_NAMELESS)
             for told in self._told(event):
                 shown = self._limit.filter_event(told) if self._limit.active else told
                 if shown is not None:
@@ -185,8 +195,10 @@ class Translation:
             reply = (self._theirs if self._plan.translates else self._ours).decode_reply(_object(body))
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
-        if self._calls is not None:
-            reply = self._calls.reply(reply)
+        if ToolCall in set(map(type, reply.items)):
+            reply = _callable(reply)
+            if self._calls is not None:
+                reply = self._calls.reply(reply)
         if self._signed is not None:
             reply = self._signed.reply(reply)
         return self._limit.filter_reply(reply) if self._limit.active else reply
@@ -266,6 +278,22 @@ def _lose_signatures(plan: Plan, quirks: Quirks) -> bool:
     """Whether calls may be signed, and the caller's API has no place for that."""
     signs = plan.upstream_api == "generate_content" or quirks.call_signatures
     return signs and plan.caller_api in _UNSIGNED
+
+
+def _callable(reply: Reply) -> Reply:
+    """The reply with an id for each call. Raises UpstreamProtocolError for a call of no tool."""
+    calls = [item for item in reply.items if isinstance(item, ToolCall)]
+    if all(call.call_id and call.name for call in calls):
+        return reply
+    if not all(call.name for call in calls):
+        raise UpstreamProtocolError(_NAMELESS)
+    items = [
+        msgspec.structs.replace(item, call_id=made_call_id(reply.id, number))
+        if isinstance(item, ToolCall) and not item.call_id
+        else item
+        for number, item in enumerate(reply.items)
+    ]
+    return msgspec.structs.replace(reply, items=tuple(items))
 
 
 def _checks(api: str, profile: Profile) -> StreamChecks:

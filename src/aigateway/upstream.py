@@ -70,9 +70,9 @@ def plan_for(call: Call, target: Target) -> Plan:
         return Plan(target, target.model or call.model, call.api, call.api)
     wanted: tuple[str, ...] = (call.api,)
     if call.api in CALLER_CODECS:
-        if target.prefer is not None and target.prefer in UPSTREAM_CODECS:
-            wanted = (target.prefer, call.api)
-        wanted += _TRANSLATED_INTO
+        wanted = _TRANSLATED_INTO
+        if target.prefer is not None:
+            wanted = (target.prefer if target.prefer in UPSTREAM_CODECS else call.api, call.api, *wanted)
     for api in wanted:
         if api in apis:
             return Plan(target, target.model or call.model, call.api, api)
@@ -116,6 +116,13 @@ def has_forwarded_headers(call: Call) -> bool:
 def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
     """The upstream's headers that the caller sees."""
     return [pair for pair in reply.headers if pair[0] in SHOWN_HEADERS or pair[0].startswith(_LIMITS)]
+
+
+def may_be_sifted(api: str, quirks: Quirks) -> bool:
+    """Whether anything is ever taken out of bodies that are relayed in JSON."""
+    if FORMATS[api].without_seals is not None:
+        return True
+    return api == "chat" and (quirks.strict_fields or quirks.signed_reasoning != "")
 
 
 def is_sifted(call: Call, quirks: Quirks) -> bool:

@@ -152,9 +152,10 @@ def test_two_items_at_one_place_are_told_apart_by_their_ids() -> None:
     assert [item.id for item in fold(events).items if isinstance(item, Message)] == ["msg_1", "msg_2"]
 
 
-def test_the_last_form_of_an_item_counts() -> None:
-    events = decoded([CREATED, delta("Hallo"), done(message("Hello")), completed()])
-    assert [item.content for item in fold(events).items if isinstance(item, Message)] == [(Text(text="Hello"),)]
+def test_the_last_form_of_an_item_counts_but_for_what_has_been_told() -> None:
+    events = decoded([CREATED, delta("Hallo"), done(message("Hello") | {"status": "incomplete"}), completed()])
+    [item] = [item for item in fold(events).items if isinstance(item, Message)]
+    assert (item.content, item.status) == ((Text(text="Hallo"),), "incomplete")
 
 
 def test_an_empty_last_form_does_not_take_away_what_was_streamed() -> None:

@@ -58,8 +58,8 @@ class Writing(Protocol):
         """Whether this writes where that `send` would: no middleware stands between, which would miss what is written."""
         ...
 
-    def piece(self, piece: bytes) -> bool:
-        """A piece of a body whose head was sent. False = the caller reads more slowly than this comes."""
+    def pieces(self) -> Callable[[bytes], bool]:
+        """What writes a piece of a body whose head was sent. False = the caller reads more slowly than this comes."""
         ...
 
     def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
@@ -221,7 +221,7 @@ class Delivery:
         if answer.is_events:
             self._arm(self._limits.keepalive)
         if answer.pipe is not None and self._writing is not None and self._leaving is not None:
-            answer.pipe.write = self._write
+            answer.pipe.write = self._writer(self._writing, self._leaving.loop.time)
             self._leaving.on_room = answer.pipe.room
         try:
             async for frame in answer.frames:
@@ -240,12 +240,14 @@ class Delivery:
         self._sending = False
         self._last_sent = self._task.get_loop().time()
 
-    def _write(self, frames: bytes) -> bool:
-        """Send at once. False = the caller reads more slowly than this comes."""
-        assert self._leaving is not None  # noqa: S101 - who has none has no pipe
-        assert self._writing is not None  # noqa: S101 - the same
-        self._last_sent = self._leaving.loop.time()
-        return self._writing.piece(frames)
+    def _writer(self, writing: Writing, time: Callable[[], float]) -> Callable[[bytes], bool]:
+        piece = writing.pieces()
+
+        def write(frames: bytes) -> bool:
+            self._last_sent = time()
+            return piece(frames)
+
+        return write
 
     # the caller leaving
 

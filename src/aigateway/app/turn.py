@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -79,13 +79,18 @@ class Writing:
         """Whether this writes where that `send` would: no middleware stands between, which would miss what is written."""
         return getattr(send, "__self__", None) is self._cycle
 
-    def piece(self, piece: bytes) -> bool:
-        """A piece of a chunked body."""
+    def pieces(self) -> Callable[[bytes], bool]:
+        """What writes a piece of a chunked body whose head was sent. It gives whether there is room for more."""
         cycle = self._cycle
-        if cycle.disconnected:
-            return True
-        cast("HeadFirstTransport", cycle.transport).unwrapped().write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        return not cycle.flow.write_paused
+        flow, write = cycle.flow, cast("HeadFirstTransport", cycle.transport).unwrapped().write
+
+        def piece(piece: bytes) -> bool:
+            if cycle.disconnected:
+                return True
+            write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            return not flow.write_paused
+
+        return piece
 
     def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """An answer in one write. As uvicorn's own `send` leaves the cycle, so does this."""
@@ -220,9 +225,9 @@ class Turn:
         """As Writing.is_past: nothing stands between."""
         return True
 
-    def piece(self, piece: bytes) -> bool:
-        """As Writing.piece."""
-        return Writing(self._as_cycle()).piece(piece)
+    def pieces(self) -> Callable[[bytes], bool]:
+        """As Writing.pieces."""
+        return Writing(self._as_cycle()).pieces()
 
     def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """As Writing.whole."""

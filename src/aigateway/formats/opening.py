@@ -57,7 +57,7 @@ class Opening:
 
     def _is_output(self, body: dict[str, Any]) -> bool:
         if self._api in ("responses", "messages"):
-            return body.get("type") not in _LIFECYCLE
+            return str(body.get("type")) not in _LIFECYCLE
         choices = body.get("choices")
         if self._api not in ("chat", "completions") or not isinstance(choices, list):
             return True

@@ -14,6 +14,7 @@ import msgspec
 from aigateway.canonical.types import Usage
 
 _NOTHING: dict[str, Any] = {}
+_WHOLE = {int}
 _OWN_CACHE_COUNTS = frozenset({"prompt_cache_hit_tokens", "cached_tokens"})
 
 
@@ -35,7 +36,7 @@ def _plain(spent: Any, made: Any, total: Any, given: Any, produced: Any) -> Usag
             return None
     except TypeError:
         return None
-    if type(total) is not int or type(sum(counts)) is not int or type(made) is not int:
+    if type(total) is not int or type(made) is not int or {*map(type, counts)} != _WHOLE:
         return None
     return Usage(
         input_tokens=spent,
@@ -87,9 +88,10 @@ def usage_of(counts: ChatCounts) -> Usage | None:
     produced = counts.completion_tokens_details or _NOTHING_MADE
     cached, written, heard = given.cached_tokens or 0, given.cache_write_tokens or 0, given.audio_tokens or 0
     thought, told = produced.reasoning_tokens or 0, produced.audio_tokens or 0
-    if (
-        spent + made != counts.total_tokens
-        or max(cached, written, heard) > spent
+    if spent + made != counts.total_tokens or spent < 0 or made < 0:
+        return None
+    if (cached or written or heard or thought or told) and (
+        max(cached, written, heard) > spent
         or max(thought, told) > made
         or min(cached, written, heard, thought, told) < 0
     ):

@@ -48,13 +48,15 @@ class LoggingHook(Hook):
 
 def _only_reaches(logger: logging.Logger, sink: LineHandler) -> bool:
     """Whether nobody else would see a record, and nobody would filter it."""
+    found = logging.root.handlers
+    if len(found) != 1 or found[0] is not sink or sink.filters:
+        return False
     parent: logging.Logger | None = logger
     while parent is not None and parent is not logging.root:
-        if parent.handlers or not parent.propagate or parent.filters:
+        if parent.handlers or parent.filters or not parent.propagate:
             return False
         parent = parent.parent
-    found = logging.root.handlers
-    return len(found) == 1 and found[0] is sink and not sink.filters
+    return True
 
 
 _RECORD = vars(logging.makeLogRecord({"msg": "", "args": None}))

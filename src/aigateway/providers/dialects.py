@@ -11,6 +11,7 @@ import msgspec
 from aigateway import _json
 from aigateway.errors import UpstreamProtocolError
 from aigateway.formats.embeddings.cohere import decode_cohere, encode_cohere
+from aigateway.formats.embeddings.gemini import decode_gemini, encode_gemini, gemini_path
 from aigateway.formats.embeddings.voyage import decode_voyage, encode_voyage
 from aigateway.formats.rerank import dialects as rerank
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
@@ -19,19 +20,22 @@ from aigateway.providers.protocol import ProviderReply, ProviderRequest
 class Dialect(msgspec.Struct, frozen=True):
     """One API in the form of one vendor.
 
-    path    of its operation, below the base URL; None = the API's own.
+    path    of its operation, below the base URL, or made of the model's name; None = the API's own.
+    api     whose base URL and key headers count, where it is another one of the host's.
     encode  a request as the vendor reads it.
     decode  (the vendor's reply, the request) -> the reply as the API has it.
     """
 
     encode: Callable[[dict[str, Any]], dict[str, Any]]
     decode: Callable[[Any, dict[str, Any]], dict[str, Any]]
-    path: str | None = None
+    path: str | Callable[[str], str] | None = None
+    api: str | None = None
 
     def request(self, request: ProviderRequest) -> ProviderRequest:
         """The request as the vendor reads it. Raises InvalidRequestError or UnsupportedError."""
         body = _json.encode(self.encode(request.json()))
-        return msgspec.structs.replace(request, body=body, path=self.path or request.path)
+        path = self.path(request.model) if callable(self.path) else self.path or request.path
+        return msgspec.structs.replace(request, body=body, path=path, api=self.api or request.api)
 
     def reply(self, request: ProviderRequest, reply: ProviderReply) -> ProviderReply:
         """The vendor's reply, to be read as one of the API."""
@@ -68,6 +72,7 @@ DIALECTS: Mapping[str, Mapping[str, Dialect]] = MappingProxyType(
         "embeddings": MappingProxyType(
             {
                 "cohere": Dialect(encode_cohere, decode_cohere, "/embed"),
+                "gemini": Dialect(encode_gemini, decode_gemini, gemini_path, "generate_content"),
                 "voyage": Dialect(encode_voyage, decode_voyage),
             }
         ),

@@ -77,6 +77,7 @@ class Provider:
     """
 
     relays = True
+    _embeds_contents = True
 
     def __init__(
         self,
@@ -114,7 +115,11 @@ class Provider:
         self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
         self.timeout = timeout or Timeout()
         self.quirks = quirks or _quirks(row, self.base_url)
-        self._dialects = _dialects(dialects if dialects is not None else row.dialects if row else {})
+        spoken = dialects if dialects is not None else row.dialects if row else {}
+        if self._embeds_contents and "generate_content" in self.apis and "embeddings" not in self.apis:
+            self.apis |= {"embeddings"}  # Google's API has them, in its own form
+            spoken = {"embeddings": "gemini", **spoken}
+        self._dialects = _dialects(spoken)
         self.keys = KeyRing(api_keys) if api_keys is not None else None
         self.retry = retry
         self.breaker = breaker
@@ -158,12 +163,12 @@ class Provider:
         """
         sent = self.prepared(request)
         key = request.api_key or await reveal(self._api_key)
-        headers = self._headers_for(request, key)
+        headers = self._headers_for(sent, key)
         try:
             reply = await self._open_transport().send(
                 HTTPRequest(
                     method=request.method,
-                    url=self._base_of(request.api) + sent.path,
+                    url=self._base_of(sent.api) + sent.path,
                     headers=headers,
                     body=sent.body if sent.upload is None else sent.upload,
                     timeout=self.timeout,

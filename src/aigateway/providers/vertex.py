@@ -35,6 +35,8 @@ class VertexProvider(Provider):
     The other arguments are Provider's. Raises ValueError for a project or location that cannot be one.
     """
 
+    _embeds_contents = False
+
     def __init__(
         self,
         name: str,

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aigateway.call import Attempt, Target
 from aigateway.errors import GatewayError, UpstreamUnavailableError
@@ -34,6 +34,7 @@ class Lane:
     requests, answered, failed   counters. seconds: the sum of the times to the first output of those answered.
     in_flight    what runs now; a stream counts until it ends.
     is_guarded   whether a request needs leave to enter. is_plain: not that, and no choice of keys either.
+    quick        by operation, what is known of the short way there.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Lane:
         self.seconds = 0.0
         self.is_guarded = self.gate is not None or self.circuit is not None
         self.is_plain = not self.is_guarded and self.keys is None
+        self.quick: dict[str, Literal["yes", "no", "sifted"]] = {}
         self.latencies: Latencies | None = None
         self._clock = clock
         self._ewma: PeakEWMA | None = None

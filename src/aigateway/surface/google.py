@@ -37,10 +37,10 @@ ROWS: tuple[Operation, ...] = (
                 counts=True,
             ),
             _post("generate_content.count_tokens", "countTokens", version, kind="count"),
+            _post("generate_content.embed", "embedContent", version, kind="embed", counts=True),
+            _post("generate_content.embed_batch", "batchEmbedContents", version, kind="embed", counts=True),
         )
     ),
-    _post("generate_content.embed", "embedContent", "/v1beta"),
-    _post("generate_content.embed_batch", "batchEmbedContents", "/v1beta"),
     _served("generate_content.models", "/models"),
     _served("generate_content.models.retrieve", "/models/{model}"),
 )

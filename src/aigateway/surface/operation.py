@@ -16,7 +16,7 @@ class Operation(msgspec.Struct, frozen=True):
     method    the HTTP method.
     form      of the request's body: `json`, `multipart` (a few of these take JSON too), or `none`.
     kind      `generate`: understood, and translated where needed; `relay`: passed through; `count`: passed through, or
-              estimated where nobody can be asked; `served`: the gateway's own; `session`: a WebSocket, piped both ways.
+              estimated where nobody can be asked; `embed`: passed through, or asked in OpenAI's form; `served`: the gateway's own; `session`: a WebSocket, piped both ways.
     model     where a model is named: `model` or `session.model` (a field of the body), `?model` (the query), `{model}`
               (the path); "" where none is. The query counts too where the body is neither JSON nor a form.
     answer    `json`, or `binary`: bytes of any type that go on as they come.
@@ -30,7 +30,7 @@ class Operation(msgspec.Struct, frozen=True):
     path: str
     method: str = "POST"
     form: Literal["json", "multipart", "none"] = "json"
-    kind: Literal["generate", "relay", "count", "served", "session"] = "relay"
+    kind: Literal["generate", "relay", "count", "embed", "served", "session"] = "relay"
     model: str = ""
     answer: Literal["json", "binary"] = "json"
     streams: bool = False

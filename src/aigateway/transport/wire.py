@@ -449,7 +449,8 @@ class Wire(asyncio.Protocol):
         if self._bodiless and self._head_seen:  # the parser would wait for the body that the headers tell of
             self._parser = httptools.HttpResponseParser(self)
         if self._sink is not None:
-            self._pass_on(self._sink)
+            if self._pieces or self.is_done:
+                self._pass_on(self._sink)
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

@@ -15,6 +15,7 @@ from aigateway.canonical.accumulator import Accumulator, is_json
 from aigateway.canonical.events import Failed, ReasoningText, Started, StreamEvent, UsageReported
 from aigateway.canonical.types import Message, Reasoning, Text, ToolCall, Usage
 from aigateway.errors import GatewayError, UpstreamProtocolError
+from aigateway.formats.call_ids import made_call_id
 from aigateway.formats.converse.wire import (
     ANTHROPIC,
     broken_stop,
@@ -132,7 +133,10 @@ class ConverseStreamDecoder:
         call_id, name = call.get("toolUseId"), call.get("name")
         self._open_item(
             block,
-            ToolCall(call_id=call_id if isinstance(call_id, str) else "", name=name if isinstance(name, str) else ""),
+            ToolCall(
+                call_id=call_id if isinstance(call_id, str) and call_id else made_call_id("", index),
+                name=name if isinstance(name, str) else "",
+            ),
             events,
         )
 

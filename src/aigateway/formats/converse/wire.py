@@ -86,7 +86,7 @@ def decode_usage(raw: Any) -> Usage | None:
 
     `inputTokens` are those that the cache had nothing to do with: what was read from it and written to it comes on top.
     """
-    if not isinstance(raw, dict) or "inputTokens" not in raw:
+    if not isinstance(raw, dict) or all(raw.get(key) is None for key in ("inputTokens", "outputTokens")):
         return None
     fresh, made = _count(raw, "inputTokens"), _count(raw, "outputTokens")
     read, written = _count(raw, "cacheReadInputTokens"), _count(raw, "cacheWriteInputTokens")

@@ -2,6 +2,9 @@
 
 A content of the model becomes reasoning, messages, calls and what only Gemini knows, in order; one of the user becomes
 messages and the results of calls. A signature on a text is a reasoning item of its own behind that text.
+
+Callers send the pieces of a stream back as they came, as parts or as contents of their own: contents of the model that
+follow each other are one, and so are the texts in them, and the thoughts up to a signature.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ def decode_contents(raw: Any) -> tuple[Item, ...]:
     reader = _Reader(contents)
     for number, content in enumerate(contents):
         reader.content(content, f"contents[{number}]")
-    return tuple(reader.items)
+    return reader.end()
 
 
 class _Reader:
@@ -64,7 +67,14 @@ class _Reader:
         self._made = 0
         self._waiting: dict[str, deque[str]] = {}
         self._parts: list[Part] = []
-        self._role = "user"
+        self._thought = ""
+        self._role = ""
+        self._before = 0
+
+    def end(self) -> tuple[Item, ...]:
+        """All items."""
+        self._end_turn()
+        return tuple(self.items)
 
     def content(self, raw: Any, place: str) -> None:
         """One content, its parts in order."""
@@ -72,17 +82,24 @@ class _Reader:
         role = content.get("role", "user") or "user"
         if role not in _ROLES:
             raise InvalidRequestError(f"{place}.role must be user or model.", param=f"{place}.role")
+        if self._role and (role != "model" or self._role != "assistant"):
+            self._end_turn()
         self._role = _ROLES[role]
         parts = content.get("parts")
         entries = [parts] if isinstance(parts, dict) else read_array([] if parts is None else parts, f"{place}.parts")
-        before = len(self.items)
         for number, entry in enumerate(entries):
             self._part(camel(read_object(entry, f"{place}.parts[{number}]")), f"{place}.parts[{number}]")
+
+    def _end_turn(self) -> None:
         self._end_message()
-        if len(self.items) == before:
+        self._end_thought()
+        if len(self.items) == self._before:
             self.items.append(Message(role=self._role, content=(Text(text=""),)))
+        self._before = len(self.items)
 
     def _part(self, part: dict[str, Any], place: str) -> None:
+        if part.get("thought") is not True or "text" not in part:
+            self._end_thought()
         if "functionCall" in part:
             self._end_message()
             self.items.append(self._call(part, place))
@@ -101,14 +118,24 @@ class _Reader:
         text, signature = read_string(part["text"], f"{place}.text"), word(part.get(SIGNATURE))
         if part.get("thought") is True:
             self._end_message()
-            self.items.append(signed(text, signature))
+            self._thought += text
+            if signature:
+                self._end_thought(signature)
             return
         extra = {key: value for key, value in part.items() if key not in _TEXT}
-        if text or extra:
+        last = self._parts[-1] if self._parts and self._role == "assistant" else None
+        if isinstance(last, Text) and last.extra is UNSET and not extra:
+            self._parts[-1] = Text(text=last.text + text)
+        elif text or extra:
             self._parts.append(Text(text=text, extra=kept(extra)))
         if signature:
             self._end_message()
             self.items.append(signed("", signature))
+
+    def _end_thought(self, signature: str = "") -> None:
+        if self._thought or signature:
+            self.items.append(signed(self._thought, signature))
+            self._thought = ""
 
     def _end_message(self) -> None:
         if self._parts:

@@ -92,8 +92,11 @@ class GenerateContentRequest(RequestLens):
                 body[key] = edit(body[key])
             else:
                 _edit(body.get(key), edit)
-        for content in _objects(body.get("contents")):
+        embedded = [request.get("content") for request in (body, *_objects(body.get("requests")))]
+        for content in (*_objects(body.get("contents")), *embedded):
             _edit(content, edit)
+            if not isinstance(content, dict):
+                continue
             for part in _objects(content.get("parts")):
                 result = _value(part, "functionResponse", "function_response")
                 response = result.get("response") if isinstance(result, dict) else None

@@ -50,4 +50,6 @@ def encode_logprobs(tokens: Iterable[_Token]) -> dict[str, Any]:
 
 
 def _candidate(token: _Token) -> _Token:
-    return {"token": token.get("token", ""), "logProbability": token.get("logprob", 0.0)}
+    score = token.get("logprob")
+    known = isinstance(score, int | float) and not isinstance(score, bool)
+    return {"token": word(token.get("token")), "logProbability": score if known else 0.0}

@@ -17,6 +17,7 @@ from aigateway.formats.generate_content.wire import FORMAT, ORIGIN, SIGNATURE, j
 
 _Tokens = tuple[dict[str, Any], ...]
 _MEDIA = frozenset({"inlineData", "fileData"})
+_SIGNED = frozenset({"thought", SIGNATURE})
 
 
 class Parts:
@@ -47,6 +48,8 @@ class Parts:
             return self._text(part, tokens)
         if not _MEDIA.isdisjoint(part):
             return self._see(part)
+        if part.keys() <= _SIGNED:
+            return self._text({"text": "", **part}, tokens) if part else []
         events = self.close()
         return events + self._whole(Opaque(format=FORMAT, raw=part))
 

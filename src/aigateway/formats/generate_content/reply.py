@@ -22,7 +22,8 @@ from aigateway.formats.protocol import ReplyContext
 
 def decode_reply(body: dict[str, Any]) -> Reply:
     """The first candidate of a reply: a stream of one. Raises UpstreamError or UpstreamProtocolError."""
-    if not {"candidates", "promptFeedback", "error"} & camel(body).keys():
+    told = {key for key, value in camel(body).items() if value is not None}
+    if told.isdisjoint(("candidates", "promptFeedback", "error")):
         raise UpstreamProtocolError("The upstream sent no reply of generateContent: it has no candidates.")
     decoder = GenerateContentStreamDecoder(whole=True)
     return fold(decoder.piece(body) + decoder.flush())

@@ -86,15 +86,20 @@ class GenerateContentStreamDecoder:
     def _candidate(self, candidate: dict[str, Any], events: list[StreamEvent]) -> GatewayError | None:
         """Read one candidate. Gives the error that it tells of, if any."""
         content = candidate.get("content")
-        parts = objects(camel(content).get("parts")) if isinstance(content, dict) else []
+        held = objects(camel(content).get("parts")) if isinstance(content, dict) else []
+        parts = [{key: value for key, value in part.items() if value is not None} for part in held]
         tokens = decode_logprobs(candidate)
         if tokens and not any(_is_said(part) for part in parts):
             parts = [*parts, {"text": ""}]
-        for part in parts:
+        cited = has_citations(candidate)
+        last = max((number for number, part in enumerate(parts) if _is_said(part)), default=len(parts))
+        for number, part in enumerate(parts):
+            if cited and number == last:
+                self._parts.sources = candidate  # what follows the text may close it
             said = _is_said(part)
             events += self._parts.feed(part, tokens if said else ())
             tokens = () if said else tokens
-        if has_citations(candidate):
+        if cited and last == len(parts):
             self._parts.sources = candidate
         finish = candidate.get("finishReason")
         if not finish or not isinstance(finish, str) or finish == "FINISH_REASON_UNSPECIFIED":

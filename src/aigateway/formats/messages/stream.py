@@ -11,6 +11,7 @@ from aigateway.canonical.accumulator import Accumulator
 from aigateway.canonical.events import Failed, ReasoningText, Started, StreamEvent, UsageReported
 from aigateway.canonical.types import Message, Opaque, Reasoning, Text, ToolCall
 from aigateway.errors import GatewayError, UpstreamProtocolError
+from aigateway.formats.call_ids import made_call_id
 from aigateway.formats.messages.reply import annotations_of, decode_block
 from aigateway.formats.messages.wire import (
     FORMAT,
@@ -23,6 +24,17 @@ from aigateway.formats.messages.wire import (
 from aigateway.formats.relay import stream_error
 
 _CUT = "The upstream ended its stream before the answer was complete."
+
+
+def _place(data: dict[str, Any]) -> int:
+    """The index of a block; 0 where a host tells none."""
+    index = data.get("index")
+    return index if isinstance(index, int) else 0
+
+
+def word(value: Any) -> str:
+    """The value where it is a text."""
+    return value if isinstance(value, str) else ""
 
 
 class _Block:
@@ -54,11 +66,13 @@ class MessagesStreamDecoder:
 
     def __init__(self) -> None:
         self._acc = Accumulator()
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[int, _Block] = {}
         self._message = -1
         self._usage: dict[str, Any] = {}
         self._reason: Any = None
         self._began = False
+        self._id = ""
+        self._calls = 0
         self._over = False
         self._reads: dict[str, Callable[[dict[str, Any]], list[StreamEvent]]] = {
             "content_block_delta": self._delta,
@@ -103,7 +117,8 @@ class MessagesStreamDecoder:
         if self._began:
             return []
         self._began = True
-        return [Started(str(message.get("id") or ""), str(message.get("model") or ""), 0)]
+        self._id = word(message.get("id"))
+        return [Started(self._id, word(message.get("model")), 0)]
 
     def _note(self, data: dict[str, Any]) -> list[StreamEvent]:
         self._usage = merged_usage(self._usage, data.get("usage"))
@@ -133,8 +148,11 @@ class MessagesStreamDecoder:
     def _start(self, data: dict[str, Any]) -> list[StreamEvent]:
         raw = data.get("content_block")
         block = _Block(raw if isinstance(raw, dict) else {})
+        open_one = self._blocks.get(_place(data))
+        if open_one is not None and open_one.raw == block.raw and not open_one.pieces:
+            return []  # told twice
         events = self._opening({}) + self._stop_all()
-        self._blocks[data.get("index")] = block
+        self._blocks[_place(data)] = block
         return events + self._open(block)
 
     def _open(self, block: _Block) -> list[StreamEvent]:
@@ -150,17 +168,21 @@ class MessagesStreamDecoder:
             block.item, opened = self._acc.start_item(Reasoning())
             return events + opened + self._grow_thought(block, block.raw.get("thinking"))
         if block.kind == "tool_use":
-            call = ToolCall(call_id=str(block.raw.get("id") or ""), name=str(block.raw.get("name") or ""))
+            call = ToolCall(call_id=self._call_id(block), name=word(block.raw.get("name")))
             block.item, opened = self._acc.start_item(call)
             return events + opened
         return events
 
+    def _call_id(self, block: _Block) -> str:
+        self._calls += 1
+        return word(block.raw.get("id")) or made_call_id(self._id, self._calls - 1)
+
     def _delta(self, data: dict[str, Any]) -> list[StreamEvent]:
-        block, delta = self._blocks.get(data.get("index")), data.get("delta")
+        block, delta = self._blocks.get(_place(data)), data.get("delta")
         if not isinstance(delta, dict):
             return []
         kind = delta.get("type")
-        if block is None:  # never announced
+        if block is None or not block.raw:  # never announced
             made = {"text_delta": "text", "thinking_delta": "thinking"}.get(str(kind))
             if made is None:
                 return []
@@ -188,12 +210,12 @@ class MessagesStreamDecoder:
         if not isinstance(text, str) or not text:
             return []
         opened: list[StreamEvent] = []
-        if not block.pieces:
+        if not block.pieces and block.item >= 0:
             block.part, opened = self._acc.start_part(block.item, ReasoningText)
         return opened + self._grow(block, text)
 
     def _stop(self, data: dict[str, Any]) -> list[StreamEvent]:
-        block = self._blocks.pop(data.get("index"), None)
+        block = self._blocks.pop(_place(data), None)
         return [] if block is None else self._close(block)
 
     def _stop_all(self) -> list[StreamEvent]:

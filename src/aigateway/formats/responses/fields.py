@@ -106,14 +106,14 @@ def records(value: Any, param: str) -> tuple[dict[str, Any], ...]:
 def optional(owner: dict[str, Any], key: str, read: Callable[[Any, str], T], path: str = "") -> T | UnsetType:
     """A field that may be absent or null."""
     value = owner.get(key)
-    return UNSET if value is None else read(value, joined(path, key))
+    return UNSET if value is None else read(value, f"{path}.{key}" if path else key)
 
 
 def required(owner: dict[str, Any], key: str, read: Callable[[Any, str], T], path: str = "") -> T:
     """A field that must be there."""
     if key not in owner:
         raise missing(joined(path, key))
-    return read(owner[key], joined(path, key))
+    return read(owner[key], f"{path}.{key}" if path else key)
 
 
 def joined(path: str, key: str) -> str:

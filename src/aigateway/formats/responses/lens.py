@@ -19,13 +19,18 @@ def _objects(value: Any) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
+def _kind(entry: dict[str, Any]) -> str:
+    kind = entry.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
 def _map_field(owner: dict[str, Any], key: str, edit: TextEdit) -> None:
     """Edit a string, or the text parts of a list."""
     value = owner.get(key)
     if isinstance(value, str):
         owner[key] = edit(value)
     for part in _objects(value):
-        if part.get("type") in _TEXTS and isinstance(part.get("text"), str):
+        if _kind(part) in _TEXTS and isinstance(part.get("text"), str):
             part["text"] = edit(part["text"])
 
 
@@ -49,7 +54,7 @@ class ResponsesRequest(RequestLens):
         if isinstance(self.body.get("input"), str):
             self.body["input"] = edit(self.body["input"])
         for item in _objects(self.body.get("input")):
-            if item.get("type") in _RESULTS:
+            if _kind(item) in _RESULTS:
                 _map_field(item, "output", edit)
             elif "role" in item:
                 _map_field(item, "content", edit)
@@ -90,7 +95,7 @@ class ResponsesReply(ReplyLens):
         """stop, length, tool_calls, content_filter; None while the response is not finished, or failed."""
         if self.body.get("status") not in ("completed", "incomplete"):
             return None
-        calls = any(item.get("type") in _CALLS for item in _objects(self.body.get("output")))
+        calls = any(_kind(item) in _CALLS for item in _objects(self.body.get("output")))
         return finish_reason(self.body, has_tool_calls=calls)
 
 

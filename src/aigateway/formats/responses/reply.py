@@ -11,7 +11,7 @@ from aigateway import _json
 from aigateway.canonical.types import Item, Reply, ToolCall
 from aigateway.errors import InvalidRequestError, UpstreamProtocolError
 from aigateway.formats.relay import stream_error
-from aigateway.formats.responses.items import decode_item
+from aigateway.formats.responses.items import ROLES, decode_item
 from aigateway.formats.usage import responses_usage
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -58,10 +58,15 @@ def decode_output_item(raw: Any, place: int) -> Item:
 
 def _filled(raw: Any) -> Any:
     """The item with what the upstream left out, and without the keys that say nothing."""
-    defaults = _DEFAULTS.get(text_or_empty(raw.get("type"))) if isinstance(raw, dict) else None
+    kind = text_or_empty(raw.get("type")) if isinstance(raw, dict) else ""
+    defaults = _DEFAULTS.get(kind)
     if defaults is None:
         return raw
     item = defaults | {key: value for key, value in raw.items() if value is not None}
+    if kind == "message" and text_or_empty(item["role"]) not in ROLES:
+        item["role"] = "assistant"  # who else speaks in an answer
+    if item.get("call_id") == "":
+        item["call_id"] = text_or_empty(raw.get("id"))
     content, arguments = item.get("content"), item.get("arguments")
     if item["type"] == "reasoning":
         for key in ("content", "summary"):
@@ -69,7 +74,7 @@ def _filled(raw: Any) -> Any:
                 item[key] = [part for part in item[key] if _has_text(part)]
         content = item.get("content")
     if isinstance(content, list):
-        item["content"] = [_without_nothing(part) for part in content]
+        item["content"] = [_without_nothing(part) for part in content if isinstance(part, dict)]
         if not content and item["type"] == "reasoning":
             del item["content"]
     if item["type"] == "function_call" and isinstance(arguments, dict):
@@ -81,10 +86,14 @@ def _has_text(part: Any) -> bool:
     return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
-def _without_nothing(part: Any) -> Any:
-    if not isinstance(part, dict):
-        return part
-    return {key: value for key, value in part.items() if value is not None and (key, value) != ("logprobs", [])}
+def _without_nothing(part: dict[str, Any]) -> dict[str, Any]:
+    """The part without the keys that say nothing, and with a type: what has none is a text, or unknown."""
+    known = part if isinstance(part.get("type"), str) else {**part, "type": _untyped(part)}
+    return {key: value for key, value in known.items() if value is not None and (key, value) != ("logprobs", [])}
+
+
+def _untyped(part: dict[str, Any]) -> str:
+    return "output_text" if isinstance(part.get("text"), str) else "unknown"
 
 
 def any_tool_calls(items: Iterable[Item]) -> bool:

@@ -122,9 +122,11 @@ def decode_request(body: dict[str, Any]) -> Request:
     nested: dict[str, Any] = {}
     if not _NESTED.keys().isdisjoint(body):
         nested = {name: optional(body, name, record) or {} for name in _NESTED}
-    model = required(body, "model", string)
+    model = body.get("model")
+    if not isinstance(model, str):
+        model = required(body, "model", string)
     items = _decode_input(body, needed="instructions" not in knobs)
-    stream = optional(body, "stream", boolean) or False
+    stream = "stream" in body and (optional(body, "stream", boolean) or False)
     if nested:
         knobs |= _decode_nested(**nested)
     if "include" in knobs and LOGPROBS in knobs["include"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -150,22 +152,34 @@ def ending(finish_reason: str) -> tuple[str, str | None]:
 
 def _echoed(body: dict[str, Any]) -> dict[str, Any]:
     """What a response repeats of its request."""
-    echo: dict[str, Any] = {**_DEFAULTS, "metadata": {}}
+    echo: dict[str, Any] = _json.decode(_DEFAULT_ECHO)
     for name in _DEFAULTS.keys() & body.keys():
         value = body[name]
         if value is not None:
             echo[name] = value
-    echo["tools"] = echoed_tools(body.get("tools"))
-    echo["tool_choice"] = echoed_tool_choice(body.get("tool_choice"))
-    echo["text"] = echoed_text(body.get("text"))
-    reasoning = body.get("reasoning")
-    wanted = reasoning if isinstance(reasoning, dict) else {}
-    summary = wanted.get("summary") or wanted.get("generate_summary")
-    echo["reasoning"] = {"effort": wanted.get("effort"), "summary": summary}
-    for name in _IF_GIVEN:
-        if body.get(name) is not None:
-            echo[name] = body[name]
+    if not _BESIDE.isdisjoint(body):
+        for name, made in _ECHOED.items():
+            echo[name] = made(body.get(name))
+        for name in _IF_GIVEN:
+            if body.get(name) is not None:
+                echo[name] = body[name]
     return echo
+
+
+def _echoed_reasoning(value: Any) -> dict[str, Any]:
+    wanted = value if isinstance(value, dict) else {}
+    return {"effort": wanted.get("effort"), "summary": wanted.get("summary") or wanted.get("generate_summary")}
+
+
+_ECHOED: dict[str, Callable[[Any], Any]] = {
+    "tools": echoed_tools,
+    "tool_choice": echoed_tool_choice,
+    "text": echoed_text,
+    "reasoning": _echoed_reasoning,
+}
+_ECHO = _DEFAULTS | {name: made(None) for name, made in _ECHOED.items()}
+_BESIDE = frozenset({*_ECHOED, *_IF_GIVEN})
+_DEFAULT_ECHO = _json.encode(_ECHO)
 
 
 def encode_usage(usage: Usage) -> dict[str, Any]:
@@ -248,19 +262,19 @@ def output_item(item: Item, id: str, status: str) -> dict[str, Any]:
     return raw
 
 
+_FACTS_OF = operator.attrgetter("id", "status", "phase", "extra")
+_NO_FACTS = (UNSET,) * 4
+_BESIDE_TEXT_OF = operator.attrgetter("annotations", "logprobs", "extra", "prompt_cache_breakpoint")
+_BARE = ((), (), UNSET, UNSET)
+
+
 def _plain_output(item: Message, id: str, status: str) -> dict[str, Any] | None:
     """The same of a message with nothing but bare texts, as most are; None of any other."""
-    if item.id is not UNSET or item.status is not UNSET or item.phase is not UNSET or item.extra is not UNSET:
+    if _FACTS_OF(item) != _NO_FACTS:
         return None
     content: list[dict[str, Any]] = []
     for part in item.content:
-        if (
-            not isinstance(part, Text)
-            or part.annotations
-            or part.logprobs
-            or part.extra is not UNSET
-            or part.prompt_cache_breakpoint is not UNSET
-        ):
+        if not isinstance(part, Text) or _BESIDE_TEXT_OF(part) != _BARE:
             return None
         content.append({"type": "output_text", "text": part.text, "annotations": [], "logprobs": []})
     return {"type": "message", "role": "assistant", "content": content, "id": id, "status": status}

@@ -227,6 +227,9 @@ class ResponsesStreamDecoder:
         """Give what was not streamed of an item, and end it as it came at last."""
         events = self._rest_of(followed, item)
         followed.ended = True
+        begun = self._parts.item_of(followed.index)
+        if isinstance(item, ToolCall) and isinstance(begun, ToolCall) and begun.call_id:
+            item = msgspec.structs.replace(item, call_id=begun.call_id)  # it has been told
         self._parts.update_item(followed.index, item)
         for event in self._parts.end_item(followed.index):
             if isinstance(event, ItemEnded):
@@ -297,10 +300,11 @@ class ResponsesStreamDecoder:
         if found is None or not isinstance(delta, str):
             return []
         followed, number, events = found
-        logprobs = data.get("logprobs") or ()
-        return events + self._parts.delta(
-            followed.index, number, delta, tuple(logprobs) if isinstance(logprobs, list) else ()
+        given = data.get("logprobs")
+        logprobs = (
+            tuple(token for token in given if isinstance(token, dict)) if given and isinstance(given, list) else ()
         )
+        return events + self._parts.delta(followed.index, number, delta, logprobs)
 
     def _part_text(self, kind: type[StreamPart], field: str, data: dict[str, Any]) -> list[StreamEvent]:
         """The whole text of a part: what was not streamed of it."""
@@ -405,13 +409,16 @@ def _emptied(item: Item) -> Item:
 
 
 def _merged(item: Item, streamed: Item) -> Item:
-    """The item as it came at last, or what was streamed where the last form of it is empty."""
+    """The item as it came at last, but with what was streamed of it where that is something else: it has been told."""
     if isinstance(item, Message) and isinstance(streamed, Message):
-        return item if item.content else streamed
+        return item if _texts(item) == _texts(streamed) else msgspec.structs.replace(item, content=streamed.content)
     if isinstance(item, Reasoning) and isinstance(streamed, Reasoning):
-        return msgspec.structs.replace(
-            item, summary=item.summary or streamed.summary, content=item.content or streamed.content
-        )
+        same = sorted(item.summary + item.content) == sorted(streamed.summary + streamed.content)
+        return item if same else msgspec.structs.replace(item, summary=streamed.summary, content=streamed.content)
     if isinstance(item, ToolCall) and isinstance(streamed, ToolCall):
-        return item if item.arguments else streamed
+        return msgspec.structs.replace(item, arguments=streamed.arguments)
     return item
+
+
+def _texts(message: Message) -> list[str]:
+    return sorted(part.text for part in message.content if isinstance(part, Text | Refusal))

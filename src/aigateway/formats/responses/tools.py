@@ -48,10 +48,13 @@ def decode_tools(value: Any, param: str) -> tuple[Tool, ...]:
 
 
 def _decode_tool(value: Any, path: str) -> Tool:
+    plain = _plain_function(value) if isinstance(value, dict) and value.get("type") == "function" else None
+    if plain is not None:
+        return plain
     tool = without_slug(record(value, path))
     kind = required(tool, "type", string, path)
     if kind == "function":
-        return _plain_function(tool) or FunctionTool(
+        return FunctionTool(
             name=required(tool, "name", string, path),
             description=optional(tool, "description", string, path),
             parameters=optional(tool, "parameters", record, path),
