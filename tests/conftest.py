@@ -21,8 +21,10 @@ atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # No test depends on the clock: a slow machine is not a bug. CI looks at the same examples every time, so that it says
 # the same of the same tree; a developer's run looks at new ones.
+# AIGATEWAY_EXAMPLES asks for more of them than the gate has time for.
 settings.register_profile(
     "gate",
+    max_examples=int(os.environ.get("AIGATEWAY_EXAMPLES", "60")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
@@ -37,6 +39,13 @@ _BOTH_LOOPS = (
     "test_transport_upload.py",
     "test_wire.py",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Property tests go the same lines again and again: what they cover beside examples is little, and measuring it dear."""
+    for item in items:
+        if item.get_closest_marker("hypothesis") is not None:
+            item.add_marker("no_cover")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
