@@ -41,10 +41,15 @@ _BOTH_LOOPS = (
 )
 
 
+_GOES_AGAIN = ("compat", "test_every_caller.py", "test_mutated_recordings.py", "test_recordings.py")
+"""Suites of whole products, of which other tests cover the lines."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Property tests go the same lines again and again: what they cover beside examples is little, and measuring it dear."""
+    """Some tests go the same lines again and again: to measure there what is covered is dear, and tells nothing new."""
     for item in items:
-        if item.get_closest_marker("hypothesis") is not None:
+        again = item.path.name in _GOES_AGAIN or item.path.parent.name in _GOES_AGAIN
+        if again or item.get_closest_marker("hypothesis") is not None:
             item.add_marker("no_cover")
 
 
