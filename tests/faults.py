@@ -17,7 +17,7 @@ from aigateway import Call, EventLens, Gateway, Limits, Provider, Timeout
 from aigateway.app.protocol import HeadFirstProtocol
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import REQUESTS, data_of, path_of
-from tests.serving import served
+from tests.serving import no_task_left, served
 
 UPSTREAM_KEY = "sk-upstream-0123456789"
 INNER = "secret-inner-detail"
@@ -234,6 +234,15 @@ async def staged(http: Any = HeadFirstProtocol) -> AsyncIterator[Stage]:
         async with aiohttp.ClientSession(timeout=timeout) as session, ScriptedUpstream() as upstream:
             stage = Stage(upstream, session, nowhere)
             plain, edited = stage.gateway(edits=False), stage.edited
+            if http is HeadFirstProtocol:  # nothing around them, so that they go the short ways of `aigateway serve`
+                async with (
+                    no_task_left(),
+                    served(plain, http, alone=False) as one,
+                    served(edited, http, alone=False) as other,
+                ):
+                    stage.urls = {False: one, True: other}
+                    yield stage
+                return
 
             @asynccontextmanager
             async def lifespan(_: Starlette) -> AsyncIterator[None]:

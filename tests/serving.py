@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import uvicorn
@@ -15,16 +15,17 @@ from aigateway.app.protocol import HeadFirstProtocol
 
 @asynccontextmanager
 async def served(
-    app: Callable[..., Any], http: Any = HeadFirstProtocol, ws: Any = "none", **options: Any
+    app: Callable[..., Any], http: Any = HeadFirstProtocol, ws: Any = "none", alone: bool = True, **options: Any
 ) -> AsyncIterator[str]:
     """Serve an application; gives its base URL, without `/v1`. Fails where a task is left over afterwards.
 
-    http, ws: the protocol that `aigateway serve` uses, or another of uvicorn's. options: more for `uvicorn.Config`.
+    http, ws: the protocol that `aigateway serve` uses, or another of uvicorn's. alone: False where others are served
+    in the same loop, whose tasks are not this one's. options: more for `uvicorn.Config`.
 
     The server is started and stopped step by step: `serve()` would take over the signal handlers of pytest, and both
     it and `shutdown()` sleep 0.1 s whatever happens.
     """
-    async with no_task_left():
+    async with no_task_left() if alone else nullcontext():
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sees no TCP in such a socket
             options.setdefault("proxy_headers", False)  # as `aigateway serve` has it: nothing stands around the gateway

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -47,7 +48,7 @@ class Caller:
 
     def send(self, stage: Stage, surface: Surface, *, streams: bool, missing: int = 0) -> None:
         """A request; `missing` bytes of its body do not follow."""
-        prefix = "/" + stage.urls[surface.edits].rpartition("/")[2]
+        prefix = urlsplit(stage.urls[surface.edits]).path
         body = msgspec.json.encode(surface.request(stream=streams))
         head = f"POST {prefix}{PATHS[surface.api]} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         self.writer.write(head.encode() + body[: len(body) - missing])

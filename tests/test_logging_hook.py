@@ -9,6 +9,7 @@ import time
 import pytest
 
 from aigateway import APIKeyAuthenticator, Call, Gateway, Hook, LoggingHook, Provider
+from aigateway.hooks.logging_hook import LineHandler
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import REPLIES, USAGE, stream, whole
 from tests.asking import EVERY_WAY, EVERY_WAY_IDS, ROWS, WAYS, Row, Seen, post
@@ -164,3 +165,40 @@ async def test_the_logger_may_be_another_and_its_level_counts(caplog: pytest.Log
         caplog.set_level(logging.WARNING, "tests.calls")
         await gateway.chat(model="gpt", messages=[{"role": "user", "content": "q"}])
     assert [record.name for record in caplog.records] == ["tests.calls"]
+
+
+class Lines(LineHandler):
+    """Takes lines and records apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.records: list[logging.LogRecord] = []
+
+    def write(self, name: str, line: str) -> None:
+        self.lines.append(f"{name} {line}")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.mark.parametrize("listener", ["nobody", "a handler", "a filter", "a parent's handler"])
+async def test_a_line_goes_without_a_record_only_where_nobody_else_would_see_one(
+    listener: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, other = Lines(), Lines()
+    logger = logging.getLogger("test.calls.of.one.test")
+    monkeypatch.setattr(logging.root, "handlers", [sink])
+    monkeypatch.setattr(LoggingHook, "sink", sink)
+    logger.setLevel(logging.INFO)
+    monkeypatch.setattr(logger, "handlers", [other] if listener == "a handler" else [])
+    monkeypatch.setattr(logger, "filters", [logging.Filter()] if listener == "a filter" else [])
+    parent = logging.getLogger("test.calls")
+    monkeypatch.setattr(parent, "handlers", [other] if listener == "a parent's handler" else [])
+    async with ScriptedUpstream() as upstream:
+        upstream.script(answer_of(ROWS[0]))
+        provider = Provider("up", upstream.base_url, UPSTREAM_KEY, apis={ROWS[0].upstream})
+        async with served(Gateway(models={"gpt": provider}, hooks=[LoggingHook(logger)])) as url:
+            assert (await post(url, ROWS[0])).status == 200
+    assert (len(sink.lines), len(sink.records)) == ((1, 0) if listener == "nobody" else (0, 1))
+    assert len(other.records) == (1 if "handler" in listener else 0)

@@ -381,6 +381,27 @@ def test_any_split_of_a_chat_stream_gives_the_same(stream: bytes, hide_usage: bo
             assert new.data == expected_data(old.data)
 
 
+LIKE_THE_LAST = {
+    "an error": frame({**chunk(choices=[]), "error": {"message": "out of memory", "code": 500}}),
+    "usage": frame(USAGE_ONLY),
+    "the end": frame(chunk(finish="stop")),
+    "the model once more": frame(_json.encode(chunk())[:-1] + b',"model":"gpt-4-turbo"}'),
+    "another line": frame(chunk())[:-1] + b"data: \n\n",
+    "a CR": frame(chunk())[:-2] + b"\r\n\r\n",
+    "two frames": frame(chunk("a")) + frame(chunk("b")),
+}
+"""Frames that begin as the ones before them did, and are not as these are."""
+
+
+@pytest.mark.parametrize("hide_usage", [False, True])
+@pytest.mark.parametrize("odd", LIKE_THE_LAST.values(), ids=LIKE_THE_LAST)
+def test_frames_that_come_one_by_one_are_seen_as_when_they_come_together(odd: bytes, hide_usage: bool) -> None:
+    frames = [frame(chunk("a")), frame(chunk("b")), odd, frame(chunk("c")), frame(chunk(finish="stop")), DONE]
+    cuts = list(itertools.accumulate(map(len, frames)))[:-1]
+    together = relayed(ChoicesRelay(ASKED, hide_usage=hide_usage), b"".join(frames))
+    assert relayed(ChoicesRelay(ASKED, hide_usage=hide_usage), b"".join(frames), cuts) == together
+
+
 def expected_data(data: bytes) -> bytes:
     try:
         value = _json.decode(data)
