@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.measuring import measure
+from tests.sampling import sample
+
 os.environ["AIGATEWAY_DEBUG"] = "1"  # before aigateway is imported: every translated stream is held to the laws
 
 # Gateways that tests serve keep their state here, and not in the developer's own file.
@@ -41,16 +44,18 @@ _BOTH_LOOPS = (
 )
 
 
-_GOES_AGAIN = ("compat", "test_every_caller.py", "test_mutated_recordings.py", "test_recordings.py")
-"""Suites of whole products, of which other tests cover the lines."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The gate has six minutes: large tests run half of their rows."""
+    if not config.getoption("every_row"):
+        items[:], left = sample(items)
+        config.hook.pytest_deselected(items=left)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Some tests go the same lines again and again: to measure there what is covered is dear, and tells nothing new."""
-    for item in items:
-        again = item.path.name in _GOES_AGAIN or item.path.parent.name in _GOES_AGAIN
-        if again or item.get_closest_marker("hypothesis") is not None:
-            item.add_marker("no_cover")
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Behind pytest-cov, which starts to measure here."""
+    measure(session.config)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -63,5 +68,6 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Golden files are written anew on demand only."""
+    """Golden files are written anew on demand only; large tests run whole on demand only."""
+    parser.addoption("--every-row", action="store_true", help="run every row of the large tests, not half of them")
     parser.addoption("--update-golden", action="store_true", help="write tests/golden/*.json anew, for review")
