@@ -87,7 +87,7 @@ class Delivery:
     _watcher: asyncio.Task[None] | None = None
     _gone = False
     _sending = False
-    _last_sent = 0.0
+    last_sent = 0.0
     _timer: asyncio.TimerHandle | None = None
     _comment: asyncio.Task[None] | None = None
 
@@ -217,11 +217,11 @@ class Delivery:
             return
         if not answer.ready:
             await self._send({"type": "http.response.body", "body": b"", "more_body": True})
-        self._last_sent = self._task.get_loop().time()
+        self.last_sent = self._task.get_loop().time()
         if answer.is_events:
             self._arm(self._limits.keepalive)
         if answer.pipe is not None and self._writing is not None and self._leaving is not None:
-            answer.pipe.write = self._writer(self._writing, self._leaving.loop.time)
+            answer.pipe.write = self._writing.pieces(self, self._leaving.loop.time)
             self._leaving.on_room = answer.pipe.room
         try:
             async for frame in answer.frames:
@@ -238,16 +238,7 @@ class Delivery:
         self._sending = True
         await self._send({"type": "http.response.body", "body": frame, "more_body": True})
         self._sending = False
-        self._last_sent = self._task.get_loop().time()
-
-    def _writer(self, writing: Writing, time: Callable[[], float]) -> Callable[[bytes], bool]:
-        piece = writing.pieces()
-
-        def write(frames: bytes) -> bool:
-            self._last_sent = time()
-            return piece(frames)
-
-        return write
+        self.last_sent = self._task.get_loop().time()
 
     # the caller leaving
 
@@ -279,7 +270,7 @@ class Delivery:
         self._timer = asyncio.get_running_loop().call_later(delay, self._check_silence)
 
     def _check_silence(self) -> None:
-        silent = asyncio.get_running_loop().time() - self._last_sent
+        silent = asyncio.get_running_loop().time() - self.last_sent
         if silent < self._limits.keepalive or self._sending:
             self._arm(max(self._limits.keepalive - silent, 0.05))
             return
@@ -287,7 +278,7 @@ class Delivery:
 
     async def _send_comment(self) -> None:
         await self._send({"type": "http.response.body", "body": KEEPALIVE, "more_body": True})
-        self._last_sent = asyncio.get_running_loop().time()
+        self.last_sent = asyncio.get_running_loop().time()
         self._comment = None
         self._arm(self._limits.keepalive)
 

@@ -79,14 +79,18 @@ class Writing:
         """Whether this writes where that `send` would: no middleware stands between, which would miss what is written."""
         return getattr(send, "__self__", None) is self._cycle
 
-    def pieces(self) -> Callable[[bytes], bool]:
-        """What writes a piece of a chunked body whose head was sent. It gives whether there is room for more."""
+    def pieces(self, delivery: Delivery, time: Callable[[], float]) -> Callable[[bytes], bool]:
+        """What writes a piece of a chunked body whose head was sent. It gives whether there is room for more.
+
+        When it was sent is noted in the delivery.
+        """
         cycle = self._cycle
         flow, write = cycle.flow, cast("HeadFirstTransport", cycle.transport).unwrapped().write
 
         def piece(piece: bytes) -> bool:
             if cycle.disconnected:
                 return True
+            delivery.last_sent = time()
             write(b"%x\r\n%b\r\n" % (len(piece), piece))
             return not flow.write_paused
 
@@ -225,9 +229,9 @@ class Turn:
         """As Writing.is_past: nothing stands between."""
         return True
 
-    def pieces(self) -> Callable[[bytes], bool]:
+    def pieces(self, delivery: Delivery, time: Callable[[], float]) -> Callable[[bytes], bool]:
         """As Writing.pieces."""
-        return Writing(self._as_cycle()).pieces()
+        return Writing(self._as_cycle()).pieces(delivery, time)
 
     def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """As Writing.whole."""

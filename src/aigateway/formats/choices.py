@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from aigateway import _json, _sse
@@ -12,6 +13,7 @@ from aigateway.formats.usage import chat_usage
 
 _DONE = tuple(end + mark for end in (b"\n", b"\r") for mark in (b"data: [DONE]", b"data:[DONE]"))
 _FINISH = Terminal((b'"finish_reason":"', b'"finish_reason": "', *_DONE))
+_TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning)":"([^"\\\r\n]*)"')
 _USAGE_OBJECTS = (b'"usage":{', b'"usage": {')
 
 
@@ -19,21 +21,29 @@ class ChoicesRelay(StreamRelay):
     """With `hide_usage` the chunk that tells only the usage is kept back: the gateway asked for it, not the caller."""
 
     always_finished: ClassVar[bool] = False
+    _text_start = _text_end = b"-"  # no frame is like that
+    _shown_text = b""
+    _text_at = _text_to = 0
+    _lessons = 8
+
     is_plain: ClassVar[bool] = True
     """Whether nothing but the model's name is changed in a frame that tells neither usage nor the end."""
 
     def feed(self, chunk: bytes) -> bytes:
         """What the caller gets now; see the base class.
 
-        Most chunks of a stream are one frame that begins as the last one did, up to the model's name: those are not
-        looked at any further.
+        Most chunks of a stream are one frame that is as the last one was, but for its text; or that begins so, up to
+        the model's name. Those are not looked at any further.
         """
+        if chunk.startswith(self._text_start) and chunk.endswith(self._text_end) and not self._held:
+            text = chunk[self._text_at : self._text_to]
+            if not (b'"' in text or b"\n" in text or b"\r" in text):
+                return self._shown_text + chunk[self._text_at :]
         start = self._usual_start
         if start and chunk.startswith(start) and not self._held and self.is_plain:
             rest = chunk[len(start) :]
             if not (
-                b'"model"' in rest
-                or b'"error"' in rest
+                b'"error"' in rest
                 or b'"finish_reason":"' in rest
                 or b'"finish_reason": "' in rest
                 or b'"usage":{' in rest
@@ -42,8 +52,21 @@ class ChoicesRelay(StreamRelay):
                 or rest.find(b"\n") != len(rest) - 2
                 or rest[-1] != 10
             ):
+                if self._lessons:
+                    self._learn(start, rest)
                 return self._shown_start + rest
         return super().feed(chunk)
+
+    def _learn(self, start: bytes, rest: bytes) -> None:
+        """Take a frame as the one that others will be like, but for the text in it."""
+        self._lessons -= 1
+        text = _TEXT.search(rest)
+        if text is not None:
+            at = text.start(1)
+            self._text_at, self._text_start = len(start) + at, start + rest[:at]
+            self._shown_text = self._shown_start + rest[:at]
+            self._text_end = rest[text.end(1) :]
+            self._text_to = -len(self._text_end)
 
     def fail(self, error: GatewayError) -> list[WireEvent]:
         """One error object."""

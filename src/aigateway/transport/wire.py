@@ -30,6 +30,7 @@ _JOINED = 32 * 1024  # bytes of a body that are sent in one write with the head
 SPECIAL = frozenset({"content-encoding", "transfer-encoding", "connection", "keep-alive"})
 """Headers that say more of the wire than a Content-Length does."""
 
+_FRAMING = 16  # bytes around a chunk that was sent alone
 _NAMES: dict[bytes, str] = {}
 
 
@@ -86,6 +87,7 @@ class Wire(asyncio.Protocol):
         "_sink",
         "_sink_full",
         "_sink_limit",
+        "_size",
         "_timer",
         "_timer_at",
         "_trailers",
@@ -97,7 +99,6 @@ class Wire(asyncio.Protocol):
         "headers",
         "is_closed",
         "is_done",
-        "is_silent",
         "is_special",
         "keepalive",
         "status",
@@ -111,7 +112,6 @@ class Wire(asyncio.Protocol):
         self.trailers: Sequence[tuple[str, str]] = ()
         self.is_done = True
         self.is_closed = False
-        self.is_silent = True
         self.is_special = False
         self.uses = 0
         self.bytes_out = 0
@@ -127,7 +127,7 @@ class Wire(asyncio.Protocol):
         self._keep_alive = False
         self._interim = False
         self._bodiless = False
-        self._overhead = 0
+        self._overhead = self._size = 0
         self._pieces: list[bytes] = []
         self._held = 0
         self._paused = False
@@ -152,6 +152,11 @@ class Wire(asyncio.Protocol):
         transport = self._transport
         return self.is_done and self._keep_alive and transport is not None and not transport.is_closing()
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether no byte has come yet of the exchange that runs."""
+        return not self.bytes_in
+
     def begin(self, head: bytes, body: bytes | None, deadline: float | None, bodiless: bool = False) -> None:  # noqa: FBT001, FBT002 - called for every request
         """Send a request. Raises ConnectionResetError.
 
@@ -162,7 +167,6 @@ class Wire(asyncio.Protocol):
         self.headers = []
         if self.trailers:
             self.trailers, self._trailers = (), []
-        self.is_silent = True
         self.is_special = False
         self.uses += 1
         self.is_done = self._head_seen = self._keep_alive = self._interim = False
@@ -306,16 +310,14 @@ class Wire(asyncio.Protocol):
     def _give(self, sink: Sink) -> None:
         pieces, self._pieces = self._pieces, []
         self._held = 0
-        self._sink_in(sink, pieces[0] if len(pieces) == 1 else b"".join(pieces))
-
-    def _sink_in(self, sink: Sink, piece: bytes) -> None:
         try:
-            has_room = sink(piece)
+            has_room = sink(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         except BaseException as error:  # noqa: BLE001 - it is raised where the pouring is awaited
-            self._sink = None
-            self._fault = error
-            self._wake()
+            self._sink_failed(error)
             return
+        self._given(has_room)
+
+    def _given(self, has_room: bool) -> None:  # noqa: FBT001 - called for every piece
         if not has_room:
             self.hold()
             return
@@ -325,6 +327,11 @@ class Wire(asyncio.Protocol):
             self._read_on()  # it was paused for what one read brought, or what came before the sink
         if self._sink_limit is not None:
             self._limit_at = self._loop.time() + self._sink_limit
+
+    def _sink_failed(self, error: BaseException) -> None:
+        self._sink = None
+        self._fault = error
+        self._wake()
 
     def close(self) -> None:
         """Cut the connection."""
@@ -434,31 +441,36 @@ class Wire(asyncio.Protocol):
             self._keep_alive = False
             self.close()
             return
-        self.is_silent = False
-        size = len(data)
+        self._size = size = len(data)
         self.bytes_in += size
         self._overhead += size
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._pass_on()
             self._garbled()
             return
         if self._overhead > MAX_HEAD and not self.is_done:
+            self._pass_on()
             self._garbled("too much framing around its body" if self._head_seen else "too large a head")
             return
         if self._bodiless and self._head_seen:  # the parser would wait for the body that the headers tell of
             self._parser = httptools.HttpResponseParser(self)
-        if self._sink is not None:
-            if self._pieces or self.is_done:
-                self._pass_on(self._sink)
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _pass_on(self, sink: Sink) -> None:
-        if self._pieces and not self._sink_full:
-            self._give(sink)
+        sink = self._sink
+        if sink is None:
+            waiter = self._waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+            return
+        if self._pieces:
+            self._pass_on()
         if self.is_done:
             self._wake()
+
+    def _pass_on(self) -> None:
+        sink = self._sink
+        if sink is not None and self._pieces and not self._sink_full:
+            self._give(sink)
 
     def pause_writing(self) -> None:
         """The upstream takes less than it is sent."""
@@ -532,13 +544,21 @@ class Wire(asyncio.Protocol):
             self._keep_alive = False  # more than there may be
             return
         self._overhead = 0
-        sink = self._sink
-        if sink is not None and not self._sink_full and not self._pieces:
-            self._sink_in(sink, body)
+        sink, size = self._sink, len(body)
+        if sink is not None and self._size - size < _FRAMING and not self._pieces and not self._sink_full:
+            try:  # all that one read brought, as mostly: several pieces go together, when it is over
+                has_room = sink(body)
+            except BaseException as error:  # noqa: BLE001 - it is raised where the pouring is awaited
+                self._sink_failed(error)
+                return
+            if has_room and not self._paused and not self._sink_full and self._sink_limit is not None:
+                self._limit_at = self._loop.time() + self._sink_limit
+            else:
+                self._given(has_room)
             return
         self._pieces.append(body)
-        self._held += len(body)
-        if self._held > HIGH_WATER and not self._paused and self._transport is not None:
+        self._held = held = self._held + size
+        if held > HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
 
