@@ -58,8 +58,11 @@ class Writing(Protocol):
         """Whether this writes where that `send` would: no middleware stands between, which would miss what is written."""
         ...
 
-    def pieces(self) -> Callable[[bytes], bool]:
-        """What writes a piece of a body whose head was sent. False = the caller reads more slowly than this comes."""
+    def pieces(self, delivery: Delivery, time: Callable[[], float]) -> Callable[[bytes], bool]:
+        """What writes a piece of a body whose head was sent. False = the caller reads more slowly than this comes.
+
+        It notes in `delivery.last_sent` when that was.
+        """
         ...
 
     def whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:

@@ -76,8 +76,9 @@ class PooledTransport:
                 await wire.head(timeout.first_byte)
                 response.learn()
             except BaseException as error:
+                may_repeat = reused and wire.is_silent  # asked here, for what is given back knows nothing anymore
                 await response.aclose()
-                if not (reused and wire.is_silent and isinstance(error, ConnectionError) and _is_safe(request)):
+                if not (may_repeat and isinstance(error, ConnectionError) and _is_safe(request)):
                     shown = failure(error, request.peer, begun=False)
                     if shown is error:
                         raise

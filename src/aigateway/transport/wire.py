@@ -57,7 +57,6 @@ class Wire(asyncio.Protocol):
     """begin() a request, await head(), then read() pieces until b"".
 
     uses       requests that it has carried.
-    is_silent  no byte has come since begin().
     is_special  whether a header of the answer says something of the wire besides its length.
     keepalive  seconds that the upstream keeps it while it is idle, where that was said.
     bytes_out, bytes_in  so many were sent and have come since somebody took note of it.
@@ -462,15 +461,15 @@ class Wire(asyncio.Protocol):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
             return
-        if self._pieces:
+        if self._pieces or self.is_done:
             self._pass_on()
-        if self.is_done:
-            self._wake()
 
     def _pass_on(self) -> None:
         sink = self._sink
         if sink is not None and self._pieces and not self._sink_full:
             self._give(sink)
+        if self.is_done:
+            self._wake()
 
     def pause_writing(self) -> None:
         """The upstream takes less than it is sent."""
