@@ -155,7 +155,8 @@ class World:
             self.faults += [f"{name} got {token}" for token in others]
             self.faults += [f"{name} got a seal" for seal in SEALS if seal in body]
             if maker.row == "openai":
-                self.faults += [f"{name} got {key}" for key in KEYS_OF_OTHERS if key in body]
+                keys = KEYS_OF_OTHERS if self.api == "chat" else (*KEYS_OF_OTHERS, "reasoning_content")
+                self.faults += [f"{name} got {key}" for key in keys if key in body]
             said = maker.says(f"{self._count:03d}", self._count % 2 == 1)
             self.signed[maker.signs] += [found.group() for found in TOKEN.finditer(json.dumps(said))]
             return _script(maker.api, said, stream=self._stream)

@@ -8,6 +8,8 @@ import aiohttp
 import pytest
 
 from aigateway import Gateway, Provider, Target
+from aigateway.canonical.quirks import Quirks
+from aigateway.providers.catalog import CATALOG
 from aigateway.testing import ScriptedUpstream
 from tests.answers import path_of, whole
 from tests.conversing import question
@@ -27,10 +29,12 @@ ENABLED = {"type": "enabled", "budget_tokens": 4000}
 ADAPTIVE = {"type": "adaptive"}
 
 
-async def sent(caller: str, upstream: str, model: str, **asked: Any) -> tuple[Object, list[str]]:
+async def sent(
+    caller: str, upstream: str, model: str, quirks: Quirks | None = None, **asked: Any
+) -> tuple[Object, list[str]]:
     """The body that goes up for a question of this caller's, and the changes that the caller is told of."""
     async with ScriptedUpstream() as host, aiohttp.ClientSession() as session:
-        provider = Provider("acme", host.base_url, "k", apis=[upstream])
+        provider = Provider("acme", host.base_url, "k", apis=[upstream], quirks=quirks)
         async with served(Gateway(models={"m": Target(provider, model)})) as url:
             host.script(whole(upstream))
             body = question(caller, [], model="m") | asked
@@ -132,3 +136,52 @@ async def test_a_caller_of_messages_who_wants_summaries_gets_them_of_gpt() -> No
     for thinking, summary in ((ENABLED, None), (ENABLED | {"display": "summarized"}, "auto")):
         body, _ = await sent("messages", "responses", "gpt-5", max_tokens=9000, thinking=thinking)
         assert (body["reasoning"]["effort"], body["reasoning"].get("summary")) == ("low", summary)
+
+
+THOUGHT: Object = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [],
+    "content": [{"type": "reasoning_text", "text": "Hm."}],
+}
+THOUGHTFUL: dict[str, list[Object]] = {
+    "responses": [{"role": "user", "content": "q"}, THOUGHT, {"role": "assistant", "content": "a"}],
+    "messages": [
+        {"role": "user", "content": "q"},
+        {
+            "role": "assistant",
+            "content": [{"type": "thinking", "thinking": "Hm.", "signature": ""}, {"type": "text", "text": "a"}],
+        },
+        {"role": "user", "content": "q"},
+    ],
+}
+
+
+@pytest.mark.parametrize("caller", THOUGHTFUL)
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ("openai", ""),
+        ("azure", ""),
+        ("mistral", ""),
+        ("gemini", ""),
+        ("github", ""),
+        ("deepseek", "reasoning_content"),
+        ("moonshot", "reasoning_content"),
+        ("groq", "reasoning"),
+        ("vllm", "reasoning"),
+        ("openrouter", "reasoning"),
+        (None, "reasoning_content"),
+    ],
+)
+async def test_reasoning_goes_back_to_who_takes_it_and_is_listed_for_who_does_not(
+    caller: str, row: str | None, field: str
+) -> None:
+    turns = {"input" if caller == "responses" else "messages": THOUGHTFUL[caller]}
+    quirks = CATALOG[row].quirks if row is not None else None
+    body, changes = await sent(caller, "chat", "m", quirks, **turns)
+    assistant = next(message for message in body["messages"] if message["role"] == "assistant")
+    assert {key: value for key, value in assistant.items() if key not in ("role", "content")} == (
+        {field: "Hm."} if field else {}
+    )
+    assert ("dropped:reasoning" in changes) is (not field)
