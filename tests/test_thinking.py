@@ -116,8 +116,8 @@ async def test_a_caller_of_responses_sees_geminis_thoughts_where_it_asks_for_a_s
 async def test_what_a_caller_of_gemini_says_of_thinking_is_told_a_claude_that_thinks_adaptively(
     config: Object, thinking: Object, output: Object | None
 ) -> None:
-    asked = {"generationConfig": {"thinkingConfig": config}}
-    body, _ = await sent("generate_content", "messages", "claude-opus-4-7", **asked)
+    asked: Object = {"thinkingConfig": config}
+    body, _ = await sent("generate_content", "messages", "claude-opus-4-7", generationConfig=asked)
     assert (body["thinking"], body.get("output_config")) == (thinking, output)
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from aigateway import _json
 from aigateway.call import Call, Plan, Target
+from aigateway.canonical.origins import is_home
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import Change, Usage
 from aigateway.errors import (
@@ -25,6 +26,7 @@ from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
 from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
+from aigateway.formats.responses.sealed import ENCRYPTED_KEY, SealingRelay, sealed_reply
 from aigateway.formats.usage import ChatCounts, chat_usage, usage_of
 from aigateway.providers.protocol import ProviderLike, ProviderReply
 from aigateway.surface.routes import query_for
@@ -129,10 +131,15 @@ def is_sifted(call: Call, quirks: Quirks) -> bool:
     """Whether there may be anything to take out of a body that is relayed in JSON."""
     form = FORMATS[call.api]
     if form.without_seals is not None:
-        return form.seal in call.request.raw
+        return _may_hold_foreign(call.api, call.request.raw, quirks)
     if call.api != "chat":
         return False
     return quirks.strict_fields or (quirks.signed_reasoning != "" and is_signed(call.request.raw))
+
+
+def _may_hold_foreign(api: str, body: bytes, quirks: Quirks) -> bool:
+    """Whether a body that is relayed may hold reasoning that another host has signed or encrypted."""
+    return FORMATS[api].seal in body or (api == "responses" and not is_home(quirks.origin) and ENCRYPTED_KEY in body)
 
 
 def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
@@ -144,11 +151,11 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
     if plan.model != call.model and "{" not in call.operation.model:
         body = _json.replace_top_level(body, plan.model, "model")
     form = FORMATS[call.api]
-    if form.without_seals is not None and form.seal in body:
-        document = _json.decode_object(body)
-        form.without_seals(document, plan.model, call.changes)
-        body = _json.encode(document)
     quirks = quirks_of(plan.target.provider)
+    if form.without_seals is not None and _may_hold_foreign(call.api, body, quirks):
+        document = _json.decode_object(body)
+        form.without_seals(document, plan.model, quirks.origin, call.changes)
+        body = _json.encode(document)
     if call.api == "chat" and (quirks.signed_reasoning or quirks.strict_fields):
         body = without_foreign(body, plan.model, quirks, call.changes)
     if quirks.strict_fields and call.api == "chat":
@@ -181,7 +188,10 @@ def _with_usage(body: bytes) -> tuple[bytes, bool]:
 def relay_for(call: Call, plan: Plan, asked: str, *, hide_usage: bool) -> StreamRelay:
     """For a stream in the caller's own format: it repairs what the host's quirks name."""
     form = FORMATS.get(call.api, FORMATS["chat"])
-    repairs = quirks_of(plan.target.provider).repairs
+    quirks = quirks_of(plan.target.provider)
+    repairs = quirks.repairs
+    if call.api == "responses" and not is_home(quirks.origin):
+        return SealingRelay(asked, host=quirks.origin, hide_usage=hide_usage)
     if call.api != "chat" or not repairs:
         return form.relay(asked, hide_usage=hide_usage)
     if "usage" in repairs and not hide_usage:
@@ -223,6 +233,8 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
     if call.api == "chat" and call.attempts:
         repairs = quirks_of(call.attempts[-1].plan.target.provider).repairs
         return (repaired_reply(body, repairs) if repairs else body), chat_usage(head.usage)
+    if call.api == "responses" and call.attempts:
+        body = sealed_reply(body, quirks_of(call.attempts[-1].plan.target.provider).origin)
     if call.api == "embeddings":
         body = in_encoding(body, _encoding_format(call))
     return body, FORMATS[call.api].usage(head.usage)

@@ -337,6 +337,7 @@ _HOSTED = (
             custom_tools=True,
             keeps_responses=True,
             signed_reasoning="refused",
+            origin="openai",
             reasoning_field="",
         ),
         docs="https://platform.openai.com/docs/api-reference/chat/create",
@@ -347,7 +348,9 @@ _HOSTED = (
         base_url="https://openrouter.ai/api/v1",
         api_key_env="OPENROUTER_API_KEY",
         apis=frozenset({"chat", "responses", "messages", "embeddings", "audio", "completions"}),
-        quirks=Quirks(reasoning_field="reasoning", signed_reasoning="taken", repairs=_REASONING | {"lines"}),
+        quirks=Quirks(
+            reasoning_field="reasoning", signed_reasoning="taken", origin="openrouter", repairs=_REASONING | {"lines"}
+        ),
         docs="https://openrouter.ai/docs/api-reference/overview",
         notes="Signed reasoning is in reasoning_details, images have a path of their own, and Responses are in beta.",
     ),
