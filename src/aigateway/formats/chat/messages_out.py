@@ -230,12 +230,12 @@ class _Writer:
         return message
 
     def _opaque(self, item: Opaque) -> None:
-        kind = item.raw.get("type")
-        if item.format != FORMAT and (kind in _RECORDS or str(kind).endswith("_tool_result")):
+        kind = str(item.raw.get("type"))
+        if item.format != FORMAT and (kind in _RECORDS or kind.endswith("_tool_result")):
             self._note("input", "dropped", f"Chat has no item of type {kind}, which records what a hosted tool did.")
             return
         if item.format != FORMAT:
-            raise _unsupported(f"an input item of type {kind}", item, _REMEDIES.get(str(kind), ""))
+            raise _unsupported(f"an input item of type {kind}", item, _REMEDIES.get(kind, ""))
         self._flush_media()
         self.messages.append(item.raw)
 

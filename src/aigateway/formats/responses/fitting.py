@@ -21,7 +21,7 @@ from aigateway.canonical.types import (
     ToolResult,
     WebSearch,
 )
-from aigateway.canonical.uncarried import foreign_keys
+from aigateway.canonical.uncarried import UncarriedError, foreign_keys
 from aigateway.errors import UnsupportedError
 from aigateway.formats.responses.fields import FORMAT, given
 from aigateway.formats.responses.items import ENCRYPTED, ORIGIN
@@ -48,8 +48,8 @@ def fitted(request: Request, changes: list[Change]) -> Request:
         without["reasoning_effort"] = effort_of(request)
     without |= _fitted_tools(request, changes)
     if request.web_search is not UNSET:
-        offered = without.get("tools", () if request.tools is UNSET else request.tools)
-        without["tools"] = (*offered, _search_tool(request.web_search))
+        offered = without.get("tools", request.tools)
+        without["tools"] = (*(() if offered is UNSET else offered), _search_tool(request.web_search))
     wanted = () if request.include is UNSET else request.include
     if effort_of(request) not in (UNSET, "none") and ENCRYPTED not in wanted:
         wanted = (*wanted, ENCRYPTED)
@@ -59,9 +59,12 @@ def fitted(request: Request, changes: list[Change]) -> Request:
         without["include"] = wanted
     if request.store is UNSET:
         without["store"] = False
+    items = tuple(item for item in (_fitted_item(item, changes) for item in request.items) if item is not None)
+    if not items:
+        raise UncarriedError("The Responses API cannot carry a conversation in which nobody says anything.", None)
     return msgspec.structs.replace(
         request,
-        items=tuple(item for item in (_fitted_item(item, changes) for item in request.items) if item is not None),
+        items=items,
         max_output_tokens=_fitted_limit(request, changes),
         **without,
     )
