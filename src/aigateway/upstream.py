@@ -24,6 +24,7 @@ from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
 from aigateway.formats.chat.sealed import is_signed, without_foreign
 from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
+from aigateway.formats.messages.request import refuse_thread
 from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
 from aigateway.formats.responses.sealed import ENCRYPTED_KEY, SealingRelay, sealed_reply
@@ -41,6 +42,7 @@ _KINDS: dict[int, type[UpstreamError]] = {504: UpstreamTimeoutError, 529: Upstre
 _MESSAGE_MAX = 4000
 
 _NO_QUIRKS = Quirks()
+_THREAD: Final = b'"thread"'
 
 
 def quirks_of(provider: ProviderLike) -> Quirks:
@@ -131,14 +133,16 @@ def is_sifted(call: Call, quirks: Quirks) -> bool:
     """Whether there may be anything to take out of a body that is relayed in JSON."""
     form = FORMATS[call.api]
     if form.without_seals is not None:
-        return _may_hold_foreign(call.api, call.request.raw, quirks)
+        return _may_be_refused(call.api, call.request.raw, quirks)
     if call.api != "chat":
         return False
     return quirks.strict_fields or (quirks.signed_reasoning != "" and is_signed(call.request.raw))
 
 
-def _may_hold_foreign(api: str, body: bytes, quirks: Quirks) -> bool:
-    """Whether a body that is relayed may hold reasoning that another host has signed or encrypted."""
+def _may_be_refused(api: str, body: bytes, quirks: Quirks) -> bool:
+    """Whether a body that is relayed may hold what its host does not take: reasoning of others, a thread."""
+    if api == "messages" and _THREAD in body and not quirks.threads:
+        return True
     return FORMATS[api].seal in body or (api == "responses" and not is_home(quirks.origin) and ENCRYPTED_KEY in body)
 
 
@@ -152,8 +156,10 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
         body = _json.replace_top_level(body, plan.model, "model")
     form = FORMATS[call.api]
     quirks = quirks_of(plan.target.provider)
-    if form.without_seals is not None and _may_hold_foreign(call.api, body, quirks):
+    if form.without_seals is not None and _may_be_refused(call.api, body, quirks):
         document = _json.decode_object(body)
+        if call.api == "messages" and not quirks.threads:
+            refuse_thread(document)
         form.without_seals(document, plan.model, quirks.origin, call.changes)
         body = _json.encode(document)
     if call.api == "chat" and (quirks.signed_reasoning or quirks.strict_fields):

@@ -61,7 +61,7 @@ _HOSTED = (
         api_key_env="ANTHROPIC_API_KEY",
         base_url_env="ANTHROPIC_BASE_URL",
         apis=frozenset({"messages"}),
-        quirks=Quirks(reasoning_field="", developer_role=True),
+        quirks=Quirks(reasoning_field="", developer_role=True, threads=True),
         docs="https://platform.claude.com/docs/en/api/messages",
         notes="Its chat layer, which drops thoughts and ignores response_format, is asked only where `apis` name it.",
     ),
