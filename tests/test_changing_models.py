@@ -276,3 +276,18 @@ async def test_an_origin_in_the_configuration_joins_hosts_of_one_account() -> No
                     turns = turns_after("responses", await reply.json())
                     assert "x-aigateway-changes" not in reply.headers
         assert "encOpenai001" in other.requests[-1].body.decode()
+
+
+async def test_a_host_that_is_alone_in_its_gateway_is_passed_on_byte_for_byte_until_there_is_another() -> None:
+    said = _grok("001", calls=False)
+    async with ScriptedUpstream() as one, aiohttp.ClientSession() as session:
+        host = Provider("grok", one.base_url, "k", apis=["responses"])
+        one.script(Script.of_json(said))
+        gateway = Gateway(models={"grok": Target(host, "m")})
+        async with served(gateway) as url:
+            for seals in (False, True):
+                asked = question("responses", [], model="grok")
+                async with session.post(f"{url}/v1/responses", json=asked) as reply:
+                    thought = (await reply.json())["output"][0]
+                assert thought["encrypted_content"].startswith("aigw1." if seals else "encGrok001")
+                gateway.models.register("gpt", Provider("openai", api_key="k"))

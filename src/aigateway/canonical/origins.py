@@ -7,8 +7,9 @@ organization, at Azure or behind a router. So such reasoning is named for its ho
 
 Within a format, what is its host's own has the plain name; `placed` and `seen_at` are the two ways over that border.
 
-What a Responses host answers to a caller of Responses goes on as it came, and nobody could tell later whose it was. So
-content that comes in unsealed counts as OpenAI's own, and what any other host encrypts is sealed on its way out
+What a Responses host answers to a caller of Responses goes on as it came, and nobody could tell later whose it was. That
+is safe as long as a gateway knows one such host alone: what comes in is its own. From the second one on (models.py) content
+that comes in unsealed counts as OpenAI's own, and what any other host encrypts is sealed on its way out
 (formats/responses/sealed.py).
 """
 
@@ -27,7 +28,7 @@ _BOUND: Final = frozenset({OPENAI, "azure", "xai"})
 
 
 def is_home(host: str) -> bool:
-    """Whether what a host encrypts counts as OpenAI's own: api.openai.com, and a provider that says nothing of itself."""
+    """Whether what a host encrypts passes unsealed: api.openai.com, and a host that is alone in its gateway."""
     return host in ("", OPENAI)
 
 

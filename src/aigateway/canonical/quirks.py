@@ -35,7 +35,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     keeps_responses  keeps the responses it made, and goes on from their ids (`previous_response_id`).
     threads          holds conversations of Messages (`thread`), so that a caller sends only what is new.
     origin           whose encrypted reasoning its Responses hold: what hosts of one name made, each of them takes back. "" =
-                     the provider names itself by its host; `openai` is what api.openai.com makes.
+                     the host's own, as soon as there are several; `openai` is what api.openai.com makes.
     repairs          what of its chat replies is put right on the way to a chat caller; names of REPAIRS.
     """
 

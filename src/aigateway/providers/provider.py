@@ -117,7 +117,7 @@ class Provider:
         self.base_url = join_base(known or base_url or "", "" if known and base_path is None else base_path)
         self.apis: frozenset[str] = frozenset(apis) if apis is not None else (row.apis if row else DEFAULT_APIS)
         self.timeout = timeout or Timeout()
-        self.quirks = _with_origin(quirks or _quirks(row, self.base_url), row, self.base_url)
+        self.quirks = quirks or _quirks(row, self.base_url)
         spoken = dialects if dialects is not None else row.dialects if row else {}
         if self._embeds_contents and "generate_content" in self.apis and "embeddings" not in self.apis:
             self.apis |= {"embeddings"}  # Google's API has them, in its own form
@@ -158,6 +158,23 @@ class Provider:
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.base_url!r})"
+
+    @property
+    def origin(self) -> str:
+        """Whose encrypted reasoning its Responses hold: as `quirks` say, else made of its host; callers may see it."""
+        if self.quirks.origin:
+            return self.quirks.origin
+        place = urlsplit(self.base_url)
+        host = place.hostname or ""
+        if host == "api.openai.com" or host.endswith(".api.openai.com"):
+            return "openai"
+        if self.type is not None and place.netloc == urlsplit(CATALOG[self.type].base_url or "").netloc:
+            return self.type
+        return "host-" + hashlib.sha256(place.netloc.encode()).hexdigest()[:12]
+
+    def name_origin(self) -> None:
+        """Tell its encrypted reasoning from that of other hosts: the registry of models asks for it where there are any."""
+        self.quirks = msgspec.structs.replace(self.quirks, origin=self.origin)
 
     async def send(self, request: ProviderRequest) -> ProviderReply:
         """Send one request and wait for the head of the answer, whatever its status.
@@ -377,21 +394,6 @@ def _quirks(row: CatalogRow | None, base_url: str) -> Quirks:
         ):
             return known.quirks
     return row.quirks if row is not None and row.name != "openai" else Quirks()
-
-
-def _with_origin(quirks: Quirks, row: CatalogRow | None, base_url: str) -> Quirks:
-    """The quirks with an origin: a vendor's name at its own host, else one made of the host, which callers may see."""
-    if quirks.origin:
-        return quirks
-    place = urlsplit(base_url)
-    host = place.hostname or ""
-    if host == "api.openai.com" or host.endswith(".api.openai.com"):
-        name = "openai"
-    elif row is not None and row.base_url is not None and urlsplit(row.base_url).netloc == place.netloc:
-        name = row.name
-    else:
-        name = "host-" + hashlib.sha256(place.netloc.encode()).hexdigest()[:12]
-    return msgspec.structs.replace(quirks, origin=name)
 
 
 def join_base(base_url: str, base_path: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from aigateway.canonical.filenames import named
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import (
     Audio,
@@ -350,7 +351,7 @@ def _answers(items: Sequence[Item]) -> dict[int, int]:
 def _file(part: File) -> dict[str, Any]:
     if part.data is UNSET and part.file_id is UNSET:
         raise _unsupported("a file by URL" if part.url is not UNSET else "a file without data or id", part)
-    fields = (("filename", part.filename), ("file_data", part.data), ("file_id", part.file_id))
+    fields = (("filename", named(part).filename), ("file_data", part.data), ("file_id", part.file_id))
     return {key: value for key, value in fields if value is not UNSET}
 
 
