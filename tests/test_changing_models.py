@@ -290,4 +290,4 @@ async def test_a_host_that_is_alone_in_its_gateway_is_passed_on_byte_for_byte_un
                 async with session.post(f"{url}/v1/responses", json=asked) as reply:
                     thought = (await reply.json())["output"][0]
                 assert thought["encrypted_content"].startswith("aigw1." if seals else "encGrok001")
-                gateway.models.register("gpt", Provider("openai", api_key="k"))
+                gateway.models.register("gpt", Provider("openai", api_key="k"), replace=True)
