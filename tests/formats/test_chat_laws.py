@@ -187,7 +187,7 @@ parts: st.SearchStrategy[Part] = st.one_of(
     st.builds(Text, text=words),
     st.builds(Image, url=words, detail=option(st.sampled_from(["low", "high"]))),
     st.builds(Audio, data=words, format=st.just("wav")),
-    st.builds(File, data=words, filename=option(words)),
+    st.builds(File, data=words, filename=words),
     st.builds(File, file_id=words),
 )
 asked = st.builds(
