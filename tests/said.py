@@ -79,7 +79,13 @@ def of_chat(body: Object) -> Said:
         reasoning=message.get("reasoning_content") or message.get("reasoning") or "".join(thinking or readable),
         refusal=message.get("refusal") or "",
         sealed=(
-            *(entry[key] for entry in details for key in ("data", "signature") if entry.get(key)),
+            *(
+                one
+                for entry in details
+                for key in ("data", "signature")
+                if entry.get(key)
+                for one in opened(entry[key])
+            ),
             *(google["thought_signature"] for call in message.get("tool_calls") or () if (google := _of_google(call))),
         ),
         citations=tuple(

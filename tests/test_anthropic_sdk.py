@@ -13,6 +13,7 @@ from anthropic import AsyncAnthropic
 from anthropic.types import Message
 
 from aigateway import Gateway, Provider, Target
+from aigateway.canonical.quirks import Quirks
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import MESSAGES_REPLY
@@ -55,9 +56,11 @@ class Rig:
 
 
 @asynccontextmanager
-async def rigged(*apis: str, hooks: tuple[object, ...] = (), **client: Any) -> AsyncIterator[Rig]:
+async def rigged(
+    *apis: str, hooks: tuple[object, ...] = (), quirks: Quirks | None = None, **client: Any
+) -> AsyncIterator[Rig]:
     async with ScriptedUpstream() as upstream:
-        target = Target(Provider("acme", upstream.base_url, "sk-upstream", apis=apis), UP)
+        target = Target(Provider("acme", upstream.base_url, "sk-upstream", apis=apis, quirks=quirks), UP)
         async with (
             served(Gateway(models={"claude": target}, hooks=hooks)) as url,
             AsyncAnthropic(base_url=url, **{"api_key": "sk-caller", "max_retries": 0, **client}) as sdk,
@@ -82,6 +85,56 @@ async def test_a_text_of_another_api_is_a_message(api: str, streamed: bool) -> N
     ]
     assert message.usage.output_tokens > 0
     assert "Be brief." in json.dumps(rig.sent)
+
+
+@each_upstream
+@both_ways
+async def test_the_tool_runner_tells_the_whole_conversation_where_no_threads_are_held(api: str, streamed: bool) -> None:
+    @anthropic.beta_async_tool
+    async def weather(city: str) -> str:
+        """Tells the weather."""
+        return f"rain in {city}"
+
+    async with rigged(api) as rig:
+        turns = [Turn(uses=(Use("weather", '{"city":"Paris"}', "call_1"),)), Turn(text=("It rains.",))]
+        rig.upstream.answer_with(lambda request: said(turns.pop(0) if len(turns) > 1 else turns[0], request))
+        asked = {**ASK, "system": "Be brief.", "tools": [weather]}
+        finals: list[Any] = []
+        if streamed:
+            runner = rig.client.beta.messages.tool_runner(**asked, stream=True)
+            finals += [await stream.get_final_message() async for stream in runner]
+        else:
+            finals.append(await rig.client.beta.messages.tool_runner(**asked).until_done())
+        assert finals[-1].content[0].text == "It rains."
+        assert len(rig.upstream.requests) == 2
+        assert all(text in json.dumps(rig.sent) for text in ("Be brief.", "the question", "call_1", "rain in Paris"))
+
+
+@each_upstream
+async def test_a_thread_is_refused_in_the_words_that_make_the_client_go_on_without(api: str) -> None:
+    async with rigged(api) as rig:
+        saying(rig, Turn(text=("Hello.",)))
+        thread = rig.client.beta.messages.thread(
+            model="claude", max_tokens=500, unsupported_request_behavior="continue_unthreaded"
+        )
+        for text in ("one", "two"):
+            await thread.send({"role": "user", "content": text})
+        assert all(text in json.dumps(rig.sent) for text in ("one", "Hello.", "two"))
+        with pytest.raises(anthropic.BadRequestError, match="holds no threads"):
+            await rig.client.beta.messages.create(**ASK, thread={"type": "create"})
+
+
+@pytest.mark.parametrize("holds", [False, True])
+async def test_a_thread_goes_on_to_a_host_of_messages_that_holds_threads(holds: bool) -> None:
+    async with rigged("messages", quirks=Quirks(threads=holds)) as rig:
+        rig.upstream.script(Script.of_json(MESSAGES_REPLY))
+        thread = rig.client.beta.messages.thread(
+            model="claude", max_tokens=500, unsupported_request_behavior="continue_unthreaded"
+        )
+        for text in ("one", "two"):
+            await thread.send({"role": "user", "content": text})
+        assert ("one" in json.dumps(rig.sent)) is not holds
+        assert rig.sent.get("thread", {}).get("type") == ("continue" if holds else None)
 
 
 @each_upstream

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from aigateway import Call, Gateway, Provider, Target
+from aigateway.canonical.quirks import Quirks
 from aigateway.providers.catalog import CATALOG
 from aigateway.testing import ReceivedRequest, Script, ScriptedUpstream
 from tests.answers import path_of
@@ -27,10 +28,11 @@ from tests.playback import Heard, Object, sse, streamed
 from tests.serving import served
 
 USAGE = {"input_tokens": 5, "output_tokens": 3}
-TOKEN = re.compile(r"(?:sig|red|enc)(Claude|Openai|Google)\d{3}")
+TOKEN = re.compile(r"(?:sig|red|enc)(Claude|Openai|Google|Azure|Grok|Routed)\d{3}")
 SEALS = ("aigw1.", "YWlndzEu")
 """What a seal of the gateway's begins with, also where it stands in base64."""
 
+SIGNERS = ("Claude", "Openai", "Google", "Azure", "Grok", "Routed", "")
 KEYS_OF_OTHERS = ("reasoning_details", "extra_content")
 """What OpenAI's own chat refuses in a message."""
 
@@ -64,12 +66,12 @@ def _claude(number: str, calls: bool) -> Object:
     }
 
 
-def _gpt(number: str, calls: bool) -> Object:
+def _gpt(number: str, calls: bool, host: str = "Openai") -> Object:
     thought = {
         "type": "reasoning",
         "id": f"rs_{number}",
         "summary": [{"type": "summary_text", "text": "Hm."}],
-        "encrypted_content": f"encOpenai{number}",
+        "encrypted_content": f"enc{host}{number}",
     }
     part = {"type": "output_text", "text": "I see.", "annotations": [], "logprobs": []}
     said: Object = {
@@ -116,14 +118,35 @@ def _routed(number: str, calls: bool) -> Object:
     return body
 
 
+def _azure(number: str, calls: bool) -> Object:
+    """OpenAI's model at another host: what it encrypts for an account there OpenAI itself cannot read."""
+    return _gpt(number, calls, "Azure")
+
+
+def _grok(number: str, calls: bool) -> Object:
+    return _gpt(number, calls, "Grok")
+
+
+def _gpt_routed(number: str, calls: bool) -> Object:
+    """As OpenRouter tells what GPT thinks, for an account of OpenRouter's own."""
+    body = _chat(number, calls)
+    entry = {"type": "reasoning.encrypted", "data": f"encRouted{number}", "format": "openai-responses-v1", "index": 0}
+    body["choices"][0]["message"] |= {"reasoning": "Hm.", "reasoning_details": [entry]}
+    return body
+
+
 MAKERS: Mapping[str, Maker] = {
     "claude": Maker("Claude", "messages", _claude),
-    "gpt": Maker("Openai", "responses", _gpt),
+    "gpt": Maker("Openai", "responses", _gpt, row="openai"),
+    "gpt-azure": Maker("Azure", "responses", _azure),
+    "grok": Maker("Grok", "responses", _grok),
     "gemini": Maker("Google", "generate_content", _gemini, model="gemini-3-pro"),
     "gpt-chat": Maker("", "chat", _chat, row="openai"),
     "routed": Maker("Claude", "chat", _routed, row="openrouter", model="anthropic/claude-opus-4.5"),
+    "gpt-routed": Maker("Routed", "chat", _gpt_routed, row="openrouter", model="openai/gpt-5"),
 }
-ORDER = ["claude", "gpt", "gemini", "gpt-chat", "routed", "claude", "gpt", "gemini"]
+ORDER = ["claude", "gpt", "gemini", "gpt-chat", "routed", "gpt-azure", "claude", "gpt", "grok", "gpt-routed"]
+ORDER += ["gpt-azure", "gemini", "gpt-routed", "grok", "gpt"]
 
 
 class World:
@@ -136,7 +159,7 @@ class World:
         self.changes: list[str] = []
         self.faults: list[str] = []
         self.got: list[str] = []
-        self.signed: dict[str, list[str]] = {name: [] for name in ("Claude", "Openai", "Google", "")}
+        self.signed: dict[str, list[str]] = {name: [] for name in SIGNERS}
         self._session = session
         self._count = 0
         self._stream = False
@@ -154,8 +177,9 @@ class World:
             others = [token for token in self.got if maker.signs not in token or not maker.signs]
             self.faults += [f"{name} got {token}" for token in others]
             self.faults += [f"{name} got a seal" for seal in SEALS if seal in body]
-            if maker.row == "openai":
-                self.faults += [f"{name} got {key}" for key in KEYS_OF_OTHERS if key in body]
+            if maker.row == "openai" and maker.api == "chat":
+                keys = KEYS_OF_OTHERS if self.api == "chat" else (*KEYS_OF_OTHERS, "reasoning_content")
+                self.faults += [f"{name} got {key}" for key in keys if key in body]
             said = maker.says(f"{self._count:03d}", self._count % 2 == 1)
             self.signed[maker.signs] += [found.group() for found in TOKEN.finditer(json.dumps(said))]
             return _script(maker.api, said, stream=self._stream)
@@ -225,3 +249,45 @@ async def test_a_conversation_goes_from_maker_to_maker_and_back(api: str, stream
             await world.say(name, stream=stream)
             assert world.got == world.signed[signs][: len(world.got)]
             assert len(world.got) > len(own) or not signs
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+async def test_only_what_openai_itself_encrypts_reaches_a_caller_of_responses_unsealed(stream: bool) -> None:
+    async with world_of("responses") as world:
+        for name, bare in (("gpt", True), ("gpt-azure", False), ("grok", False)):
+            await world.say(name, stream=stream)
+            contents = [turn["encrypted_content"] for turn in world.turns if turn.get("encrypted_content")]
+            assert contents[-1].startswith("enc") is bare
+            assert contents[-1].startswith("aigw1.") is not bare
+
+
+async def test_an_origin_in_the_configuration_joins_hosts_of_one_account() -> None:
+    async with ScriptedUpstream() as one, ScriptedUpstream() as other, aiohttp.ClientSession() as session:
+        quirks = Quirks(origin="team")
+        models = {
+            name: Target(Provider(name, host.base_url, "k", apis=["responses"], quirks=quirks), "m")
+            for name, host in (("one", one), ("other", other))
+        }
+        async with served(Gateway(models=models)) as url:
+            turns: list[Object] = []
+            for name, host in (("one", one), ("other", other)):
+                host.script(Script.of_json(_gpt("001", calls=False)))
+                async with session.post(f"{url}/v1/responses", json=question("responses", turns, model=name)) as reply:
+                    turns = turns_after("responses", await reply.json())
+                    assert "x-aigateway-changes" not in reply.headers
+        assert "encOpenai001" in other.requests[-1].body.decode()
+
+
+async def test_a_host_that_is_alone_in_its_gateway_is_passed_on_byte_for_byte_until_there_is_another() -> None:
+    said = _grok("001", calls=False)
+    async with ScriptedUpstream() as one, aiohttp.ClientSession() as session:
+        host = Provider("grok", one.base_url, "k", apis=["responses"])
+        one.script(Script.of_json(said))
+        gateway = Gateway(models={"grok": Target(host, "m")})
+        async with served(gateway) as url:
+            for seals in (False, True):
+                asked = question("responses", [], model="grok")
+                async with session.post(f"{url}/v1/responses", json=asked) as reply:
+                    thought = (await reply.json())["output"][0]
+                assert thought["encrypted_content"].startswith("aigw1." if seals else "encGrok001")
+                gateway.models.register("gpt", Provider("openai", api_key="k"), replace=True)

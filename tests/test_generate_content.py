@@ -273,7 +273,7 @@ async def test_a_host_without_json_schema_gets_the_subset_and_the_caller_is_told
             sent = rig.upstream.requests[0].json()
             (declared,) = sent["tools"][0]["functionDeclarations"]
             assert set(declared) == {"name", key}
-            assert sent["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "low"}
+            assert sent["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "low", "includeThoughts": True}
             assert ("changed:tools" in heard.headers.get("x-aigateway-changes", "")) is (key == "parameters")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import pydantic
 import pytest
 from google import genai
 from google.genai import errors, types
@@ -73,6 +74,38 @@ async def test_a_question_is_answered(api: str) -> None:
         assert "Be brief." in sent
         assert "the question" in sent
         assert KEY not in sent + rig.last.path + str(rig.last.headers)
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_a_file_gets_the_name_that_openai_wants_of_one(api: str) -> None:
+    async with rigged(api) as rig:
+        rig.upstream.script(whole(api))
+        pdf = types.Part.from_bytes(data=b"%PDF-1.7", mime_type="application/pdf")
+        text = types.Part.from_bytes(data=b"abc", mime_type="text/plain")
+        odd = types.Part.from_bytes(data=b"abc", mime_type="application/vnd.odd+x")
+        await rig.client.models.generate_content(model="gemini", contents=[pdf, text, odd, "q"])
+        (turn,) = rig.last.json()["messages" if api == "chat" else "input"]
+        files = [part.get("file", part) for part in turn["content"][:3]]
+        assert [file["filename"] for file in files] == ["document.pdf", "document.txt", "document"]
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_a_pydantic_model_is_the_schema_of_an_answer(api: str) -> None:
+    class City(pydantic.BaseModel):
+        name: str
+        people: int | None = None
+
+    async with rigged(api) as rig:
+        rig.upstream.answer_with(lambda request: said(Turn(text=('[{"name": "Oslo", "people": 7}]',)), request))
+        config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=list[City])
+        answer = await rig.client.models.generate_content(model="gemini", contents="q", config=config)
+        assert answer.parsed == [City(name="Oslo", people=7)]
+        sent = rig.last.json()
+        form = sent["response_format"]["json_schema"] if api == "chat" else sent["text"]["format"]
+        assert form["schema"]["type"] == "array"
+        items = form["schema"]["items"]
+        assert items["properties"]["name"] == {"title": "Name", "type": "string"}
+        assert not {"propertyOrdering", "property_ordering"} & items.keys()
 
 
 @every_upstream

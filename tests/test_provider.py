@@ -334,3 +334,19 @@ async def test_a_key_goes_where_the_api_looks_for_it(api: str, base_url: str, he
     given = dict(transport.sent.headers)
     names = ("authorization", "x-api-key", "anthropic-version")
     assert {name: given[name] for name in names if name in given} == headers
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ({"name": "mine", "base_url": "https://eu.api.openai.com/v1"}, "openai"),
+        ({"name": "xai"}, "xai"),
+        ({"name": "openai", "base_url": "https://proxy.example/v1", "type": "openai"}, "host-"),
+        ({"name": "mine", "base_url": "http://gpu-box:1234/v1"}, "host-"),
+        ({"name": "mine", "base_url": "http://gpu-box:1234/v1", "quirks": Quirks(origin="openai")}, "openai"),
+    ],
+)
+def test_the_origin_of_what_it_encrypts_is_the_vendor_or_made_of_the_host(given: Any, origin: str) -> None:
+    provider = Provider(**given)
+    assert provider.origin == origin or (provider.origin.startswith(origin) and origin == "host-")
+    assert "gpu-box" not in provider.origin

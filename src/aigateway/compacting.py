@@ -11,6 +11,7 @@ from aigateway.errors import UpstreamError
 from aigateway.exchange import JSON_TYPE, Answer, Exchange
 from aigateway.formats.responses.count import estimated_tokens
 from aigateway.formats.responses.resource import encode_usage
+from aigateway.intake import top_of
 from aigateway.models import Model
 from aigateway.state.items import entry_of, head_of
 from aigateway.state.turn import WISHES, Turn
@@ -27,7 +28,7 @@ class _OnConversation(StatefulExchange):
 
     async def _routed(self) -> tuple[list[Target], Model | None]:
         body = self.call.request.raw
-        wishes = WISHES.decode(body)
+        wishes = top_of(body, WISHES)
         wishes.store, wishes.background = False, None
         await self._open(wishes, body)
         return await Exchange._routed(self)  # noqa: SLF001 - its own, past that of calls which are kept

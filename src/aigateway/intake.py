@@ -141,6 +141,14 @@ def clean_head(body: bytes, limits: Limits, decoder: msgspec.json.Decoder[_T]) -
         raise InvalidRequestError(f"The request body is not valid JSON: {text}", code="invalid_json") from error
 
 
+def top_of(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
+    """What stands at the top of a body that is known to be JSON. Raises InvalidRequestError for a value of a wrong type."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_type(str(error)) from error
+
+
 def _wrong_type(text: str) -> InvalidRequestError:
     place = _PLACE.search(text)
     words = _PLACE.sub("", text).replace("`", "").replace("Expected", "expected")

@@ -15,6 +15,7 @@ from aigateway.call import Call, OnUnsupported, Principal, Target, require_one_o
 from aigateway.errors import ModelNotFoundError
 from aigateway.policies import BALANCES, Balance, Fallback, Hedge, Retry
 from aigateway.providers.protocol import ProviderLike
+from aigateway.providers.provider import Provider
 
 CREATED = 1_767_225_600
 """The `created` of models for which none is given (2026-01-01 UTC): the same on every machine and after every start."""
@@ -58,6 +59,7 @@ class Models:
     def __init__(self, entries: Mapping[str, Where] | None = None, *, resolver: Resolver | None = None) -> None:
         self._exact: dict[str, Model] = {}
         self._patterns: list[Model] = []
+        self._encrypting: dict[str, dict[int, Provider]] = {}
         self.resolver = resolver
         for name, where in (entries or {}).items():
             self.register(name, where)
@@ -122,7 +124,27 @@ class Models:
             self._patterns = sorted([*others, entry], key=lambda other: (other.name == "*", -len(other.name)))
         else:
             self._exact[name] = entry
+        for target in targets:
+            self._tell_apart(target.provider)
         return entry
+
+    def _tell_apart(self, provider: ProviderLike) -> None:
+        """From the second host on that encrypts reasoning in OpenAI's form, each is named: none can read another's.
+
+        As long as there is one alone, all that callers bring back is its own, and passes as it is.
+        """
+        if not isinstance(provider, Provider):
+            return
+        if "responses" not in provider.apis and provider.quirks.signed_reasoning != "taken":
+            return
+        known = self._encrypting.setdefault(provider.origin, {})
+        if id(provider) in known:
+            return
+        known[id(provider)] = provider
+        if len(self._encrypting) > 1:
+            for providers in self._encrypting.values():
+                for one in providers.values():
+                    one.name_origin()
 
     def unregister(self, name: str) -> None:
         """Take a model away. Raises KeyError for a name that is not there."""

@@ -19,6 +19,7 @@ from aigateway.exchange import Answer, Exchange
 from aigateway.formats import FORMATS
 from aigateway.formats.responses.count import estimated_tokens
 from aigateway.formats.responses.resource import encode_usage
+from aigateway.intake import top_of
 from aigateway.models import Model
 from aigateway.routing.course import Course
 from aigateway.state.compaction import PROMPT, transcript
@@ -75,7 +76,7 @@ class StatefulExchange(Exchange):
 
     async def _routed(self) -> tuple[list[Target], Model | None]:
         body = self.call.request.raw
-        wishes = WISHES.decode(body)
+        wishes = top_of(body, WISHES)
         needed = wishes.stores or wishes.is_stateful or wishes.truncation == "auto" or self.local is not None
         if needed or _REFERENCE in body or _COMPACTION in body:
             await self._open(wishes, body)

@@ -15,6 +15,7 @@ from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
 from aigateway.canonical.events import Delta, Failed, ItemEnded, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
+from aigateway.canonical.origins import event_placed, items_placed, items_seen_at
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.toolbox import CallRestorer
@@ -55,6 +56,11 @@ class Translation:
         self._request = self._ours.decode_request(body) if plan.translates else _understood(self._ours, body)
         if self._request.stream is not call.stream:  # where the path says so, and not the body
             self._request = msgspec.structs.replace(self._request, model=call.model, stream=call.stream)
+        self._quirks = quirks = quirks_of(plan.target.provider)
+        if plan.translates:
+            items = items_seen_at(self._request.items, quirks.origin)
+            if items is not self._request.items:
+                self._request = msgspec.structs.replace(self._request, items=items)
         self._limit = CallLimit(self._request, call.changes)
         self._context = ReplyContext(
             model=asked,
@@ -68,7 +74,6 @@ class Translation:
         )
         self._encoder: StreamEncoder | None = None
         self._checks = _checks(plan.caller_api, call.profile) if DEBUG else None
-        self._quirks = quirks = quirks_of(plan.target.provider)
         self._signed = SignedCalls() if _lose_signatures(plan, quirks) else None
 
     @property
@@ -183,6 +188,7 @@ class Translation:
 
     def _told(self, event: StreamEvent) -> Iterable[StreamEvent]:
         """What an event becomes for the caller: tools by their own names, signatures where they can be carried."""
+        event = event_placed(event, self._quirks.origin)
         known = (event,) if self._calls is None else self._calls.event(event)
         if self._signed is None:
             return known
@@ -195,6 +201,9 @@ class Translation:
             reply = (self._theirs if self._plan.translates else self._ours).decode_reply(_object(body))
         if reply.usage is not msgspec.UNSET:
             self._call.usage = reply.usage
+        items = items_placed(reply.items, self._quirks.origin)
+        if items is not reply.items:
+            reply = msgspec.structs.replace(reply, items=items)
         if ToolCall in set(map(type, reply.items)):
             reply = _callable(reply)
             if self._calls is not None:

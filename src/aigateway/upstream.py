@@ -9,6 +9,7 @@ import msgspec
 
 from aigateway import _json
 from aigateway.call import Call, Plan, Target
+from aigateway.canonical.origins import is_home
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import Change, Usage
 from aigateway.errors import (
@@ -23,8 +24,10 @@ from aigateway.formats.chat.repair import RepairingRelay, repaired_reply
 from aigateway.formats.chat.sealed import is_signed, without_foreign
 from aigateway.formats.chat.strict import strict_body
 from aigateway.formats.embeddings.encoding import in_encoding
+from aigateway.formats.messages.request import refuse_thread
 from aigateway.formats.multipart import FormRequest
 from aigateway.formats.relay import StreamRelay, code_of
+from aigateway.formats.responses.sealed import ENCRYPTED_KEY, SealingRelay, sealed_reply
 from aigateway.formats.usage import ChatCounts, chat_usage, usage_of
 from aigateway.providers.protocol import ProviderLike, ProviderReply
 from aigateway.surface.routes import query_for
@@ -39,6 +42,7 @@ _KINDS: dict[int, type[UpstreamError]] = {504: UpstreamTimeoutError, 529: Upstre
 _MESSAGE_MAX = 4000
 
 _NO_QUIRKS = Quirks()
+_THREAD: Final = b'"thread"'
 
 
 def quirks_of(provider: ProviderLike) -> Quirks:
@@ -129,10 +133,17 @@ def is_sifted(call: Call, quirks: Quirks) -> bool:
     """Whether there may be anything to take out of a body that is relayed in JSON."""
     form = FORMATS[call.api]
     if form.without_seals is not None:
-        return form.seal in call.request.raw
+        return _may_be_refused(call.api, call.request.raw, quirks)
     if call.api != "chat":
         return False
     return quirks.strict_fields or (quirks.signed_reasoning != "" and is_signed(call.request.raw))
+
+
+def _may_be_refused(api: str, body: bytes, quirks: Quirks) -> bool:
+    """Whether a body that is relayed may hold what its host does not take: reasoning of others, a thread."""
+    if api == "messages" and _THREAD in body and not quirks.threads:
+        return True
+    return FORMATS[api].seal in body or (api == "responses" and not is_home(quirks.origin) and ENCRYPTED_KEY in body)
 
 
 def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
@@ -144,11 +155,13 @@ def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[byte
     if plan.model != call.model and "{" not in call.operation.model:
         body = _json.replace_top_level(body, plan.model, "model")
     form = FORMATS[call.api]
-    if form.without_seals is not None and form.seal in body:
-        document = _json.decode_object(body)
-        form.without_seals(document, plan.model, call.changes)
-        body = _json.encode(document)
     quirks = quirks_of(plan.target.provider)
+    if form.without_seals is not None and _may_be_refused(call.api, body, quirks):
+        document = _json.decode_object(body)
+        if call.api == "messages" and not quirks.threads:
+            refuse_thread(document)
+        form.without_seals(document, plan.model, quirks.origin, call.changes)
+        body = _json.encode(document)
     if call.api == "chat" and (quirks.signed_reasoning or quirks.strict_fields):
         body = without_foreign(body, plan.model, quirks, call.changes)
     if quirks.strict_fields and call.api == "chat":
@@ -181,7 +194,10 @@ def _with_usage(body: bytes) -> tuple[bytes, bool]:
 def relay_for(call: Call, plan: Plan, asked: str, *, hide_usage: bool) -> StreamRelay:
     """For a stream in the caller's own format: it repairs what the host's quirks name."""
     form = FORMATS.get(call.api, FORMATS["chat"])
-    repairs = quirks_of(plan.target.provider).repairs
+    quirks = quirks_of(plan.target.provider)
+    repairs = quirks.repairs
+    if call.api == "responses" and not is_home(quirks.origin):
+        return SealingRelay(asked, host=quirks.origin, hide_usage=hide_usage)
     if call.api != "chat" or not repairs:
         return form.relay(asked, hide_usage=hide_usage)
     if "usage" in repairs and not hide_usage:
@@ -223,6 +239,8 @@ def unary_head(call: Call, body: bytes, asked: str) -> tuple[bytes, Usage | None
     if call.api == "chat" and call.attempts:
         repairs = quirks_of(call.attempts[-1].plan.target.provider).repairs
         return (repaired_reply(body, repairs) if repairs else body), chat_usage(head.usage)
+    if call.api == "responses" and call.attempts:
+        body = sealed_reply(body, quirks_of(call.attempts[-1].plan.target.provider).origin)
     if call.api == "embeddings":
         body = in_encoding(body, _encoding_format(call))
     return body, FORMATS[call.api].usage(head.usage)

@@ -187,7 +187,7 @@ parts: st.SearchStrategy[Part] = st.one_of(
     st.builds(Text, text=words),
     st.builds(Image, url=words, detail=option(st.sampled_from(["low", "high"]))),
     st.builds(Audio, data=words, format=st.just("wav")),
-    st.builds(File, data=words, filename=option(words)),
+    st.builds(File, data=words, filename=words),
     st.builds(File, file_id=words),
 )
 asked = st.builds(
@@ -244,6 +244,7 @@ def requests(draw: st.DrawFn) -> Request:
     offered = draw(tools)
     named = [NamedTool(name=t.name, kind="custom" if isinstance(t, CustomTool) else "function") for t in offered]
     choice = st.sampled_from(["auto", "none", "required", named[0], AllowedTools(tools=tuple(named), mode="required")])
+    effort = draw(option(st.sampled_from(["none", "low", "xhigh"])))
     return Request(
         model="m",
         items=draw(conversations()),
@@ -264,7 +265,8 @@ def requests(draw: st.DrawFn) -> Request:
         seed=draw(option(st.integers(0, 9))),
         logprobs=True,
         top_logprobs=draw(option(st.integers(0, 5))),
-        reasoning_effort=draw(option(st.sampled_from(["none", "low", "xhigh"]))),
+        reasoning_effort=effort,
+        reasoning_shown=UNSET if effort in (UNSET, "none") else True,
         metadata=draw(option(st.dictionaries(names, names, max_size=2))),
         store=draw(option(st.booleans())),
         user=draw(option(names)),

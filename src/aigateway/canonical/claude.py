@@ -16,6 +16,7 @@ from aigateway.canonical.types import Change, Request
 _NAME = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2})(?!\d))?")
 _ONE_SAMPLER: Final = (4, 1)
 _NO_SAMPLERS: Final = (4, 7)
+_HIDES: Final = (4, 7)
 _SAMPLERS: Final = ("temperature", "top_p", "top_k")
 
 
@@ -23,6 +24,11 @@ def version_of(model: str) -> tuple[int, int] | None:
     """4.5 of `claude-sonnet-4-5-20250929`, 3.7 of `claude-3-7-sonnet`; None for a name that is none of Claude's."""
     found = _NAME.search(model)
     return None if found is None else (int(found[1]), int(found[2] or 0))
+
+
+def hides_thoughts(model: str) -> bool:
+    """Whether it tells its thoughts only to who asks for it by `display: summarized`: from 4.7 on."""
+    return (version_of(model) or (0, 0)) >= _HIDES
 
 
 def sampled(request: Request, model: str, changes: list[Change]) -> Request:

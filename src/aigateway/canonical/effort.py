@@ -1,4 +1,4 @@
-"""How hard a model shall think, for APIs that know efforts and no budgets of tokens."""
+"""How hard a model shall think, and whether that is shown, for APIs that say it in other words."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def effort_of(request: Request) -> str | UnsetType:
     if request.reasoning_effort is not UNSET or budget is UNSET or budget <= 0:
         return request.reasoning_effort
     return next((effort for most, effort in _EFFORTS if budget <= most), "xhigh")
+
+
+def shows_thoughts(request: Request) -> bool:
+    """Whether the caller asked to see what is thought."""
+    return request.reasoning_shown is True or request.reasoning_summary not in (UNSET, "none")

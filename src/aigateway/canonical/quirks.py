@@ -33,6 +33,9 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
                      (taken out), "" = they are sent as the caller sent them.
     custom_tools     takes tools of type `custom` on chat (else they are sent as functions of one text).
     keeps_responses  keeps the responses it made, and goes on from their ids (`previous_response_id`).
+    threads          holds conversations of Messages (`thread`), so that a caller sends only what is new.
+    origin           whose encrypted reasoning its Responses hold: what hosts of one name made, each of them takes back. "" =
+                     the host's own, as soon as there are several; `openai` is what api.openai.com makes.
     repairs          what of its chat replies is put right on the way to a chat caller; names of REPAIRS.
     """
 
@@ -47,5 +50,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     keeps_responses: bool = False
     call_signatures: bool = False
     signed_reasoning: str = ""
+    origin: str = ""
+    threads: bool = False
     json_schema: bool = True
     repairs: frozenset[str] = frozenset()

@@ -245,6 +245,7 @@ class Request(_Value, frozen=True, kw_only=True):
     """One request for text, in the neutral form. Knobs carry the names and ranges of OpenAI's APIs.
 
     reasoning_budget: the most tokens that may be thought; 0 = none at all, -1 = as the model sees fit.
+    reasoning_shown: whether the caller is to see what is thought, where its API says so without asking for a summary.
     """
 
     model: str
@@ -271,6 +272,7 @@ class Request(_Value, frozen=True, kw_only=True):
     reasoning_effort: str | UnsetType = UNSET
     reasoning_summary: str | UnsetType = UNSET
     reasoning_budget: int | UnsetType = UNSET
+    reasoning_shown: bool | UnsetType = UNSET
     include: tuple[str, ...] | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     store: bool | UnsetType = UNSET

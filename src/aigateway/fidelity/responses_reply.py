@@ -174,10 +174,11 @@ REASONING: tuple[Row, ...] = (
             ),
         )
     ),
-    carried(
+    changed(
         "output[reasoning].encrypted_content",
         "choices[].message.reasoning_details[reasoning.encrypted].data",
-        "In OpenRouter's dress: sent back in it, it reaches the Responses API again.",
+        "In OpenRouter's dress, sealed: sent back in it, it reaches the host that encrypted it again, and no other.",
+        result="aigw1.eyJvIjoib3BlbmFpIiwiZW5jcnlwdGVkIjoiYzJWaGJHVmsifQ",
     ),
     carried("output[reasoning].id", "choices[].message.reasoning_details[reasoning.encrypted].id"),
     dropped("output[reasoning].status", "Chat has no status of items."),

@@ -78,8 +78,8 @@ ROWS: tuple[Row, ...] = (
     changed(
         "[response.output_item.done].item",
         "choices[].delta.reasoning_details[reasoning.encrypted].data",
-        "Encrypted reasoning; items as in an answer that is not streamed.",
-        result="c2VhbGVk",
+        "Encrypted reasoning, sealed; items as in an answer that is not streamed.",
+        result="aigw1.eyJvIjoib3BlbmFpIiwiZW5jcnlwdGVkIjoiYzJWaGJHVmsifQ",
     ),
     changed(
         "[response.output_text.annotation.added].annotation",

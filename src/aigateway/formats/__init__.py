@@ -87,7 +87,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     path           where a call goes upstream, below the base URL and with its query, for a model and for a stream or not;
                    None = where the operation stands here.
     key_headers    the headers that carry a caller's key beside `Authorization: Bearer`; names in lower case.
-    without_seals  takes seals of others' reasoning out of a request that is relayed to a model, and lists what it took.
+    without_seals  takes seals of others' reasoning out of a request that is relayed to a model of a host (`Quirks.origin`),
+                 and lists what it took.
     seal           what stands in the body of such a request.
     key_query      what stands for it in the query, "" where nothing does: it is taken from there, and goes no further.
     render_error   the status and the body of an error; the id is the request's.
@@ -108,7 +109,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     framing: Callable[[], FrameDecoder] = SSEDecoder
     path: Callable[[str, bool], str] | None = None
     key_headers: tuple[str, ...] = ()
-    without_seals: Callable[[dict[str, Any], str, list[Change]], None] | None = None
+    without_seals: Callable[[dict[str, Any], str, str, list[Change]], None] | None = None
     seal: bytes = SEAL
     key_query: str = ""
     render_error: Callable[[GatewayError, str], tuple[int, dict[str, Any]]] = openai_error

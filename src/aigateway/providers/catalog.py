@@ -2,7 +2,8 @@
 
 A row says only what its vendor documents (or what a recorded exchange shows), so an API that is missing here is
 translated from one that is listed. `stream_usage`, `strict_fields` and the like keep the defaults where a vendor says
-nothing.
+nothing. Reasoning goes back (`reasoning_field`) to hosts of open models, whose templates read it, and to nobody whose own
+chat has no such field.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ _HOSTED = (
         base_url="https://api.ai21.com/studio/v1",
         api_key_env="AI21_API_KEY",
         apis=frozenset({"chat"}),
+        quirks=Quirks(reasoning_field=""),
         docs="https://docs.ai21.com/reference/jamba-1-6-api-ref",
     ),
     CatalogRow(
@@ -59,7 +61,7 @@ _HOSTED = (
         api_key_env="ANTHROPIC_API_KEY",
         base_url_env="ANTHROPIC_BASE_URL",
         apis=frozenset({"messages"}),
-        quirks=Quirks(developer_role=True),
+        quirks=Quirks(reasoning_field="", developer_role=True, threads=True),
         docs="https://platform.claude.com/docs/en/api/messages",
         notes="Its chat layer, which drops thoughts and ignores response_format, is asked only where `apis` name it.",
     ),
@@ -75,6 +77,7 @@ _HOSTED = (
             developer_role=True,
             custom_tools=True,
             repairs=frozenset({"empty_choices"}),
+            reasoning_field="",
         ),
         docs="https://learn.microsoft.com/en-us/azure/foundry/openai/api-version-lifecycle",
         notes="The base URL is https://{resource}.openai.azure.com; models are named as their deployments are.",
@@ -129,6 +132,7 @@ _HOSTED = (
         base_url="https://api.cohere.ai/compatibility/v1",
         api_key_env="COHERE_API_KEY",
         apis=frozenset({"chat", "embeddings"}),
+        quirks=Quirks(reasoning_field=""),
         docs="https://docs.cohere.com/docs/compatibility-api",
         notes="Cohere in OpenAI's form: without citations, plans and thinking.",
     ),
@@ -145,6 +149,7 @@ _HOSTED = (
         base_url=None,
         api_key_env="DATABRICKS_TOKEN",
         apis=frozenset({"chat", "responses", "embeddings", "completions"}),
+        quirks=Quirks(reasoning_field=""),
         docs="https://docs.databricks.com/gcp/en/machine-learning/model-serving/score-chat-models",
         notes="The base URL is https://{workspace}/serving-endpoints; reasoning comes as parts of `content`.",
     ),
@@ -201,7 +206,7 @@ _HOSTED = (
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         api_key_env="GEMINI_API_KEY",
         apis=frozenset({"chat", "embeddings", "images", "generate_content"}),
-        quirks=Quirks(strict_fields=True, call_signatures=True),
+        quirks=Quirks(reasoning_field="", strict_fields=True, call_signatures=True),
         docs="https://ai.google.dev/api",
         notes="generate_content is spoken beside `/openai`; chat has thought signatures in tool_calls[].extra_content.",
     ),
@@ -210,6 +215,7 @@ _HOSTED = (
         base_url="https://models.github.ai/inference",
         api_key_env="GITHUB_TOKEN",
         apis=frozenset({"chat", "embeddings"}),
+        quirks=Quirks(reasoning_field=""),
         docs="https://docs.github.com/en/rest/models/inference",
         notes="The token needs the permission models:read.",
     ),
@@ -229,6 +235,7 @@ _HOSTED = (
         base_url=None,
         api_key_env="INFERENCE_KEY",
         apis=frozenset({"chat", "embeddings"}),
+        quirks=Quirks(reasoning_field=""),
         docs="https://devcenter.heroku.com/articles/heroku-inference-api-v1-chat-completions",
         notes="The base URL is https://{region}.inference.heroku.com/v1, the add-on's INFERENCE_URL.",
     ),
@@ -270,7 +277,9 @@ _HOSTED = (
         base_url="https://api.mistral.ai/v1",
         api_key_env="MISTRAL_API_KEY",
         apis=frozenset({"chat", "embeddings", "audio", "moderations"}),
-        quirks=Quirks(stream_usage=False, strict_fields=True, repairs=frozenset({"tool_call_type"})),
+        quirks=Quirks(
+            reasoning_field="", stream_usage=False, strict_fields=True, repairs=frozenset({"tool_call_type"})
+        ),
         docs="https://docs.mistral.ai/resources/migration-guides",
         notes="Reasoning comes as `thinking` parts of `content`; the last chunk of a stream always carries usage.",
     ),
@@ -328,6 +337,8 @@ _HOSTED = (
             custom_tools=True,
             keeps_responses=True,
             signed_reasoning="refused",
+            origin="openai",
+            reasoning_field="",
         ),
         docs="https://platform.openai.com/docs/api-reference/chat/create",
         notes="The first o1 models refuse the developer role.",
@@ -337,7 +348,9 @@ _HOSTED = (
         base_url="https://openrouter.ai/api/v1",
         api_key_env="OPENROUTER_API_KEY",
         apis=frozenset({"chat", "responses", "messages", "embeddings", "audio", "completions"}),
-        quirks=Quirks(reasoning_field="reasoning", signed_reasoning="taken", repairs=_REASONING | {"lines"}),
+        quirks=Quirks(
+            reasoning_field="reasoning", signed_reasoning="taken", origin="openrouter", repairs=_REASONING | {"lines"}
+        ),
         docs="https://openrouter.ai/docs/api-reference/overview",
         notes="Signed reasoning is in reasoning_details, images have a path of their own, and Responses are in beta.",
     ),
@@ -427,7 +440,7 @@ _HOSTED = (
         base_url=None,
         api_key_env=None,
         apis=frozenset({"chat", "generate_content"}),
-        quirks=Quirks(strict_fields=True),
+        quirks=Quirks(reasoning_field="", strict_fields=True),
         docs="https://cloud.google.com/vertex-ai/generative-ai/docs/start/openai",
         notes="Needs project and location in place of a base URL, and a service account in place of a key.",
     ),

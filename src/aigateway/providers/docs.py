@@ -93,7 +93,7 @@ def _dialect(row: CatalogRow) -> str:
         if value is True:
             facts.append(name)
         else:
-            shown = " ".join(sorted(value)) if isinstance(value, frozenset) else str(value).lower()
+            shown = " ".join(sorted(value)) if isinstance(value, frozenset) else str(value).lower() or '""'
             facts.append(f"{name}: {shown}")
     return "; ".join(facts)
 

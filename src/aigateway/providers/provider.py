@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode, urlsplit
+
+import msgspec
 
 from aigateway.canonical.quirks import Quirks
 from aigateway.errors import UpstreamError
@@ -155,6 +158,23 @@ class Provider:
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self.base_url!r})"
+
+    @property
+    def origin(self) -> str:
+        """Whose encrypted reasoning its Responses hold: as `quirks` say, else made of its host; callers may see it."""
+        if self.quirks.origin:
+            return self.quirks.origin
+        place = urlsplit(self.base_url)
+        host = place.hostname or ""
+        if host == "api.openai.com" or host.endswith(".api.openai.com"):
+            return "openai"
+        if self.type is not None and place.netloc == urlsplit(CATALOG[self.type].base_url or "").netloc:
+            return self.type
+        return "host-" + hashlib.sha256(place.netloc.encode()).hexdigest()[:12]
+
+    def name_origin(self) -> None:
+        """Tell its encrypted reasoning from that of other hosts: the registry of models asks for it where there are any."""
+        self.quirks = msgspec.structs.replace(self.quirks, origin=self.origin)
 
     async def send(self, request: ProviderRequest) -> ProviderReply:
         """Send one request and wait for the head of the answer, whatever its status.

@@ -154,7 +154,7 @@ def transcript(items: Sequence[bytes]) -> str:
         value = _json.decode(item)
         if not isinstance(value, dict):
             continue
-        kind = value.get("type") or "message"
+        kind = str(value.get("type") or "message")
         if kind == "message":
             lines.append(f"{value.get('role')}: {_text(value.get('content'))}")
         elif kind.endswith("_output"):

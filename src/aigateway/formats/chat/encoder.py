@@ -162,7 +162,7 @@ class ChatStreamEncoder:
     def _item_ended(self, event: ItemEnded) -> list[WireEvent]:
         note_lost(event.item, FORMAT, LACKING, self._context.changes)
         if isinstance(event.item, Reasoning):
-            details = encode_reasoning_details(event.item)
+            details = encode_reasoning_details(event.item, sealed=True)
             return self._chunk({"reasoning_details": details}) if details else []
         if isinstance(event.item, Message):
             audio = [part for part in event.item.content if isinstance(part, Audio)]

@@ -66,6 +66,10 @@ _ASSISTANT_KEYS = frozenset(
 )
 
 
+_ROUTER = "openrouter"
+"""Whose `reasoning_details` reach callers unsealed."""
+
+
 class _Calls:
     """What the messages so far have called: a result does not say itself of what kind its call was."""
 
@@ -110,9 +114,9 @@ def _assistant(message: dict[str, Any], place: str, calls: _Calls) -> list[Item]
     details = reasoning_details(message)
     thoughts = reasoning_text(message) or thinking or details_text(details)
     if len(details) > 1 and all(is_signed(entry) for entry in details):
-        items += [decode_reasoning(details_text([entry]), [entry]) for entry in details]
+        items += [decode_reasoning(details_text([entry]), [entry], _ROUTER) for entry in details]
     elif thoughts or details:
-        items.append(decode_reasoning(details_text(details) or thoughts if details else thoughts, details))
+        items.append(decode_reasoning(details_text(details) or thoughts if details else thoughts, details, _ROUTER))
     called = _called(message, place, calls)
     if parts or not (items or called):
         items.append(

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from aigateway.canonical.filenames import named
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import (
     Audio,
@@ -230,12 +231,12 @@ class _Writer:
         return message
 
     def _opaque(self, item: Opaque) -> None:
-        kind = item.raw.get("type")
-        if item.format != FORMAT and (kind in _RECORDS or str(kind).endswith("_tool_result")):
+        kind = str(item.raw.get("type"))
+        if item.format != FORMAT and (kind in _RECORDS or kind.endswith("_tool_result")):
             self._note("input", "dropped", f"Chat has no item of type {kind}, which records what a hosted tool did.")
             return
         if item.format != FORMAT:
-            raise _unsupported(f"an input item of type {kind}", item, _REMEDIES.get(str(kind), ""))
+            raise _unsupported(f"an input item of type {kind}", item, _REMEDIES.get(kind, ""))
         self._flush_media()
         self.messages.append(item.raw)
 
@@ -350,7 +351,7 @@ def _answers(items: Sequence[Item]) -> dict[int, int]:
 def _file(part: File) -> dict[str, Any]:
     if part.data is UNSET and part.file_id is UNSET:
         raise _unsupported("a file by URL" if part.url is not UNSET else "a file without data or id", part)
-    fields = (("filename", part.filename), ("file_data", part.data), ("file_id", part.file_id))
+    fields = (("filename", named(part).filename), ("file_data", part.data), ("file_id", part.file_id))
     return {key: value for key, value in fields if value is not UNSET}
 
 

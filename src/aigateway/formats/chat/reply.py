@@ -313,7 +313,7 @@ def _encode_message(items: tuple[Item, ...]) -> dict[str, Any]:
     reasoning = "\n\n".join(text for text in map(encode_reasoning, thoughts) if text)
     if reasoning:
         message["reasoning_content"] = reasoning
-    details = [entry for item in thoughts for entry in encode_reasoning_details(item)]
+    details = [entry for item in thoughts for entry in encode_reasoning_details(item, sealed=True)]
     if details:
         message["reasoning_details"] = details
     audio = [part for part in parts if isinstance(part, Audio)]

@@ -125,6 +125,7 @@ def decode_request(body: dict[str, Any]) -> Request:
         output_format=_decode_format(body.get("response_format")),
         max_output_tokens=_decode_limit(body),
         web_search=_decode_search(body.get("web_search_options")),
+        reasoning_shown=True if fields.get("reasoning_effort", "none") != "none" else UNSET,
         extra=Extra(format=FORMAT, fields=unknown) if unknown else UNSET,
         **_decode_stream_options(body.get("stream_options")),
         **fields,

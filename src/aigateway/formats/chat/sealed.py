@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from aigateway import _json
 from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.seal import unseal
 from aigateway.canonical.types import Change
 from aigateway.formats.chat.wire import is_of_maker, origin_of
 
@@ -44,13 +45,19 @@ def _sift_details(message: dict[str, Any], model: str, quirks: Quirks, lost: set
     details = message["reasoning_details"]
     kept: list[Any] = []
     if quirks.signed_reasoning == "taken" and isinstance(details, list):
-        kept = [entry for entry in details if not isinstance(entry, dict) or is_of_maker(origin_of([entry]), model)]
+        kept = [entry for entry in details if not isinstance(entry, dict) or _stays(entry, model)]
         if len(kept) == len(details):
             return
     lost.add("messages.reasoning_details")
     message["reasoning_details"] = kept
     if not kept:
         del message["reasoning_details"]
+
+
+def _stays(entry: dict[str, Any], model: str) -> bool:
+    """Whether the model's own maker gave it, through this host: what it tells a chat caller is never sealed."""
+    data = entry.get("data")
+    return is_of_maker(origin_of([entry]), model) and not (isinstance(data, str) and unseal(data) is not None)
 
 
 def _drop_signatures(message: dict[str, Any], lost: set[str]) -> None:

@@ -12,6 +12,8 @@ from msgspec import UNSET
 
 from aigateway import _json
 from aigateway.canonical.accumulator import is_json
+from aigateway.canonical.origins import is_bound, placed
+from aigateway.canonical.seal import Sealed, seal, unseal
 from aigateway.canonical.types import (
     AdditionalTools,
     Annotation,
@@ -70,17 +72,24 @@ def details_text(details: list[dict[str, Any]]) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def decode_reasoning(text: str, details: list[dict[str, Any]]) -> Reasoning:
-    """One reasoning item. Of the details it knows the encrypted form, the signature and the id; all are kept raw."""
+def decode_reasoning(text: str, details: list[dict[str, Any]], host: str = "") -> Reasoning:
+    """One reasoning item. Of the details it knows the encrypted form, the signature and the id; all are kept raw.
+
+    host: whose details these are, where a caller brings them.
+    """
     content = (text,) if text else ()
     if not details:
         return Reasoning(content=content)
+    encrypted, known = _first(details, "data"), _first(details, "id")
+    sealed = None if encrypted is UNSET else unseal(encrypted)
+    if sealed is not None:
+        encrypted = UNSET if sealed.encrypted is None else sealed.encrypted
     return Reasoning(
         content=content,
-        encrypted=_first(details, "data"),
+        encrypted=encrypted,
         signature=_first(details, "signature"),
-        origin=origin_of(details),
-        id=_first(details, "id"),
+        origin=placed(origin_of(details), host) if sealed is None else sealed.origin,
+        id=known,
         extra=Extra(format=FORMAT, fields={"reasoning_details": details}),
     )
 
@@ -91,7 +100,11 @@ _MAKERS = {"anthropic": {"anthropic"}, "google": {"google"}, "openai": {"openai"
 
 
 def origin_of(details: list[dict[str, Any]]) -> Any:
-    """Who made the reasoning, as far as a `format` says it: `anthropic-claude-v1`, `openai-responses-v1`."""
+    """Who made the reasoning, as far as a `format` says it: `anthropic-claude-v1`, `openai-responses-v1`; or a seal of ours."""
+    encrypted = _first(details, "data")
+    sealed = None if encrypted is UNSET else unseal(encrypted)
+    if sealed is not None:
+        return sealed.origin
     return _ORIGINS.get(str(_first(details, "format")).partition("-")[0], UNSET)
 
 
@@ -118,8 +131,11 @@ def encode_reasoning(reasoning: Reasoning) -> str:
     return "".join(reasoning.content) or "\n\n".join(text for text in reasoning.summary if text)
 
 
-def encode_reasoning_details(reasoning: Reasoning) -> list[dict[str, Any]]:
-    """The details as they came, else the encrypted form in OpenRouter's dress: a caller that sends it back keeps it."""
+def encode_reasoning_details(reasoning: Reasoning, *, sealed: bool = False) -> list[dict[str, Any]]:
+    """The details as they came, else the encrypted form in OpenRouter's dress: a caller that sends it back keeps it.
+
+    sealed: for a caller, who must not take what another host than OpenRouter encrypted for OpenRouter's.
+    """
     if reasoning.extra is not UNSET and reasoning.extra.format == FORMAT:
         return list(reasoning.extra.fields.get("reasoning_details", ()))
     entries: list[dict[str, Any]] = []
@@ -127,9 +143,12 @@ def encode_reasoning_details(reasoning: Reasoning) -> list[dict[str, Any]]:
         text = encode_reasoning(reasoning)
         entries.append({"type": "reasoning.text", "text": text, "signature": reasoning.signature})
     if reasoning.encrypted is not UNSET:
-        entries.append({"type": "reasoning.encrypted", "data": reasoning.encrypted})
+        data = reasoning.encrypted
+        if sealed and is_bound(reasoning.origin):
+            data = seal(Sealed(origin=reasoning.origin or "", encrypted=data))
+        entries.append({"type": "reasoning.encrypted", "data": data})
     known = {} if reasoning.id is UNSET else {"id": reasoning.id}
-    form = _FORMATS.get(reasoning.origin or "", "openai-responses-v1")
+    form = _FORMATS.get((reasoning.origin or "").rpartition("/")[2], "openai-responses-v1")
     return [{"format": form, "index": number, **entry, **known} for number, entry in enumerate(entries)]
 
 

@@ -236,7 +236,7 @@ class _Writer:
         return result
 
     def _opaque(self, item: Opaque) -> None:
-        kind = item.raw.get("type")
+        kind = str(item.raw.get("type"))
         if kind in _RECORDS:
             self._note(
                 "input", "dropped", f"Converse has no item of type {kind}, which records what a hosted tool did."

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
+from aigateway.canonical.claude import hides_thoughts
+from aigateway.canonical.effort import shows_thoughts
 from aigateway.canonical.types import Change, Request
 from aigateway.formats.converse.wire import ANTHROPIC, maker_of
 
@@ -71,7 +73,8 @@ def _claude(request: Request, model: str, budget: int, *, forced: bool, thoughtl
     if forced:
         return "Claude does not think where it must call a tool."
     if _ADAPTIVE.search(model):
-        fields: dict[str, Any] = {"additionalModelRequestFields": {"thinking": {"type": "adaptive"}}}
+        shown = {"display": "summarized"} if shows_thoughts(request) and hides_thoughts(model) else {}
+        fields: dict[str, Any] = {"additionalModelRequestFields": {"thinking": {"type": "adaptive", **shown}}}
         effort = _LEVELS.get(request.reasoning_effort or "") or (_level_of(budget) if budget > 0 else "")
         return fields | ({"outputConfig": {"effort": effort}} if effort else {})
     if thoughtless:

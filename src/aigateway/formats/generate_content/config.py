@@ -1,6 +1,6 @@
-"""`generationConfig`, both ways: the knobs by table, thinking and the output's form by hand.
+"""`generationConfig`, both ways: the knobs by table, the output's form by hand.
 
-https://ai.google.dev/api/generate-content#generationconfig, https://ai.google.dev/gemini-api/docs/thinking
+https://ai.google.dev/api/generate-content#generationconfig
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from aigateway.formats.fields import (
     read_strings,
 )
 from aigateway.formats.generate_content.schema import Subset, to_json_schema
-from aigateway.formats.generate_content.wire import FORMAT, camel, can_think, is_newest
+from aigateway.formats.generate_content.thinking import decode_thinking, encode_thinking
+from aigateway.formats.generate_content.wire import FORMAT, camel
 
 _Read = Callable[[Any, str], Any]
 _PLACE: Final = "generationConfig"
@@ -56,16 +57,6 @@ _BY_HAND: Final = frozenset(
         "responseModalities",
     }
 )
-_LEVELS: Final = {
-    "minimal": "minimal",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "high",
-    "max": "high",
-}
-_BUDGETS: Final = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
-"""Thinking tokens for an effort, as Google's own OpenAI-compatible endpoint counts them."""
 
 
 def decode_config(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -85,29 +76,13 @@ def decode_config(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             unknown[f"{_PLACE}.{key}"] = value
     if config.get("stopSequences"):
         fields["stop"] = read_strings(config["stopSequences"], f"{_PLACE}.stopSequences")
-    fields |= _decode_thinking(config.get("thinkingConfig"))
+    fields |= decode_thinking(config.get("thinkingConfig"), f"{_PLACE}.thinkingConfig")
     fields["output_format"] = _decode_format(config, unknown)
     told = config.get("responseModalities")
     modalities = tuple(str(one).lower() for one in read_array(told or [], f"{_PLACE}.responseModalities"))
     if modalities not in ((), ("text",)):
         fields["modalities"] = modalities
     return fields, unknown
-
-
-def _decode_thinking(raw: Any) -> dict[str, Any]:
-    if raw is None:
-        return {}
-    place = f"{_PLACE}.thinkingConfig"
-    told = camel(read_object(raw, place))
-    fields: dict[str, Any] = {}
-    if told.get("thinkingBudget") is not None:
-        fields["reasoning_budget"] = read_integer(told["thinkingBudget"], f"{place}.thinkingBudget")
-    level = told.get("thinkingLevel")
-    if level is not None and level != "THINKING_LEVEL_UNSPECIFIED":
-        fields["reasoning_effort"] = read_string(level, f"{place}.thinkingLevel").lower()
-    if told.get("includeThoughts") is not None and read_boolean(told["includeThoughts"], f"{place}.includeThoughts"):
-        fields["reasoning_summary"] = "auto"
-    return fields
 
 
 def _decode_format(config: dict[str, Any], unknown: dict[str, Any]) -> OutputFormat | UnsetType:
@@ -142,7 +117,7 @@ def encode_config(
     _encode_logprobs(config)
     if request.stop is not UNSET and request.stop:
         config["stopSequences"] = [request.stop] if isinstance(request.stop, str) else list(request.stop)
-    thinking = _encode_thinking(request, model, changes)
+    thinking = encode_thinking(request, model, changes)
     if thinking:
         config["thinkingConfig"] = thinking
     if request.output_format is not UNSET and request.output_format != "text":
@@ -159,34 +134,6 @@ def _encode_logprobs(config: dict[str, Any]) -> None:
     elif not config.get("responseLogprobs"):
         config.pop("logprobs", None)
         config.pop("responseLogprobs", None)
-
-
-def _encode_thinking(request: Request, model: str, changes: list[Change]) -> dict[str, Any]:
-    thinking: dict[str, Any] = {}
-    effort, budget = request.reasoning_effort, request.reasoning_budget
-    if budget is not UNSET:
-        thinking["thinkingBudget"] = budget
-    elif effort is not UNSET:
-        thinking |= _encode_effort(effort, model, changes)
-    if request.reasoning_summary is not UNSET and request.reasoning_summary != "none":
-        thinking["includeThoughts"] = True
-    if thinking and not can_think(model):
-        changes.append(Change(field="reasoning", action="dropped", reason="The target's model does not think."))
-        return {}
-    return thinking
-
-
-def _encode_effort(effort: str, model: str, changes: list[Change]) -> dict[str, Any]:
-    """A level for models that have levels, else the tokens that stand for it."""
-    if is_newest(model) and effort in (*_LEVELS, "none"):
-        if effort not in _LEVELS.values():
-            reason = "The target's model has no such level: it is given the nearest."
-            changes.append(Change(field="reasoning_effort", action="changed", reason=reason))
-        return {"thinkingLevel": _LEVELS.get(effort, "minimal")}
-    if effort in _BUDGETS:
-        return {"thinkingBudget": _BUDGETS[effort]}
-    changes.append(Change(field="reasoning_effort", action="dropped", reason=f"Gemini has no effort {effort}."))
-    return {}
 
 
 def _encode_format(

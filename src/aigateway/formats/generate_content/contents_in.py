@@ -80,7 +80,7 @@ class _Reader:
         """One content, its parts in order."""
         content = camel(read_object(raw, place))
         role = content.get("role", "user") or "user"
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             raise InvalidRequestError(f"{place}.role must be user or model.", param=f"{place}.role")
         if self._role and (role != "model" or self._role != "assistant"):
             self._end_turn()

@@ -103,7 +103,7 @@ class Parts:
         events: list[StreamEvent] = []
         if part.get("thought") is True:
             return self.close() + self._whole(Opaque(format=FORMAT, raw=part))
-        if self._holder is not Message:
+        if self._holder is not Message or self._signature:
             events += self._open(Message)
         self._media.append(decode_media({key: value for key, value in part.items() if key != SIGNATURE}))
         self._signature = word(part.get(SIGNATURE)) or self._signature

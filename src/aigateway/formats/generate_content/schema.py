@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from aigateway.formats.generate_content.wire import camel
+
 _KEPT: Final = frozenset(
     {
         "title",
@@ -41,6 +43,7 @@ _DEPTH: Final = 32
 
 def to_json_schema(raw: dict[str, Any]) -> dict[str, Any]:
     """A schema of the subset as JSON Schema: types in lower case, `nullable` as a type, counts as numbers."""
+    raw = camel(raw)
     schema = {key: value for key, value in raw.items() if key not in ("nullable", "propertyOrdering", "example")}
     kind = schema.get("type")
     if isinstance(kind, str):

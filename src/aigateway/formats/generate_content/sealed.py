@@ -10,7 +10,7 @@ from aigateway.formats.generate_content.wire import NO_SIGNATURE, ORIGIN, SIGNAT
 _KEYS: Final = (SIGNATURE, "thought_signature")
 
 
-def without_seals(body: dict[str, Any], model: str, changes: list[Change]) -> None:
+def without_seals(body: dict[str, Any], model: str, _: str, changes: list[Change]) -> None:
     """Put back what is Google's own, and leave out thoughts and signatures of others.
 
     Calls of other makers' models get the word that newer models want in place of a signature.

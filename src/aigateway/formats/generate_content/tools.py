@@ -73,7 +73,7 @@ def decode_tool_choice(raw: Any) -> tuple[ToolChoice | UnsetType, dict[str, Any]
     place = "toolConfig.functionCallingConfig"
     told = camel(read_object(calling, place))
     mode = told.get("mode", "AUTO")
-    mode = mode.upper() if isinstance(mode, str) else mode
+    mode = mode.upper() if isinstance(mode, str) else ""
     if mode not in _MODES:
         raise InvalidRequestError(f"{place}.mode must be one of {', '.join(_MODES)}.", param=f"{place}.mode")
     names = told.get("allowedFunctionNames")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aigateway.errors import GatewayError, UpstreamOverloadedError, UpstreamUnavailableError
+from aigateway.formats.messages.wire import NO_THREADS
 
 OVERLOADED: Final = 529
 
@@ -46,7 +47,10 @@ def error_object(error: GatewayError) -> dict[str, Any]:
     status = status_of(error)
     kind = _TYPES.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
     message = _too_long(error.message) if error.code == "context_length_exceeded" else error.message
-    return {"type": kind, "message": message, "details": {"code": error.code, "param": error.param}}
+    details: dict[str, Any] = {"code": error.code, "param": error.param}
+    if error.code == NO_THREADS:
+        details |= {"error_code": NO_THREADS, "unsupported": ["thread"]}
+    return {"type": kind, "message": message, "details": details}
 
 
 def _too_long(message: str) -> str:

@@ -55,7 +55,7 @@ def decode_messages(raw: Any) -> list[Item]:
         place = f"messages[{number}]"
         message = read_object(entry, place)
         role = message.get("role")
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             raise InvalidRequestError(f"{place}.role must be user, assistant or system.", param=f"{place}.role")
         items += _decode_message(role, message.get("content"), f"{place}.content")
     return items

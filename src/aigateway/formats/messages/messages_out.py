@@ -52,6 +52,8 @@ def encode_messages(
         opening += 1
         system += writer.blocks(item.content)
     writer.write(items[opening:])
+    if not writer.messages:
+        raise _unsupported("a conversation in which neither the user nor the assistant says anything", None)
     if not system:
         return (instructions or UNSET), writer.messages
     if instructions:
@@ -138,7 +140,7 @@ class _Writer:
             self._add("assistant", [block])
 
     def _opaque(self, item: Opaque) -> None:
-        kind = item.raw.get("type")
+        kind = str(item.raw.get("type"))
         if item.format == FORMAT:
             self._add("assistant", [item.raw])
         elif kind in _RECORDS:

@@ -12,13 +12,14 @@ from aigateway.canonical.claude import sampled
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, OutputFormat, Request
 from aigateway.canonical.uncarried import foreign_keys
+from aigateway.errors import InvalidRequestError
 from aigateway.formats.fields import read_boolean, read_integer, read_number, read_object, read_string, read_strings
 from aigateway.formats.messages.messages_in import decode_messages, decode_system
 from aigateway.formats.messages.messages_out import encode_messages
 from aigateway.formats.messages.models import default_max_tokens
 from aigateway.formats.messages.thinking import decode_thinking_config, encode_thinking
 from aigateway.formats.messages.tools import decode_tool_choice, decode_tools, encode_tools
-from aigateway.formats.messages.wire import FORMAT
+from aigateway.formats.messages.wire import FORMAT, NO_THREADS
 
 _KNOBS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "max_tokens": ("max_output_tokens", read_integer),
@@ -71,6 +72,7 @@ _SAYS_NOTHING: dict[str, Any] = {"store": False, "logprobs": False, "top_logprob
 
 def decode_request(body: dict[str, Any]) -> Request:
     """A request. Raises InvalidRequestError whose `param` names the place."""
+    refuse_thread(body)
     fields: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for key, value in body.items():
@@ -98,6 +100,13 @@ def decode_request(body: dict[str, Any]) -> Request:
         extra=Extra(format=FORMAT, fields=extra),
         **fields,
     )
+
+
+def refuse_thread(body: dict[str, Any]) -> None:
+    """Raise InvalidRequestError for a request that goes on in a thread, which only Anthropic's own host holds."""
+    if body.get("thread") is not None:
+        reason = "The model's host holds no threads. Send the whole conversation in `messages`, and leave `thread` out."
+        raise InvalidRequestError(reason, param="thread", code=NO_THREADS)
 
 
 def _decode_metadata(raw: Any, fields: dict[str, Any], extra: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from aigateway.formats.messages.wire import ORIGIN
 _FIELDS = {"thinking": "signature", "redacted_thinking": "data"}
 
 
-def without_seals(body: dict[str, Any], _: str, changes: list[Change]) -> None:
+def without_seals(body: dict[str, Any], _: str, _host: str, changes: list[Change]) -> None:
     """Put back what is Anthropic's own, and leave out thoughts that it did not sign."""
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
+from aigateway.canonical.claude import hides_thoughts
+from aigateway.canonical.effort import effort_of, shows_thoughts
 from aigateway.canonical.types import Change, Request
 from aigateway.formats.fields import read_integer, read_object, read_string
 from aigateway.formats.messages.models import thinks, thinks_adaptively
@@ -31,6 +33,10 @@ def decode_thinking_config(raw: Any, fields: dict[str, Any], extra: dict[str, An
     else:
         extra["thinking"] = config
         return
+    if kind != "disabled":
+        fields["reasoning_shown"] = config.get("display") != "omitted"
+        if config.get("display") == "summarized":
+            fields["reasoning_summary"] = "auto"
     known = ("type", "budget_tokens")
     extra |= {f"thinking.{key}": value for key, value in config.items() if key not in known and value is not None}
 
@@ -51,17 +57,19 @@ def encode_thinking(
     if not thinks(model):
         changes.append(_dropped("reasoning_effort", "The model does not think."))
         return {}, {}
-    told = {} if effort is UNSET else {"effort": _EFFORTS.get(effort, "high")}
+    wanted = effort_of(request)
+    told = {} if wanted is UNSET else {"effort": _EFFORTS.get(wanted, "high")}
     if body.get("tool_choice", {}).get("type") in ("any", "tool"):
         changes.append(_dropped("reasoning_effort", "Anthropic's models do not think where a tool is demanded."))
         return {}, told if thinks_adaptively(model) else {}
     if thinks_adaptively(model):
-        return {"thinking": {"type": "adaptive"}}, told
+        shown = {"display": "summarized"} if shows_thoughts(request) and hides_thoughts(model) else {}
+        return {"thinking": {"type": "adaptive", **shown}}, told
     if _goes_on_thoughtless(body["messages"]):
         changes.append(_dropped("reasoning_effort", "The calls before were sent without the thoughts behind them."))
         return {}, {}
-    wanted = budget if isinstance(budget, int) and budget > 0 else _BUDGETS.get(str(effort), _BUDGETS["medium"])
-    return _within_limit(max(wanted, LEAST_BUDGET), request, body, changes), {}
+    tokens = budget if isinstance(budget, int) and budget > 0 else _BUDGETS.get(str(effort), _BUDGETS["medium"])
+    return _within_limit(max(tokens, LEAST_BUDGET), request, body, changes), {}
 
 
 def _is_own(request: Request) -> bool:

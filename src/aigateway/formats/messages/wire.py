@@ -34,6 +34,9 @@ ORIGIN: Final = "anthropic"
 LACKING = (AdditionalTools, File, Image, ToolResult)
 """What a reply of this API cannot hold."""
 
+NO_THREADS: Final = "thread_unsupported_request"
+"""The `error_code` at which Anthropic's clients go on without a thread: with each turn they send all that came before."""
+
 INVALID_JSON: Final = "INVALID_JSON"
 """The key under which Anthropic wants arguments that are no JSON object: its `input` is always one."""
 

@@ -8,9 +8,11 @@ import msgspec
 from msgspec import UNSET
 
 from aigateway.canonical.effort import effort_of
+from aigateway.canonical.filenames import named
 from aigateway.canonical.types import (
     Audio,
     Change,
+    File,
     Item,
     Message,
     Opaque,
@@ -21,7 +23,7 @@ from aigateway.canonical.types import (
     ToolResult,
     WebSearch,
 )
-from aigateway.canonical.uncarried import foreign_keys
+from aigateway.canonical.uncarried import UncarriedError, foreign_keys
 from aigateway.errors import UnsupportedError
 from aigateway.formats.responses.fields import FORMAT, given
 from aigateway.formats.responses.items import ENCRYPTED, ORIGIN
@@ -48,8 +50,8 @@ def fitted(request: Request, changes: list[Change]) -> Request:
         without["reasoning_effort"] = effort_of(request)
     without |= _fitted_tools(request, changes)
     if request.web_search is not UNSET:
-        offered = without.get("tools", () if request.tools is UNSET else request.tools)
-        without["tools"] = (*offered, _search_tool(request.web_search))
+        offered = without.get("tools", request.tools)
+        without["tools"] = (*(() if offered is UNSET else offered), _search_tool(request.web_search))
     wanted = () if request.include is UNSET else request.include
     if effort_of(request) not in (UNSET, "none") and ENCRYPTED not in wanted:
         wanted = (*wanted, ENCRYPTED)
@@ -59,9 +61,12 @@ def fitted(request: Request, changes: list[Change]) -> Request:
         without["include"] = wanted
     if request.store is UNSET:
         without["store"] = False
+    items = tuple(item for item in (_fitted_item(item, changes) for item in request.items) if item is not None)
+    if request.items and not items:
+        raise UncarriedError("The Responses API cannot carry a conversation in which nobody says anything.", None)
     return msgspec.structs.replace(
         request,
-        items=tuple(item for item in (_fitted_item(item, changes) for item in request.items) if item is not None),
+        items=items,
         max_output_tokens=_fitted_limit(request, changes),
         **without,
     )
@@ -129,12 +134,13 @@ def _fitted_item(item: Item, changes: list[Change]) -> Item | None:
                 changes,
                 Change(field="name", action="dropped", reason="The Responses API has no names of participants."),
             )
-        return _without_breakpoints(item, changes) if item.content else None
+        return _with_names(_without_breakpoints(item, changes)) if item.content else None
     if isinstance(item, ToolResult):
         if item.is_error is True:
             _note(changes, Change(field="is_error", action="dropped", reason="The Responses API has no is_error."))
         if not isinstance(item.output, str):
             _refuse_audio(item.output)
+            return msgspec.structs.replace(item, output=_named_files(item.output))
     if isinstance(item, Opaque) and item.format != FORMAT and _is_record(str(item.raw.get("type"))):
         reason = "The Responses API has no record of what another maker's tool did."
         _note(changes, Change(field="messages", action="dropped", reason=reason))
@@ -161,6 +167,16 @@ def _without_breakpoints(message: Message, changes: list[Change]) -> Message:
         for part in message.content
     )
     return msgspec.structs.replace(message, content=tuple(parts))
+
+
+def _with_names(message: Message) -> Message:
+    if File not in set(map(type, message.content)):
+        return message
+    return msgspec.structs.replace(message, content=_named_files(message.content))
+
+
+def _named_files(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    return tuple(named(part) if isinstance(part, File) else part for part in parts)
 
 
 def _is_breakpoint(part: Part) -> bool:

@@ -84,7 +84,7 @@ def adapt_echo(echo: dict[str, Any]) -> None:
     if wanted["type"] == "json_schema":
         wanted["schema"] = None
     for key, known in _REASONING.items():
-        if echo["reasoning"][key] not in known:
+        if not _is_one_of(echo["reasoning"][key], known):
             echo["reasoning"][key] = None
 
 
@@ -94,8 +94,12 @@ def _adapt_part(part: dict[str, Any]) -> None:
         _prefix(annotation, _ANNOTATIONS)
     if part["type"] == "input_image":
         part.setdefault("image_url", None)
-        if part.get("detail") not in _DETAILS:
+        if not _is_one_of(part.get("detail"), _DETAILS):
             part["detail"] = "auto"
+
+
+def _is_one_of(value: Any, known: frozenset[str]) -> bool:
+    return isinstance(value, str) and value in known
 
 
 def _prefix(raw: Any, known: frozenset[str]) -> None:
