@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import aiohttp
 import pytest
@@ -17,6 +18,7 @@ from aigateway.testing import Script, ScriptedUpstream
 from aigateway.transport.pool import PooledTransport
 from aigateway.transport.protocol import HTTPRequest, Timeout
 from aigateway.transport.response import Response
+from aigateway.transport.wire import GarbledError, Wire
 from tests.answers import stream
 from tests.serving import served
 from tests.test_wire import Answerer, raw_server, saying
@@ -218,3 +220,44 @@ async def test_a_poured_stream_that_is_cut_ends_in_an_error(monkeypatch: pytest.
     answer = await relayed("chat", "/v1/chat/completions", script, poured, monkeypatch)
     assert b'"error"' in answer.rstrip().rpartition(b"\n")[2]
     assert b"[DONE]" not in answer
+
+
+class _Still:
+    """A transport that nothing comes from."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def write(self, _: bytes) -> None: ...
+
+
+@pytest.mark.parametrize("broken", [b"", b"zz\r\n"], ids=["whole", "and what is no chunk"])
+async def test_what_one_read_brought_comes_together_and_before_the_fault_behind_it(broken: bytes) -> None:
+    wire = Wire(asyncio.get_running_loop())
+    wire.connection_made(cast("asyncio.Transport", _Still()))
+    wire.begin(b"GET / HTTP/1.1\r\n\r\n", None, None)
+    wire.data_received(HEAD)
+    seen: list[bytes] = []
+
+    def sink(piece: bytes) -> bool:
+        seen.append(piece)
+        return True
+
+    pouring = asyncio.ensure_future(wire.pour(sink, None))
+    await asyncio.sleep(0)
+    wire.data_received(framed(b"a"))
+    wire.data_received(framed(b"b") + framed(b"c" * 100) + framed(b"d")[:-3])
+    assert seen == [b"a", b"b" + b"c" * 100]
+    wire.data_received(framed(b"d")[-3:] + framed(b"e") + (broken or END))
+    if broken:
+        with pytest.raises(GarbledError):
+            await pouring
+    else:
+        await pouring
+    assert b"".join(seen) == b"ab" + b"c" * 100 + b"de"
