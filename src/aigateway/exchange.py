@@ -254,7 +254,11 @@ class Exchange:
                 understand(call, call.request.raw, self._limits, lens=call.request)
             if made is not None:
                 return await self._answer_made(made)
-        targets, entry = await self._routed()
+        entry = self._models.plain_route(call)
+        if entry is not None:
+            targets = list(entry.targets)
+        else:
+            targets, entry = await self._routed()
         if self._chain.has_on_route:
             targets = await self._chain.on_route(call, targets)
         answer = await self._try_targets(targets, entry)

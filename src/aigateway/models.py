@@ -195,6 +195,13 @@ class Models:
         """Where a call goes, as its entry lists it. Raises ModelNotFoundError."""
         return (await self.route(call))[0]
 
+    def plain_route(self, call: Call) -> Model | None:
+        """The entry that a call goes to by its model's name alone, as most do; None: ask `route`."""
+        entry = self._exact.get(call.model) if self.resolver is None else None
+        if entry is None or entry.tenants is not None or entry.balance != "ordered":
+            return None
+        return entry
+
     async def route(self, call: Call) -> tuple[list[Target], Model | None]:
         """The same with the entry itself; None where a resolver named the targets."""
         name = call.model

@@ -139,9 +139,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         turn = Turn(self, operation, self.headers, body)
         self.cycle = turn  # type: ignore[assignment]  # it has all that is asked of one
-        task = self.loop.create_task(turn.run_asgi(self.app))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(self.loop.create_task(turn.run_asgi(self.app)))  # it takes itself away
 
     # who says nothing: one timer serves all requests of a connection, for few of its dates ever come
 

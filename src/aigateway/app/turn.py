@@ -181,6 +181,7 @@ class Turn:
                     await exchange.aclose()
             finally:
                 self._end()
+                self._protocol.tasks.discard(task)
 
     def _delivery(self, limits: Limits, headers: Mapping[str, str]) -> Delivery:
         return Delivery(

@@ -83,13 +83,20 @@ _NOTHING_MADE = MadeDetails()
 
 def usage_of(counts: ChatCounts) -> Usage | None:
     """What these counts say, read quickly; None where they do not add up, or say it in another way."""
-    spent, made = counts.prompt_tokens, counts.completion_tokens
+    spent, made, total = counts.prompt_tokens, counts.completion_tokens, counts.total_tokens
+    if spent + made != total or spent < 0 or made < 0:
+        return None
+    if (
+        counts.prompt_tokens_details is None
+        and counts.completion_tokens_details is None
+        and counts.prompt_cache_hit_tokens is None
+        and counts.cached_tokens is None
+    ):
+        return Usage(input_tokens=spent, output_tokens=made, total_tokens=total)
     given = counts.prompt_tokens_details or _NOTHING_GIVEN
     produced = counts.completion_tokens_details or _NOTHING_MADE
     cached, written, heard = given.cached_tokens or 0, given.cache_write_tokens or 0, given.audio_tokens or 0
     thought, told = produced.reasoning_tokens or 0, produced.audio_tokens or 0
-    if spent + made != counts.total_tokens or spent < 0 or made < 0:
-        return None
     if (cached or written or heard or thought or told) and (
         max(cached, written, heard) > spent
         or max(thought, told) > made
@@ -101,7 +108,7 @@ def usage_of(counts: ChatCounts) -> Usage | None:
     return Usage(
         input_tokens=spent,
         output_tokens=made,
-        total_tokens=counts.total_tokens,
+        total_tokens=total,
         cached_tokens=cached,
         cache_write_tokens=written,
         reasoning_tokens=thought,

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import ClassVar
 
-from aigateway.call import Call, Plan
+from aigateway.call import Call
 from aigateway.canonical.changes import listed
 from aigateway.hooks.hook import Hook
 
@@ -48,14 +48,14 @@ class LoggingHook(Hook):
 
 def _only_reaches(logger: logging.Logger, sink: LineHandler) -> bool:
     """Whether nobody else would see a record, and nobody would filter it."""
-    found = logging.root.handlers
-    if len(found) != 1 or found[0] is not sink or sink.filters:
+    root = logging.root
+    if root.handlers != [sink] or sink.filters:
         return False
-    parent: logging.Logger | None = logger
-    while parent is not None and parent is not logging.root:
-        if parent.handlers or parent.filters or not parent.propagate:
+    one: logging.Logger | None = logger
+    while one is not root and one is not None:
+        if one.handlers or one.filters or not one.propagate:
             return False
-        parent = parent.parent
+        one = one.parent
     return True
 
 
@@ -80,16 +80,14 @@ class CallRecord(logging.LogRecord):
 
 def line_of(call: Call) -> str:
     """What may be told of a call to anybody, as `name=value` pairs on one line."""
-    attempts, usage, first, ended = call.attempts, call.usage, call.first_byte_at, call.ended_at
-    line = f"id={call.id} operation={call.operation.name} outcome={call.outcome} status={call.status}"
-    if call.principal is not None:
-        line += f" tenant={_shown(call.principal.tenant)}"
-    if call.model:
-        line += f" model={_shown(call.model)}"
-    if call.stream:
-        line += " stream=yes"
-    if attempts:
-        line += _target(attempts[-1].plan)
+    attempts, usage, first, ended, who = call.attempts, call.usage, call.first_byte_at, call.ended_at, call.principal
+    plan = attempts[-1].plan if attempts else None
+    asked = _asked(None if who is None else who.tenant, call.model, call.stream)
+    line = f"id={call.id} operation={call.operation.name} outcome={call.outcome} status={call.status}{asked}"
+    if plan is not None:
+        line += _target(
+            plan.target.provider.name, plan.model, "" if plan.caller_api == plan.upstream_api else plan.upstream_api
+        )
         if len(attempts) > 1:
             line += f" attempts={len(attempts)}"
     if call.error is not None:
@@ -108,12 +106,20 @@ def line_of(call: Call) -> str:
     return line
 
 
-def _target(plan: Plan) -> str:
-    text = f" provider={_shown(plan.target.provider.name)} upstream_model={_shown(plan.model)}"
-    return text if plan.caller_api == plan.upstream_api else f"{text} upstream_api={plan.upstream_api}"
+@functools.lru_cache(4096)
+def _asked(tenant: str | None, model: str, stream: bool) -> str:  # noqa: FBT001 - keys of the cache
+    text = "" if tenant is None else f" tenant={_shown(tenant)}"
+    if model:
+        text += f" model={_shown(model)}"
+    return f"{text} stream=yes" if stream else text
 
 
 @functools.lru_cache(4096)
+def _target(provider: str, model: str, api: str) -> str:
+    text = f" provider={_shown(provider)} upstream_model={_shown(model)}"
+    return f"{text} upstream_api={api}" if api else text
+
+
 def _shown(text: str) -> str:
     """A value on one line, so that what a client sent (a model name) cannot write a line of its own."""
     return text if text.isprintable() and " " not in text else repr(text)
