@@ -90,6 +90,7 @@ class StatefulExchange(Exchange):
             turn.local = self.local
             turn.remembers_only = not wishes.stores
         self._turn = turn
+        turn.lock_owner = self._lock_owner()
         try:
             await turn.open()
             if self.local is not None:
@@ -265,6 +266,10 @@ class StatefulExchange(Exchange):
             answer.frames = tape.frames(answer.frames)
             answer.pipe = None
         return answer
+
+    def _lock_owner(self) -> str | None:
+        """Who has the right to write to the conversation already."""
+        return None
 
     def _new_tape(self, turn: Turn) -> Tape:
         return Tape(turn)

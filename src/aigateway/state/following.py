@@ -96,9 +96,11 @@ async def follow(state: State, tenant: str, id: str, after: int) -> AsyncIterato
             continue
         if await state.store.read_journal(tenant, id, after):
             continue
-        seen = await state.store.read_journal(tenant, id, after - 1) if after >= 0 else []
+        seen = await state.store.read_journal(tenant, id, -1)
         if found is not None and not any(_is_end(frame) for piece in seen for frame in frames_in(piece.data)):
-            yield await _end_of(state, tenant, found.record, after + 1)
+            number = seen[-1].last + 1 if seen else 0
+            if number > after:
+                yield await _end_of(state, tenant, found.record, number)
         yield _sse.DONE_FRAME
         return
 

@@ -14,7 +14,7 @@ from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats.relay import events_in, frames_in
 from aigateway.formats.responses.encoder import failure_events
 from aigateway.formats.responses.resource import empty_resource
-from aigateway.state.items import listed
+from aigateway.state.items import entries_of, items_of, listed
 from aigateway.state.journal import JournalWriter, number_in
 from aigateway.state.protocol import StoreUnavailableError
 from aigateway.state.record import Record
@@ -61,6 +61,7 @@ class Tape:
         self._journal: JournalWriter | None = None
         self._snapshot: dict[str, Any] = {}
         self._items: list[bytes] = []
+        self._input = turn.new if stored is None else items_of(stored.record.input)
         self._echo = turn.echo()
         self._their_id = ""
 
@@ -105,7 +106,7 @@ class Tape:
             turn.tenant,
             self.id,
             record,
-            turn.new,
+            self._input,
             output,
             previous=previous,
             conversation_log=turn.conversation,
@@ -233,7 +234,8 @@ class Tape:
         else:
             body = _json.encode(top | {"output": msgspec.Raw(b"[]")})
             record = Record(status="in_progress", body=body, conversation=turn.conversation, first=number or 0)
-            record.input = listed(turn.new)
+            self._input = [data for _, data in entries_of(turn.new, responses.new_id)]
+            record.input = listed(self._input)
             await turn.state.hold(turn.tenant, self.id, _nothing)  # first: nobody may find it without an owner
             if not await responses.begin(turn.tenant, self.id, record):
                 await turn.state.let_go(turn.tenant, self.id)

@@ -11,7 +11,7 @@ from aigateway import _json
 from aigateway.errors import GatewayError, InvalidRequestError
 from aigateway.state.compaction import TRIGGER, is_sealed, lasting, since_compaction, without_oldest
 from aigateway.state.conversations import Lock
-from aigateway.state.items import head_of, items_of, listed, references, require_calls
+from aigateway.state.items import head_of, items_of, listed, references, require_calls, without_references
 from aigateway.state.record import Upstream
 from aigateway.state.responses import Stored, previous_not_found
 from aigateway.state.state import State
@@ -92,6 +92,7 @@ class Turn:
         self.earlier: list[bytes] | None = None
         self.upstream: Upstream | None = None
         self.lock: Lock | None = None
+        self.lock_owner: str | None = None
         self.replays = False
         self.refers = bool(references(self.new))
         self.local: MutableMapping[str, list[bytes] | None] = {}
@@ -135,7 +136,7 @@ class Turn:
         if self.conversation is not None:
             document = await self.state.conversations.find(self.tenant, self.conversation, param="conversation")
             if self.wishes.stores:
-                self.lock = await self.state.conversations.lock(self.tenant, self.conversation)
+                self.lock = await self.state.conversations.lock(self.tenant, self.conversation, self.lock_owner)
                 await self.state.conversations.touch(self.tenant, document)
         elif self.previous_id is not None and self.local.get(self.previous_id) is not None:
             self.is_local = True
@@ -236,9 +237,10 @@ class Turn:
             top["previous_response_id"] = msgspec.Raw(_json.encode(chained))
             top["input"] = msgspec.Raw(listed(self.new if self.earlier is None else self._told[1]))
         elif self.earlier is not None and not (keeps and self.is_known_at(provider) and not self.is_sealed):
-            items = self.context
-            if self.triggers:
-                items.append(self.new[-1])
+            before, own = self._told
+            if not (self.is_trusted and keeps and speaks_responses):
+                before = without_references(before)  # of what was deleted since, and is nobody's now
+            items = [*before, *own, *(self.new[-1:] if self.triggers else ())]
             top["input"] = msgspec.Raw(listed(_known_to(items) if keeps and speaks_responses else items))
         return _json.encode(top)
 
