@@ -43,6 +43,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.held: dict[str, asyncio.Event] = {}
+        self.told: dict[str, list[str]] = {}
 
     async def answer(self, body: Object) -> AsyncIterator[str]:
         told = texts_of(body)
@@ -50,6 +51,7 @@ class Upstream:
 
     async def _pieces(self, told: list[str], held: asyncio.Event | None) -> AsyncIterator[str]:
         text = said_to(told)
+        self.told[text] = told
         yield text[:6]
         if held is not None:
             await held.wait()
@@ -210,7 +212,7 @@ class Machine(RuleBasedStateMachine):
         assert wire["store"] is not unstored
         assert wire["previous_response_id"] == body.get("previous_response_id")
         assert wire.get("conversation") == (None if made.talk is None else {"id": made.talk.id})
-        assert [part["text"] for item in wire["output"] for part in item["content"]] == [made.output[0].text]
+        self.check_output(made, wire)
         made.id, made.wire = wire["id"], wire
         made.output[0].id = wire["output"][0]["id"]
         made.stream = reply.body if stream else None
@@ -218,6 +220,11 @@ class Machine(RuleBasedStateMachine):
             self.refused(self.ask(made.tenant, "GET", f"/responses/{made.id}"), 404, "not_found")
             return
         self.keep(made)
+
+    def check_output(self, made: Response, wire: Object) -> None:
+        (text,) = [part["text"] for item in wire["output"] for part in item["content"]]
+        assert self.upstream.told[text] == told_of([*made.before, *made.new])
+        assert text == made.output[0].text
 
     def streamed(self, reply: Reply) -> Object:
         """The response at the end of a stream that is whole."""
@@ -291,7 +298,7 @@ class Machine(RuleBasedStateMachine):
         """A response in the background has come to its end."""
         wire = self.run(self.over(made))
         assert wire["status"] == "completed", wire
-        assert [part["text"] for item in wire["output"] for part in item["content"]] == [made.output[0].text]
+        self.check_output(made, wire)
         made.status, made.wire = "completed", wire
         made.output[0].id = wire["output"][0]["id"]
         if made.talk is not None:

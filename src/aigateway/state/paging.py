@@ -34,7 +34,6 @@ class Page(msgspec.Struct, frozen=True):
             )
         return cls(query.get("after"), int(limit), wanted == "desc")
 
-
     def part_of(self, items: Sequence[bytes]) -> tuple[list[bytes], bool]:
         """That part of items, oldest first, and whether there are more. Raises InvalidRequestError for an `after`."""
         ordered = list(reversed(items)) if self.descending else list(items)
