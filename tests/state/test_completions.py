@@ -104,7 +104,7 @@ async def test_all_choices_are_kept_whole_and_streamed() -> None:
         calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}]
         first = {"role": "assistant", "content": "one two", "refusal": None, "reasoning": "hm so"}
         second = {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}
-        logprobs = {"content": [{"token": "one"}, {"token": " two"}], "refusal": None}
+        logprobs: Object = {"content": [{"token": "one"}, {"token": " two"}], "refusal": None}
         choices = [
             {"index": 0, "message": first, "finish_reason": "stop", "logprobs": logprobs},
             {"index": 1, "message": second, "finish_reason": "tool_calls", "logprobs": None},

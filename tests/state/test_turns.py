@@ -178,6 +178,20 @@ async def test_nothing_is_left_of_a_chain_whose_responses_are_all_deleted(order:
         assert [key for key in store._objects if key[1] == "l"] == []
 
 
+async def test_item_that_a_conversation_got_by_reference_is_one_of_its_own(rig: Rig) -> None:
+    one = await rig.turn("first")
+    made = (await rig.ask("POST", "/conversations", {})).json
+    id = one["output"][0]["id"]  # noqa: A001
+    await rig.turn([{"type": "item_reference", "id": id}], conversation=made["id"])
+    path = f"/conversations/{made['id']}/items"
+    assert id in [item["id"] for item in (await rig.ask("GET", path)).json["data"]]
+    assert (await rig.ask("GET", f"{path}/{id}")).json["content"][0]["text"] == "saw 1"
+    assert (await rig.ask("DELETE", f"{path}/{id}")).status == 200
+    assert (await rig.ask("GET", f"{path}/{id}")).status == 404
+    await rig.turn("more", conversation=made["id"])
+    assert rig.told == ["assistant: saw 1", "user: more"]
+
+
 @pytest.mark.parametrize("keys", [{}, {"sk-1": "t"}], ids=["for all", "tenants"])
 @pytest.mark.parametrize("api", APIS)
 async def test_turns_go_on_without_an_item_that_they_referred_to_and_that_was_deleted(api: str, keys: Any) -> None:

@@ -102,11 +102,14 @@ class Tape:
         status = _json.decode(bytes(top.get("status") or b'"completed"'))
         record = self._record(str(status), _json.encode(top | {"output": msgspec.Raw(b"[]")}))
         previous = None if turn.previous is None else turn.previous.record
+        items = self._input
+        if turn.refers and turn.conversation is not None:  # its items are its own, wherever they came from
+            items = await turn.state.responses.resolved(turn.tenant, items)
         kept = await turn.state.responses.finish(
             turn.tenant,
             self.id,
             record,
-            self._input,
+            items,
             output,
             previous=previous,
             conversation_log=turn.conversation,
@@ -276,9 +279,16 @@ class Tape:
         await self._finish(top | {"output": msgspec.Raw(listed(items))}, items)
 
     async def close_journal(self) -> None:
-        """Write what is left of the events."""
-        if self._journal is not None:
-            await self._journal.aclose()
+        """Write what is left of the events, unless others have ended or deleted the response meanwhile."""
+        journal, turn = self._journal, self.turn
+        if journal is None:
+            return
+        found = None if self.kept else await turn.state.responses.find(turn.tenant, self.id)
+        if not self.kept and (found is None or found.record.is_over):
+            journal.drop()
+        await journal.aclose()
+        if not self.kept and found is None:
+            await turn.state.store.delete_journal(turn.tenant, self.id)
 
     async def aclose(self) -> None:
         """The same, and let others have the response."""

@@ -9,7 +9,15 @@ import msgspec
 
 from aigateway import _json
 from aigateway.errors import GatewayError, InvalidRequestError
-from aigateway.state.compaction import TRIGGER, is_sealed, lasting, since_compaction, without_oldest
+from aigateway.state.compaction import (
+    TRIGGER,
+    is_sealed,
+    is_summary,
+    lasting,
+    since_compaction,
+    to_compact,
+    without_oldest,
+)
 from aigateway.state.conversations import Lock
 from aigateway.state.items import head_of, items_of, listed, references, require_calls, without_references
 from aigateway.state.record import Upstream
@@ -76,6 +84,7 @@ class Turn:
     upstream where the response will be kept by its provider too.
     local    what a connection remembers: id -> items of its conversation, None = they are kept.
     remembers_only  whether nothing else is gone on from.
+    compaction  the item that takes the place of what came before, where this turn made it.
     """
 
     def __init__(self, state: State, tenant: str | None, wishes: Wishes, body: bytes) -> None:
@@ -101,6 +110,7 @@ class Turn:
         self.is_sealed = is_sealed(body)
         self.triggers = bool(self.new) and TRIGGER.encode() in body and head_of(self.new[-1]).type == TRIGGER
         self.left_out = 0
+        self.compaction: bytes | None = None
         self._resolved: list[bytes] = []
         self._told: tuple[list[bytes], list[bytes]] = ([], [])
         self._unknown: GatewayError = InvalidRequestError("")
@@ -177,18 +187,17 @@ class Turn:
         """What a model is told, once it is loaded: the items before the turn, and its own."""
         return [*self._told[0], *self._told[1]]
 
-    @property
-    def before(self) -> list[bytes]:
-        """What a model is told of what came before the turn."""
-        return self._told[0]
+    def to_compact(self) -> tuple[list[bytes], list[bytes]]:
+        """What a summary would take the place of, once it is loaded, and what would be told behind it."""
+        return to_compact(*self._told)
 
-    async def compact(self, item: bytes) -> None:
-        """Tell a summary in place of what came before; it is kept as the first item of the turn's own input."""
-        before, own = self._told
-        summary = await self.state.seals.opened(self.tenant, [item])
-        self._told = (lasting(before, self.context), [*summary, *own])
-        self.new = [item, *self.new]
-        self._resolved = [item, *self._resolved]
+    async def compact(self, summary: str, older: Sequence[bytes], newer: Sequence[bytes]) -> None:
+        """Tell a summary in place of the older items; `compaction` is the item that stands for all of it from now on."""
+        carried = [item for item in newer if head_of(item).role not in ("system", "developer")]
+        self.compaction = _json.encode(await self.state.seals.item(self.tenant, summary, carried))
+        kept = [item for item in lasting(older, [*older, *newer]) if not is_summary(item)]
+        told, *_ = await self.state.seals.opened(self.tenant, [self.compaction])
+        self._told = ([*kept, told], list(newer))
 
     def shorten(self) -> bool:
         """Leave the oldest items out; False where none is left that may be."""
@@ -207,7 +216,14 @@ class Turn:
     def is_changed(self) -> bool:
         """Whether any target gets another body than the caller's."""
         wishes = self.wishes
-        return bool(wishes.is_stateful or self.refers or self.is_sealed or self.left_out or wishes.generate is not None)
+        return bool(
+            wishes.is_stateful
+            or self.refers
+            or self.is_sealed
+            or self.left_out
+            or wishes.generate is not None
+            or wishes.compact_threshold is not None
+        )
 
     def is_known_at(self, provider: str) -> bool:
         """Whether this provider keeps what the turn goes on from, so that nothing of it need be told again."""
@@ -232,6 +248,8 @@ class Turn:
         top = TOP.decode(self.body)
         for name in _STATEFUL:
             top.pop(name, None)
+        if not keeps:
+            top.pop("context_management", None)  # it was done here
         chained = self.chained_upstream(provider) if keeps else None
         if chained is not None:
             top["previous_response_id"] = msgspec.Raw(_json.encode(chained))
