@@ -72,7 +72,6 @@ class Machine(RuleBasedStateMachine):
         self.responses: list[Response] = []
         self.talks: list[Talk] = []
         self.referred: set[Item] = set()
-        self.copied: set[str] = set()
         self.releases: dict[Response, asyncio.Event] = {}
         self.readers: dict[Response, list[tuple[int, asyncio.Task[Reply]]]] = {}
         run = uuid.uuid4().hex
@@ -154,7 +153,6 @@ class Machine(RuleBasedStateMachine):
             body["input"] = [{"type": "item_reference", "id": found.id}, *(item.wire() for item in new)]
             self.referred.add(found)
             if isinstance(base, Talk):  # its items are its own
-                self.copied.add(found.id)
                 found = Item(found.role, found.text)
             new.insert(0, found)
         if background:
@@ -186,9 +184,8 @@ class Machine(RuleBasedStateMachine):
             item
             for made in self.responses
             if made.tenant == tenant and not made.deleted and not made.is_running
-            if made.talk is None or made.status != "cancelled"  # those are in no conversation
             for item in there([*made.new, *made.output])
-            if item.id and item.id not in self.copied
+            if item.id
         ]
         return known[place % len(known)] if known else None
 
@@ -347,7 +344,8 @@ class Machine(RuleBasedStateMachine):
         elif not made.background:
             assert (reply.status, reply.json["error"]["param"]) == (400, "response_id")
         elif not made.is_running:
-            assert (reply.status, reply.json) == (200, made.wire)
+            assert reply.status == 200
+            assert reply.json == made.wire or any(item.gone for item in made.output)
         else:
             assert (reply.status, reply.json["status"], reply.json["output"]) == (200, "cancelled", [])
             made.status, made.output, made.wire = "cancelled", [], reply.json
@@ -585,6 +583,6 @@ def test_any_course_of_calls_is_answered_as_the_model_says(backend: str, own_sto
         stateful_step_count=60,
         deadline=None,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, *([Phase.shrink] if _EXAMPLES else ())],  # to shrink one takes minutes
+        phases=[Phase.generate],  # to shrink one takes minutes
     )
     run_state_machine_as_test(machine, settings=limits)

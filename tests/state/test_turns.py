@@ -184,7 +184,9 @@ async def test_item_that_a_conversation_got_by_reference_is_one_of_its_own(rig: 
     id = one["output"][0]["id"]  # noqa: A001
     await rig.turn([{"type": "item_reference", "id": id}], conversation=made["id"])
     path = f"/conversations/{made['id']}/items"
-    assert id in [item["id"] for item in (await rig.ask("GET", path)).json["data"]]
+    copied = (await rig.ask("GET", path)).json["data"][-1]
+    assert (copied["content"][0]["text"], copied["id"] == id) == ("saw 1", False)
+    id = copied["id"]  # noqa: A001
     assert (await rig.ask("GET", f"{path}/{id}")).json["content"][0]["text"] == "saw 1"
     assert (await rig.ask("DELETE", f"{path}/{id}")).status == 200
     assert (await rig.ask("GET", f"{path}/{id}")).status == 404

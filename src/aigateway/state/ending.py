@@ -6,6 +6,7 @@ from typing import Any
 
 from aigateway import _json
 from aigateway.state.items import items_of
+from aigateway.state.protocol import Span
 from aigateway.state.record import Record
 from aigateway.state.responses import Stored
 from aigateway.state.state import State
@@ -19,18 +20,19 @@ async def end_early(state: State, tenant: str, stored: Stored, resource: dict[st
     known, responses = stored.record, state.responses
     resource["output"] = []
     record = Record(status=resource["status"], body=_json.encode(resource), background=known.background, first=first)
-    record.conversation, record.upstream = known.conversation, known.upstream
-    if known.conversation is not None:
-        record.input = known.input
+    record.upstream = known.upstream
     previous_id = resource.get("previous_response_id")
-    previous = await responses.find(tenant, previous_id) if previous_id else None
+    found = await responses.find(tenant, previous_id) if previous_id else None
+    previous = None if found is None else found.record
+    if known.conversation is not None:  # it goes on from there, and is no part of it
+        span = Span(known.conversation, 0, await state.store.length(tenant, known.conversation))
+        previous = Record(status="", body=b"", spans=[span], conversation=known.conversation)
     return await responses.finish(
         tenant,
         stored.id,
         record,
-        [] if known.conversation is not None else items_of(known.input),
+        items_of(known.input),
         [],
-        previous=None if previous is None else previous.record,
-        conversation_log=known.conversation,
+        previous=previous,
         expect=stored.version,
     )
