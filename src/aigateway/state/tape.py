@@ -253,6 +253,8 @@ class Tape:
 
     async def _let_others_write(self) -> None:
         """Who has the whole answer may ask again at once."""
+        if self.turn.lock is None:
+            return
         with contextlib.suppress(StoreUnavailableError):  # then the lock ends by itself
             await self.turn.close()
 

@@ -48,6 +48,8 @@ class Wishes(msgspec.Struct):
     @property
     def compact_threshold(self) -> int | None:
         """The tokens from which on the conversation is to be made short."""
+        if self.context_management is None:
+            return None
         wanted = self.context_management if isinstance(self.context_management, list) else ()
         for entry in wanted:
             if isinstance(entry, dict) and entry.get("type") == "compaction":
@@ -113,7 +115,14 @@ class Turn:
         self.compaction: bytes | None = None
         self._resolved: list[bytes] = []
         self._told: tuple[list[bytes], list[bytes]] = ([], [])
-        self._unknown: GatewayError = InvalidRequestError("")
+        self._unknown: GatewayError | None = None
+        self._edits = bool(
+            wishes.is_stateful
+            or self.refers
+            or self.is_sealed
+            or wishes.generate is not None
+            or wishes.compact_threshold is not None
+        )
         if self.conversation and self.previous_id:
             raise InvalidRequestError(
                 "Give 'previous_response_id' or 'conversation', not both.", param="conversation", code="invalid_value"
@@ -161,7 +170,7 @@ class Turn:
         """Read what comes before the turn, once. Raises GatewayError."""
         if self.earlier is not None:
             return
-        if self.is_foreign:
+        if self._unknown is not None:
             raise self._unknown
         responses = self.state.responses
         earlier: list[bytes] = []
@@ -215,15 +224,7 @@ class Turn:
     @property
     def is_changed(self) -> bool:
         """Whether any target gets another body than the caller's."""
-        wishes = self.wishes
-        return bool(
-            wishes.is_stateful
-            or self.refers
-            or self.is_sealed
-            or self.left_out
-            or wishes.generate is not None
-            or wishes.compact_threshold is not None
-        )
+        return self._edits or self.left_out > 0
 
     def is_known_at(self, provider: str) -> bool:
         """Whether this provider keeps what the turn goes on from, so that nothing of it need be told again."""
