@@ -28,19 +28,19 @@ _CONDITIONAL = (Put, Delete, Append, Truncate)
 _OVERHEAD = 200  # bytes that an object costs beside its data, roughly
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, gc=False):
     document: Document
     listed: bool
     size: int
 
 
-class _Log(msgspec.Struct):
+class _Log(msgspec.Struct, gc=False):
     entries: list[tuple[str, bytes]]
     expires_at: float | None
     size: int = _OVERHEAD
 
 
-class _Journal(msgspec.Struct):
+class _Journal(msgspec.Struct, gc=False):
     pieces: list[Piece]
     expires_at: float
     size: int = _OVERHEAD
