@@ -15,7 +15,7 @@ from tests.state.rig import Object, Rig, rigged
 from tests.state.test_websocket import opened, turn
 
 ASK = {"model": "m", "input": "x"}
-REFERENCE = {"model": "m", "input": [{"type": "item_reference", "id": "$item"}]}
+REFERENCE: Object = {"model": "m", "input": [{"type": "item_reference", "id": "$item"}]}
 ADDED = {"items": [{"role": "user", "content": "x"}]}
 
 CALLS: dict[str, list[tuple[str, str, Any]]] = {
@@ -58,11 +58,14 @@ CALLS: dict[str, list[tuple[str, str, Any]]] = {
         ("POST", "/responses/input_tokens", ASK | {"conversation": "$conversation"}),
         ("POST", "/responses/input_tokens", REFERENCE),
     ],
-    "conversations.create": [],
+    "conversations.create": [("POST", "/conversations", {"items": REFERENCE["input"]})],
     "conversations.retrieve": [("GET", "/conversations/$conversation", None)],
     "conversations.update": [("POST", "/conversations/$conversation", {"metadata": {}})],
     "conversations.delete": [("DELETE", "/conversations/$conversation", None)],
-    "conversations.items.create": [("POST", "/conversations/$conversation/items", ADDED)],
+    "conversations.items.create": [
+        ("POST", "/conversations/$conversation/items", ADDED),
+        ("POST", "/conversations/$mine/items", {"items": REFERENCE["input"]}),
+    ],
     "conversations.items.list": [
         ("GET", "/conversations/$conversation/items", None),
         ("GET", "/conversations/$mine/items?after=$item", None),

@@ -323,6 +323,25 @@ async def test_ids_that_an_upstream_gives_twice_become_two(rig: Rig) -> None:
         assert item["content"][0]["text"] == "first"
 
 
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("previous_response_id", 5),
+        ("store", "yes"),
+        ("background", "yes"),
+        ("context_management", {"type": "compaction"}),
+        ("context_management", [{"type": "compaction", "compact_threshold": "many"}]),
+    ],
+)
+async def test_field_of_a_wrong_type_is_a_400_that_names_it(param: str, value: Any) -> None:
+    async with rigged("chat") as rig:
+        for path in ("/responses", "/responses/input_tokens", "/responses/compact"):
+            reply = await rig.ask("POST", path, {"model": "m", "input": "x", param: value})
+            assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.body
+            assert reply.json["error"]["code"] == "invalid_type"
+        assert not rig.upstream.requests
+
+
 # conversations
 
 

@@ -70,7 +70,7 @@ class Conversations:
         facts = _Facts(metadata, int(now))
         operations: list[Operation] = [self._put(conversation_id, facts, expect=0)]
         if items:
-            resolved = await self._responses.resolved(tenant, items)
+            resolved = await self._responses.copied(tenant, items, strict=True)
             entries = entries_of(resolved, self._responses.new_id)
             operations.append(Append(log=conversation_id, entries=entries, at=0, expires_at=self._responses.until()))
         await self._store.commit(tenant, operations)
@@ -135,10 +135,10 @@ class Conversations:
         return await self._responses.resolved(tenant, [entry.data for entry in found if entry.data])
 
     async def add(self, tenant: str, id: str, items: Sequence[bytes]) -> dict[str, Any]:
-        """Append items; the list of them. Raises NotFoundError and ConversationLockedError."""
+        """Append items; the list of them. Raises NotFoundError, also for what they refer to, and ConversationLockedError."""
         async with self.locked(tenant, id):
             await self.find(tenant, id)
-            resolved = await self._responses.resolved(tenant, items)
+            resolved = await self._responses.copied(tenant, items, strict=True)
             entries = entries_of(resolved, self._responses.new_id)
             await self._store.commit(tenant, [Append(log=id, entries=entries, expires_at=self._responses.until())])
         return list_object([shown(data) for _, data in entries], has_more=False)

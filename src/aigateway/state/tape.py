@@ -14,7 +14,7 @@ from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats.relay import events_in, frames_in
 from aigateway.formats.responses.encoder import failure_events
 from aigateway.formats.responses.resource import empty_resource
-from aigateway.state.items import entries_of, items_of, listed, without_id
+from aigateway.state.items import entries_of, items_of, listed
 from aigateway.state.journal import JournalWriter, number_in
 from aigateway.state.protocol import StoreUnavailableError
 from aigateway.state.record import Record
@@ -104,8 +104,7 @@ class Tape:
         previous = None if turn.previous is None else turn.previous.record
         items = self._input
         if turn.refers and turn.conversation is not None:  # its items are its own, wherever they came from
-            resolved = await turn.state.responses.resolved(turn.tenant, items)
-            items = [own if own is item else without_id(own) for own, item in zip(resolved, items, strict=True)]
+            items = await turn.state.responses.copied(turn.tenant, items)
         kept = await turn.state.responses.finish(
             turn.tenant,
             self.id,

@@ -66,6 +66,18 @@ class Wishes(msgspec.Struct):
 WISHES: Final = msgspec.json.Decoder(Wishes)
 
 
+def _check_management(entries: Any) -> None:
+    for entry in entries if isinstance(entries, list) else (None,):
+        threshold = entry.get("compact_threshold") if isinstance(entry, dict) else ""
+        if threshold is not None and type(threshold) is not int:
+            raise InvalidRequestError(
+                "Invalid type for 'context_management': expected an array of objects such as "
+                '{"type": "compaction", "compact_threshold": 100000}.',
+                param="context_management",
+                code="invalid_type",
+            )
+
+
 def conversation_id(value: Any) -> str | None:
     """The id in a `conversation`: a string, or an object with one. Raises InvalidRequestError."""
     found = value.get("id") if isinstance(value, dict) else value
@@ -90,6 +102,8 @@ class Turn:
     """
 
     def __init__(self, state: State, tenant: str | None, wishes: Wishes, body: bytes) -> None:
+        if wishes.context_management is not None:
+            _check_management(wishes.context_management)
         self.state = state
         self.tenant = tenant or ""
         self.is_trusted = tenant is None
