@@ -60,7 +60,7 @@ class Compacting(_OnConversation):
                 return answer
         turn, call = self._loaded(), self.call
         await turn.load()
-        item = await self._summary_of(turn, turn.context, targets, entry)
+        item = await self._state.seals.item(turn.tenant, await self._summary_of(turn.context, targets, entry))
         said = [entry_of(one, self._new_id)[1] for one in turn.items if head_of(one).role == "user"]
         made: dict[str, Any] = {
             "id": self._new_id("resp"),

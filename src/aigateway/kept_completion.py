@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -11,13 +10,10 @@ import msgspec
 
 from aigateway import _json, _sse
 from aigateway.call import Call
-from aigateway.canonical.accumulator import fold
-from aigateway.canonical.events import StreamEvent
-from aigateway.canonical.types import Change, Request
+from aigateway.canonical.types import Change
 from aigateway.errors import GatewayError
 from aigateway.exchange import Answer
-from aigateway.formats import CODECS
-from aigateway.formats.protocol import ReplyContext
+from aigateway.formats.chat.joined import JoinedChunks
 from aigateway.state.metadata import metadata_of
 from aigateway.state.protocol import StoreUnavailableError
 from aigateway.state.state import State
@@ -70,45 +66,36 @@ async def _watched(
     state: State, call: Call, frames: AsyncIterator[bytes], metadata: dict[str, str], messages: bytes
 ) -> AsyncIterator[bytes]:
     """The frames as they are; the completion is kept before `[DONE]` leaves, or the end of a stream without it."""
-    decoder = CODECS["chat"].stream_decoder()
-    events: list[StreamEvent] = []
-    split = _sse.SSEDecoder()
-    ids: list[str] = []
-    done = False
+    split, joined = _sse.SSEDecoder(), JoinedChunks()
+    is_over = False
     async for data in frames:
         for event in split.feed(data):
             if event.data == _sse.DONE:
-                done = True
-            elif not ids:
-                ids.append(_id_of(event.data))
-            events += decoder.feed(event)
-        if done and ids:
-            await _keep(state, call, [*events, *decoder.flush()], {"id": ids[0], "metadata": metadata}, messages)
-            ids = []
+                await _keep(state, call, joined, metadata, messages)
+                is_over = True
+            elif not is_over:
+                joined.feed(_decoded(event.data))
         yield data
-    if ids:
-        await _keep(state, call, [*events, *decoder.flush()], {"id": ids[0], "metadata": metadata}, messages)
+    if not is_over:
+        await _keep(state, call, joined, metadata, messages)
 
 
-def _id_of(data: bytes) -> str:
+def _decoded(data: bytes) -> Any:
     try:
-        value = _json.decode(data)
+        return _json.decode(data)
     except (_json.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    found = value.get("id") if isinstance(value, dict) else None
-    return found if isinstance(found, str) else ""
+        return None
 
 
-async def _keep(state: State, call: Call, events: list[StreamEvent], facts: dict[str, Any], messages: bytes) -> None:
-    context = ReplyContext(
-        model=call.model,
-        body={},
-        request=Request(model=call.model, items=()),
-        new_id=state.responses.new_id,
-        now=lambda: int(time.time()),
-    )
+async def _keep(state: State, call: Call, joined: JoinedChunks, metadata: dict[str, str], messages: bytes) -> None:
+    if not joined.is_whole:
+        return
     try:
-        completion = CODECS["chat"].encode_reply(fold(events), context)
-        await state.completions.keep(call.tenant or "", completion | facts, messages)
+        kept = await state.completions.keep(call.tenant or "", joined.completion() | {"metadata": metadata}, messages)
     except GatewayError as error:
         logger.warning("call %s: its completion is not kept: %s", call.id, type(error).__name__)
+    else:
+        if not kept:
+            logger.warning(
+                "call %s: its completion is not kept: another one has the id that its provider gave it", call.id
+            )

@@ -17,8 +17,10 @@ from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer
 from aigateway.formats.protocol import WireEvent
 from aigateway.formats.responses.encoder import failure_events
 from aigateway.formats.responses.resource import queued_resource
+from aigateway.state.conversations import run_owner
+from aigateway.state.ending import end_early
 from aigateway.state.following import follow
-from aigateway.state.items import items_of, listed
+from aigateway.state.items import entries_of, listed
 from aigateway.state.protocol import Piece
 from aigateway.state.record import Record, Run
 from aigateway.state.responses import Stored
@@ -49,6 +51,9 @@ class RunExchange(StatefulExchange):
     def _new_tape(self, turn: Turn) -> Tape:
         return Tape(turn, stored=self.stored)
 
+    def _lock_owner(self) -> str | None:
+        return run_owner(self.stored.id)
+
     @property
     def ended(self) -> bool:
         """Whether the response was kept to its end."""
@@ -58,8 +63,8 @@ class RunExchange(StatefulExchange):
         """What was not ended is nobody's mistake: `Runs` settles it, or another process does."""
         if self._tape is not None:
             await self._tape.close_journal()
-        if self._turn is not None:
-            await self._turn.close()
+        if self._turn is not None and self._turn.lock is not None:
+            self._turn.lock.leave()  # it is given back by `Runs`, unless another process goes on
 
 
 class Runs:
@@ -90,11 +95,13 @@ class Runs:
             status="queued",
             body=_json.encode(resource | turn.echo()),
             conversation=turn.conversation,
-            input=listed(turn.new),
+            input=listed(data for _, data in entries_of(turn.new, self._state.responses.new_id)),
             run=run,
             background=True,
         )
-        await turn.close()
+        if turn.lock is not None:
+            await turn.lock.pass_to(run_owner(response_id))
+            turn.lock = None
         await state.hold(
             tenant, response_id, lambda: self._lost(tenant, response_id)
         )  # first: nobody may find it without an owner
@@ -136,6 +143,8 @@ class Runs:
             await self._state.let_go(tenant, stored.id)
         finally:
             await exchange.aclose()
+            if not self._stopping:
+                await self._state.conversations.free(tenant, stored)
 
     async def _made(self, exchange: RunExchange, run: Run, tenant: str, stored: Stored) -> None:
         async def read() -> bytes:
@@ -171,22 +180,7 @@ class Runs:
             piece = Piece(number, number + len(events) - 1, data)
             until = self._state.clock() + self._state.settings.journal.seconds
             await self._state.store.write_journal(tenant, id, piece, expires_at=until)
-            resource = events[-1].data["response"] | {"output": []}
-            previous_id = resource.get("previous_response_id")
-            previous = await responses.find(tenant, previous_id) if previous_id else None
-            failed = Record(status="failed", body=_json.encode(resource), background=record.background)
-            failed.conversation = record.conversation
-            failed.first = record.first if record.first is not None else 0
-            if await responses.finish(
-                tenant,
-                id,
-                failed,
-                items_of(record.input) if record.conversation is None else [],
-                [],
-                previous=None if previous is None else previous.record,
-                conversation_log=record.conversation,
-                expect=stored.version,
-            ):
+            if await end_early(self._state, tenant, stored, events[-1].data["response"], first=record.first or 0):
                 return
 
     async def recover(self, tenant: str, id: str) -> None:

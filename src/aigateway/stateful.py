@@ -22,6 +22,7 @@ from aigateway.formats.responses.resource import encode_usage
 from aigateway.intake import top_of
 from aigateway.models import Model
 from aigateway.routing.course import Course
+from aigateway.state.announcing import announced, announced_frames
 from aigateway.state.compaction import PROMPT, transcript
 from aigateway.state.items import REFERENCE
 from aigateway.state.protocol import StoreUnavailableError
@@ -78,7 +79,7 @@ class StatefulExchange(Exchange):
         body = self.call.request.raw
         wishes = top_of(body, WISHES)
         needed = wishes.stores or wishes.is_stateful or wishes.truncation == "auto" or self.local is not None
-        if needed or _REFERENCE in body or _COMPACTION in body:
+        if needed or wishes.compact_threshold is not None or _REFERENCE in body or _COMPACTION in body:
             await self._open(wishes, body)
         return await super()._routed()
 
@@ -90,6 +91,7 @@ class StatefulExchange(Exchange):
             turn.local = self.local
             turn.remembers_only = not wishes.stores
         self._turn = turn
+        turn.lock_owner = self._lock_owner()
         try:
             await turn.open()
             if self.local is not None:
@@ -132,25 +134,23 @@ class StatefulExchange(Exchange):
     async def _compacted(self, turn: Turn, targets: list[Target], entry: Model | None) -> Answer:
         """The answer to a `compaction_trigger`: exactly one compaction item."""
         await turn.load()
-        item = await self._summary_of(turn, turn.context, targets, entry)
+        item = await self._state.seals.item(turn.tenant, await self._summary_of(turn.context, targets, entry))
         usage = self.call.usage
         made = {"object": "response", "status": "completed", "output": [item]}
         return await self._answer_made(made | ({} if usage is None else {"usage": encode_usage(usage)}))
 
     async def _make_short(self, turn: Turn, targets: list[Target], entry: Model | None) -> None:
         """Put a summary in place of what came before, where it is longer than the caller wants."""
-        if targets and compacts(targets[:1]) and turn.is_known_at(targets[0].provider.name):
+        if compacts(targets) or turn.is_foreign:
             return
         await turn.load()
+        older, newer = turn.to_compact()
         length = estimated_tokens({"input": [_json.decode(item) for item in turn.context]})
-        if turn.before and length >= (turn.wishes.compact_threshold or 0):
-            item = await self._summary_of(turn, turn.before, targets, entry)
-            await turn.compact(_json.encode(item))
+        if older and length >= (turn.wishes.compact_threshold or 0):
+            await turn.compact(await self._summary_of(older, targets, entry), older, newer)
 
-    async def _summary_of(
-        self, turn: Turn, items: list[bytes], targets: list[Target], entry: Model | None
-    ) -> dict[str, Any]:
-        """A compaction item with what the model that is asked makes of a conversation."""
+    async def _summary_of(self, items: list[bytes], targets: list[Target], entry: Model | None) -> str:
+        """What the model that is asked makes of a conversation."""
         call = self.call
         own = call.request, call.stream, call.operation, self._turn
         text = f"{transcript(items)}\n\n{PROMPT}"
@@ -169,7 +169,7 @@ class StatefulExchange(Exchange):
         summary = "\n".join(FORMATS["responses"].reply(answer.body).texts())
         if not summary.strip():
             raise UpstreamProtocolError("The model that was asked for a summary gave none.")
-        return await self._state.seals.item(turn.tenant, summary)
+        return summary
 
     # towards a target
 
@@ -256,6 +256,11 @@ class StatefulExchange(Exchange):
             self.call.changes.append(Change(field="truncation", action="changed", reason=reason))
         if not turn.wishes.stores and WISHES.decode(turn.body).stores:
             self.call.changes.append(_NOT_STORED)
+        if turn.compaction is not None:
+            if answer.frames is None:
+                answer.body = announced(answer.body, turn.compaction)
+            else:
+                answer.frames, answer.pipe = announced_frames(answer.frames, turn.compaction), None
         if not turn.wishes.stores and not turn.echo() and self.local is None:
             return answer
         self._tape = tape = self._new_tape(turn)
@@ -265,6 +270,10 @@ class StatefulExchange(Exchange):
             answer.frames = tape.frames(answer.frames)
             answer.pipe = None
         return answer
+
+    def _lock_owner(self) -> str | None:
+        """Who has the right to write to the conversation already."""
+        return None
 
     def _new_tape(self, turn: Turn) -> Tape:
         return Tape(turn)

@@ -17,12 +17,14 @@ from aigateway.call import Target
 from aigateway.errors import GatewayError, InvalidRequestError, NotFoundError
 from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer
 from aigateway.passthrough import PassThrough
+from aigateway.state.ending import end_early
 from aigateway.state.following import check_kept, follow, resource_of, starting_after
 from aigateway.state.items import items_of, shown
 from aigateway.state.metadata import metadata_of
 from aigateway.state.paging import Page, list_object, page_of
 from aigateway.state.protocol import Span
 from aigateway.state.record import Upstream
+from aigateway.state.responses import Stored
 from aigateway.state.state import State
 
 logger = logging.getLogger("aigateway")
@@ -88,6 +90,7 @@ class StoredObjects(PassThrough):
         response_id = self._id("response_id")
         record = await self._state.responses.delete(self._tenant, response_id)
         await self._state.stop(self._tenant, response_id)
+        await self._state.conversations.free(self._tenant, Stored(response_id, record, 0))
         if record.upstream is not None:
             await self._delete_there(record.upstream)
         return await self._shown_document({"id": response_id, "object": "response", "deleted": True})
@@ -118,10 +121,11 @@ class StoredObjects(PassThrough):
                 )
             if record.is_over:
                 break
-            record.status = "cancelled"
-            record.run = None
-            if await responses.rewrite(self._tenant, stored, record):
+            resource = record.resource() | {"status": "cancelled"}
+            if await end_early(self._state, self._tenant, stored, resource, first=record.first):
                 await self._state.stop(self._tenant, response_id)
+                await self._state.conversations.free(self._tenant, stored)
+                record = (await responses.get(self._tenant, response_id)).record
                 break
         return await self._shown_document(await resource_of(self._state, self._tenant, record))
 
@@ -129,12 +133,13 @@ class StoredObjects(PassThrough):
         page = Page.of(self._query)
         record = (await self._state.responses.get(self._tenant, self._id("response_id"))).record
         responses = self._state.responses
-        if not record.spans:
-            items = [data for _, data in _named(items_of(record.input))]
-            return await self._shown_document(list_object([shown(item) for item in items], has_more=False))
-        span = Span(record.spans[-1].log, record.start, record.middle)
-        entries, has_more = await page_of(self._state.store, self._tenant, span, page)
-        items = await responses.resolved(self._tenant, [entry.data for entry in entries])
+        if record.input:
+            items, has_more = page.part_of(items_of(record.input))
+        else:
+            span = Span(record.spans[-1].log, record.start, record.middle)
+            entries, has_more = await page_of(self._state.store, self._tenant, span, page)
+            items = [entry.data for entry in entries]
+        items = await responses.resolved(self._tenant, items)
         return await self._shown_document(list_object([shown(item) for item in items], has_more=has_more))
 
     # conversations
@@ -233,13 +238,6 @@ def _items(body: dict[str, Any], *, required: bool) -> list[bytes]:
     if not all(item.startswith(b"{") for item in items):
         raise InvalidRequestError("Invalid 'items': expected objects.", param="items", code="invalid_type")
     return items
-
-
-def _named(items: list[bytes]) -> list[tuple[str, bytes]]:
-    return [
-        (f"item_{place}", item if b'"id"' in item else b'{"id":"item_%d",%b' % (place, item[1:]))
-        for place, item in enumerate(items)
-    ]
 
 
 SERVED: Final[dict[str, Callable[[StoredObjects], Awaitable[Answer]]]] = {

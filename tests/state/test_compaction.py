@@ -10,10 +10,11 @@ from websockets.asyncio.client import connect
 
 from aigateway import _json
 from aigateway.hooks.api_keys import APIKeyAuthenticator
+from aigateway.lint.stream import lint_sse
 from aigateway.state.compaction import without_oldest
 from aigateway.testing import ReceivedRequest, Script
 from tests.state.rig import Object, Rig, answer, rigged
-from tests.state.test_websocket import answered
+from tests.state.test_websocket import answered, opened, turn
 
 APIS = pytest.mark.parametrize("api", ["chat", "responses"])
 LONG = "word " * 2000
@@ -178,7 +179,14 @@ async def test_conversation_over_the_threshold_is_made_short_once(api: str) -> N
         assert rig.told[0].endswith("be brief")
         assert rig.told[1].endswith("THE SUMMARY")
         assert rig.told[2] == "user: second"
+        assert [item["type"] for item in two["output"]] == ["compaction", "message"]
+        assert "SUMMARY" not in two["output"][0]["encrypted_content"]
+        assert (await rig.ask("GET", f"/responses/{two['id']}")).json == two
+        items = (await rig.ask("GET", f"/responses/{two['id']}/input_items")).json["data"]
+        assert [item["content"][0]["text"] for item in items] == ["second"]
         await rig.turn("third", previous_response_id=two["id"], context_management=wanted)
+        assert rig.told[1].endswith("THE SUMMARY")
+        assert rig.told[2:] == ["user: second", "assistant: saw 3", "user: third"]
         assert summaries(rig) == 1
         assert rig.told[-1] == "user: third"
         assert LONG not in str(rig.told)
@@ -230,3 +238,101 @@ async def test_input_tokens_are_counted_with_what_came_before(api: str) -> None:
             reply = await rig.ask("POST", "/responses/input_tokens", body)
             assert reply.headers["x-aigateway-estimate"] == "true"
             assert low <= reply.json["input_tokens"] <= high
+
+
+WANTED: Object = {"context_management": [{"type": "compaction", "compact_threshold": 1000}]}
+
+
+@APIS
+async def test_compaction_on_the_way_is_told_in_the_stream_and_in_front_of_the_output(api: str) -> None:
+    async with rigged(api) as rig:
+        summarising(rig)
+        one = await rig.turn(LONG)
+        body = {"model": "m", "input": "second", "previous_response_id": one["id"], "stream": True, **WANTED}
+        reply = await rig.ask("POST", "/responses", body)
+        events = reply.events
+        final = events[-1]["response"]
+        assert [item["type"] for item in final["output"]] == ["compaction", "message"]
+        assert [event["type"] for event in events[:5]] == [
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+            "response.output_item.done",
+            "response.output_item.added",
+        ]
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        assert [(event["output_index"], event["item"]) for event in events[2:4]] == [(0, final["output"][0])] * 2
+        assert {event["output_index"] for event in events[4:] if "output_index" in event} == {1}
+        if api == "chat":  # what the test's own upstream of Responses says is not all of a response
+            assert [str(finding) for finding in lint_sse(reply.body)] == []
+        path = f"/responses/{final['id']}"
+        assert (await rig.ask("GET", path)).json == final
+        assert (await rig.ask("GET", f"{path}?stream=true")).events == events
+        assert (await rig.ask("GET", f"{path}?stream=true&starting_after=2")).events == events[3:]
+        assert "context_management" not in rig.upstream.requests[-1].json()
+
+
+@APIS
+@pytest.mark.parametrize("stream", [False, True])
+async def test_caller_who_keeps_the_conversation_himself_goes_on_from_the_compaction(api: str, stream: bool) -> None:
+    """He appends the output to his input, and need not drop what stands before the compaction."""
+
+    async def ask(items: list[Object]) -> Object:
+        body = {"model": "m", "input": items, "store": False, "stream": stream, **WANTED}
+        reply = await rig.ask("POST", "/responses", body)
+        assert reply.status == 200, reply.body
+        response: Object = reply.events[-1]["response"] if stream else reply.json
+        return response
+
+    async with rigged(api) as rig:
+        summarising(rig)
+        call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+        items: list[Object] = [
+            {"role": "system", "content": "rule"},
+            {"role": "user", "content": LONG},
+            call,
+            {"type": "function_call_output", "call_id": "c1", "output": "42"},
+        ]
+        made = await ask(items)
+        assert [item["type"] for item in made["output"]] == ["compaction", "message"]
+        told = ["system: rule", "c1()", "c1 = 42"]
+        assert summaries(rig) == 1
+        assert rig.told[0].endswith("rule")
+        assert rig.told[1].endswith("THE SUMMARY")
+        assert rig.told[2:] == told[1:]
+        items += made["output"]
+        items += [{"role": "user", "content": "and?"}]
+        after = await ask(items)
+        assert [item["type"] for item in after["output"]] == ["message"]
+        assert summaries(rig) == 1
+        assert rig.told[1].endswith("THE SUMMARY")
+        assert rig.told[2:] == ["c1()", "c1 = 42", "assistant: saw 4", "user: and?"]
+        alone = await ask([{"role": "user", "content": LONG}])  # there is nothing that a summary could stand for
+        assert [item["type"] for item in alone["output"]] == ["message"]
+        items += [*after["output"], {"role": "user", "content": LONG}]
+        again = await ask(items)
+        assert [item["type"] for item in again["output"]] == ["compaction", "message"]
+        assert summaries(rig) == 2
+        assert len(rig.told) == 3
+        assert rig.told[1].endswith("THE SUMMARY")
+
+
+async def test_compaction_on_the_way_goes_on_over_a_connection() -> None:
+    async with rigged("chat") as rig, opened(rig) as socket:
+        summarising(rig)
+        one = await turn(socket, LONG, store=False)
+        two = await turn(socket, "second", store=False, previous_response_id=one[-1]["response"]["id"], **WANTED)
+        final = two[-1]["response"]
+        assert [item["type"] for item in final["output"]] == ["compaction", "message"]
+        assert [frame["sequence_number"] for frame in two] == list(range(len(two)))
+        await turn(socket, "third", store=False, previous_response_id=final["id"])
+        assert rig.told[0].endswith("THE SUMMARY")
+        assert rig.told[1:] == ["user: second", "assistant: saw 2", "user: third"]
+
+
+async def test_provider_that_compacts_itself_is_asked_to() -> None:
+    async with rigged("responses", keeps=True) as rig:
+        one = await rig.turn(LONG)
+        await rig.turn("second", previous_response_id=one["id"], **WANTED)
+        assert rig.upstream.requests[-1].json()["context_management"] == WANTED["context_management"]
+        assert summaries(rig) == 0

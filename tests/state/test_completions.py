@@ -87,3 +87,63 @@ async def test_what_fails_or_is_not_wanted_is_not_kept() -> None:
         assert (await listed(rig))["data"] == []
         refused = await rig.ask("POST", "/chat/completions/none", {"metadata": {}})
         assert refused.status == 404
+
+
+def choice(index: int, finish: str | None = None, **delta: Any) -> Object:
+    return {"index": index, "delta": delta, "finish_reason": finish}
+
+
+def chunks(*choices: list[Object]) -> list[Object]:
+    facts = {"id": "chatcmpl-n", "object": "chat.completion.chunk", "created": 5, "model": "m"}
+    return [{**facts, "choices": some} for some in choices]
+
+
+async def test_all_choices_are_kept_whole_and_streamed() -> None:
+    async with rigged("chat", hooks=[APIKeyAuthenticator({"sk-1": "t"})]) as rig:
+        rig.key = "sk-1"
+        calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}]
+        first = {"role": "assistant", "content": "one two", "refusal": None, "reasoning": "hm so"}
+        second = {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}
+        logprobs: Object = {"content": [{"token": "one"}, {"token": " two"}], "refusal": None}
+        choices = [
+            {"index": 0, "message": first, "finish_reason": "stop", "logprobs": logprobs},
+            {"index": 1, "message": second, "finish_reason": "tool_calls", "logprobs": None},
+        ]
+        usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+        facts = {"object": "chat.completion", "created": 5, "model": "m"}
+        rig.upstream.script(Script.of_json({**facts, "id": "chatcmpl-w", "choices": choices, "usage": usage}))
+        whole = await kept(rig, n=2)
+        opened = {"index": 0, **calls[0], "function": {"name": "f", "arguments": ""}}
+        pieces = [{"index": 0, "function": {"arguments": text}} for text in ('{"a"', ":1}")]
+        told = chunks(
+            [choice(0, role="assistant", content="", reasoning="hm ") | {"logprobs": None}],
+            [choice(1, role="assistant", tool_calls=[opened])],
+            [
+                choice(0, content="one", reasoning="so")
+                | {"logprobs": {"content": logprobs["content"][:1], "refusal": None}}
+            ],
+            [choice(1, tool_calls=pieces[:1]), choice(0, content=" two")],
+            [choice(1, tool_calls=pieces[1:]), choice(0) | {"logprobs": {"content": logprobs["content"][1:]}}],
+            [choice(0, "stop")],
+            [choice(1, "tool_calls")],
+            [],
+        )
+        told[-1]["usage"] = usage
+        rig.upstream.script(Script.of_events(told))
+        asked = {**ASK, "n": 2, "store": True, "stream": True, "stream_options": {"include_usage": True}}
+        assert (await rig.ask("POST", "/chat/completions", asked)).events == told
+        streamed = (await rig.ask("GET", "/chat/completions/chatcmpl-n")).json
+        assert streamed == {**whole, "id": "chatcmpl-n", "metadata": {}}
+        assert [one["choices"] for one in (await listed(rig))["data"]] == [choices, choices]
+
+
+async def test_stream_that_does_not_come_to_its_end_is_not_kept() -> None:
+    async with rigged("chat", hooks=[APIKeyAuthenticator({"sk-1": "t"})]) as rig:
+        rig.key = "sk-1"
+        begun = chunks([choice(0, role="assistant", content="one")])
+        for more in ([{"error": {"message": "overloaded"}}], [], chunks([choice(1, "stop", content="other")])):
+            rig.upstream.script(Script.of_events([*begun, *more]))
+            reply = await rig.ask("POST", "/chat/completions", {**ASK, "store": True, "stream": True})
+            assert reply.events[0] == begun[0]
+            assert reply.body.endswith(b"\n\n")
+        assert (await listed(rig))["data"] == []

@@ -9,10 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from aigateway import _json
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.state import ResponseStore, open_store
+from aigateway.testing import ReceivedRequest, Script
 from tests.state.conftest import BACKENDS, StoreURL
-from tests.state.rig import Object, Rig, rigged, texts_of
+from tests.state.rig import Object, Rig, answer, rigged, texts_of
 
 APIS = ("chat", "responses")
 BOTH_WAYS = pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
@@ -176,6 +178,37 @@ async def test_nothing_is_left_of_a_chain_whose_responses_are_all_deleted(order:
         assert [key for key in store._objects if key[1] == "l"] == []
 
 
+async def test_item_that_a_conversation_got_by_reference_is_one_of_its_own(rig: Rig) -> None:
+    one = await rig.turn("first")
+    made = (await rig.ask("POST", "/conversations", {})).json
+    id = one["output"][0]["id"]  # noqa: A001
+    await rig.turn([{"type": "item_reference", "id": id}], conversation=made["id"])
+    path = f"/conversations/{made['id']}/items"
+    copied = (await rig.ask("GET", path)).json["data"][-1]
+    assert (copied["content"][0]["text"], copied["id"] == id) == ("saw 1", False)
+    id = copied["id"]  # noqa: A001
+    assert (await rig.ask("GET", f"{path}/{id}")).json["content"][0]["text"] == "saw 1"
+    assert (await rig.ask("DELETE", f"{path}/{id}")).status == 200
+    assert (await rig.ask("GET", f"{path}/{id}")).status == 404
+    await rig.turn("more", conversation=made["id"])
+    assert rig.told == ["assistant: saw 1", "user: more"]
+
+
+@pytest.mark.parametrize("keys", [{}, {"sk-1": "t"}], ids=["for all", "tenants"])
+@pytest.mark.parametrize("api", APIS)
+async def test_turns_go_on_without_an_item_that_they_referred_to_and_that_was_deleted(api: str, keys: Any) -> None:
+    async with rigged(api, hooks=[APIKeyAuthenticator(keys)] if keys else []) as rig:
+        rig.key = next(iter(keys), "")
+        one = await rig.turn("first")
+        reference = {"type": "item_reference", "id": one["output"][0]["id"]}
+        two = await rig.turn([reference, {"role": "user", "content": "second"}])
+        assert rig.told == ["assistant: saw 1", "user: second"]
+        rig.upstream.answer_with(answer)
+        await rig.ask("DELETE", f"/responses/{one['id']}")
+        await rig.turn("third", previous_response_id=two["id"])
+        assert rig.told == ["user: second", "assistant: saw 2", "user: third"]
+
+
 async def test_reference_to_a_kept_item_is_put_in_its_place(rig: Rig) -> None:
     one = await rig.turn("first")
     reference = {"type": "item_reference", "id": one["output"][0]["id"]}
@@ -290,51 +323,23 @@ async def test_ids_that_an_upstream_gives_twice_become_two(rig: Rig) -> None:
         assert item["content"][0]["text"] == "first"
 
 
-# tenants
-
-
-async def test_tenants_know_nothing_of_each_other() -> None:
-    auth = APIKeyAuthenticator({"sk-a": "a", "sk-b": "b"})
-    async with rigged("chat", hooks=[auth]) as rig:
-        rig.key = "sk-a"
-        one = await rig.turn("secret")
-        conversation = (await rig.ask("POST", "/conversations", {"items": [{"role": "user", "content": "x"}]})).json
-        items = (await rig.ask("GET", f"/conversations/{conversation['id']}/items")).json
-        chat = {"model": "m", "messages": [{"role": "user", "content": "x"}], "store": True}
-        completion = (await rig.ask("POST", "/chat/completions", chat)).json
-        background = (await rig.ask("POST", "/responses", {"model": "m", "input": "x", "background": True})).json
-        id, conv, item = one["id"], conversation["id"], items["data"][0]["id"]  # noqa: A001
-        rig.key = "sk-b"
-        sent = len(rig.upstream.requests)
-        body = {"model": "m", "input": "x"}
-        for method, path, sends in (
-            ("GET", f"/responses/{id}", None),
-            ("GET", f"/responses/{id}?stream=true", None),
-            ("GET", f"/responses/{id}/input_items", None),
-            ("DELETE", f"/responses/{id}", None),
-            ("POST", f"/responses/{background['id']}/cancel", None),
-            ("POST", "/responses", body | {"previous_response_id": id}),
-            ("POST", "/responses", body | {"conversation": conv}),
-            ("POST", "/responses", {"model": "m", "input": [{"type": "item_reference", "id": one["output"][0]["id"]}]}),
-            ("GET", f"/conversations/{conv}", None),
-            ("POST", f"/conversations/{conv}", {"metadata": {}}),
-            ("DELETE", f"/conversations/{conv}", None),
-            ("GET", f"/conversations/{conv}/items", None),
-            ("POST", f"/conversations/{conv}/items", {"items": [{"role": "user", "content": "x"}]}),
-            ("GET", f"/conversations/{conv}/items/{item}", None),
-            ("DELETE", f"/conversations/{conv}/items/{item}", None),
-            ("GET", f"/chat/completions/{completion['id']}", None),
-            ("POST", f"/chat/completions/{completion['id']}", {"metadata": {}}),
-            ("GET", f"/chat/completions/{completion['id']}/messages", None),
-            ("DELETE", f"/chat/completions/{completion['id']}", None),
-        ):
-            reply = await rig.ask(method, path, sends)
-            assert reply.status in (400, 404), (method, path, reply.body)
-            assert b"secret" not in reply.body
-        assert (await rig.ask("GET", "/chat/completions")).json["data"] == []
-        assert len(rig.upstream.requests) <= sent + 1  # that of the background
-        rig.key = "sk-a"
-        assert (await rig.ask("GET", f"/responses/{id}")).json == one
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("previous_response_id", 5),
+        ("store", "yes"),
+        ("background", "yes"),
+        ("context_management", {"type": "compaction"}),
+        ("context_management", [{"type": "compaction", "compact_threshold": "many"}]),
+    ],
+)
+async def test_field_of_a_wrong_type_is_a_400_that_names_it(param: str, value: Any) -> None:
+    async with rigged("chat") as rig:
+        for path in ("/responses", "/responses/input_tokens", "/responses/compact"):
+            reply = await rig.ask("POST", path, {"model": "m", "input": "x", param: value})
+            assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.body
+            assert reply.json["error"]["code"] == "invalid_type"
+        assert not rig.upstream.requests
 
 
 # conversations
@@ -416,6 +421,35 @@ async def test_next_turn_of_a_conversation_may_follow_at_once(rig: Rig) -> None:
     for number in range(12):
         await turn(rig, str(number), stream=number % 2 == 0, conversation=made["id"])
     assert len(rig.told) == 23
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_conversation_is_free_when_the_terminal_event_of_a_stream_arrives(api: str) -> None:
+    """Not only once the stream is over: here the upstream does not end it before the next turn was answered."""
+    async with rigged(api) as rig:
+        made = (await rig.ask("POST", "/conversations", {})).json
+        held = asyncio.Event()
+        body = {"model": "m", "input": "1", "stream": True, "conversation": made["id"]}
+        script = answer(ReceivedRequest("POST", "", {}, rig_body(api)))
+        pieces = list(script.pieces or ())
+        rig.upstream.script(
+            Script(headers=script.headers, pieces=[*pieces, b": more\n\n"], hold_after=(len(pieces), held))
+        )
+        async with rig.session.post(f"{rig.url}/v1/responses", json=body) as first:
+            async with asyncio.timeout(20):
+                while b"response.completed" not in await first.content.readuntil(b"\n\n"):
+                    pass
+            rig.upstream.answer_with(answer)
+            await rig.turn("2", conversation=made["id"])
+            assert rig.told[0] == "user: 1"
+            held.set()
+            await first.read()
+
+
+def rig_body(api: str) -> bytes:
+    """A request for a stream, as the upstream gets it."""
+    asked = {"messages": [{"role": "user", "content": "1"}]} if api == "chat" else {"input": "1"}
+    return _json.encode(asked | {"stream": True})
 
 
 async def test_items_that_refer_or_have_ids_of_their_own_are_kept_as_they_came(rig: Rig) -> None:

@@ -11,9 +11,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from aigateway import _json
 from aigateway.errors import InvalidRequestError, ServerError
-from aigateway.state.items import NewId, head_of
+from aigateway.state.items import ItemHead, NewId, head_of
 from aigateway.state.protocol import ConflictError, Put, ResponseStore
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ PROMPT: Final = (
 _MARK: Final = MARK.encode()
 _COMPACTION: Final = b'"compaction"'
 _TELLS: Final = "Summary of the conversation up to here, of which nothing else is shown:\n\n"
+_TELLING: Final = b'{"type":"message","role":"developer","content":"' + _TELLS.partition("\n")[0].encode()
+_CARRIES: Final = b"\0"
+_PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _KIND: Final = "key"
 _ID: Final = "compaction"
 
@@ -74,21 +79,39 @@ class Seals:
             return put.data
         raise ServerError("The key of compactions could not be made. Try again.")
 
-    async def item(self, tenant: str, summary: str) -> dict[str, Any]:
-        """A compaction item that holds a summary."""
-        sealed = (await self._ready()).encrypt(summary.encode("utf-8", "replace"), _place(tenant))
+    async def item(self, tenant: str, summary: str, carried: Sequence[bytes] = ()) -> dict[str, Any]:
+        """A compaction item that holds a summary. carried: items that are told behind it as they are.
+
+        One that carries some stands for everything before it but for instructions and open calls.
+        """
+        plain = summary.encode("utf-8", "replace")
+        if carried:
+            plain = _CARRIES + _json.encode([summary, *map(msgspec.Raw, carried)])
+        sealed = (await self._ready()).encrypt(plain, _place(tenant))
         content = MARK + base64.urlsafe_b64encode(sealed).decode()
         return {"type": "compaction", "id": self._new_id("cmp"), "encrypted_content": content}
 
     async def opened(self, tenant: str, items: Sequence[bytes]) -> list[bytes]:
         """Items with the summaries of our own in place. Raises InvalidRequestError for one that was tampered with."""
-        return [await self._told(tenant, item) if _MARK in item and _COMPACTION in item else item for item in items]
+        told: list[bytes] = []
+        for item in items:
+            summary = await self._summary(tenant, item) if _MARK in item and _COMPACTION in item else None
+            if summary is None:
+                told.append(item)
+            elif summary.startswith(_CARRIES):
+                said, *carried = _PARTS.decode(summary[len(_CARRIES) :])
+                kept = [one for one in lasting(told, items) if not is_summary(one)]
+                told = [*kept, _telling(_json.decode(bytes(said))), *(bytes(one) for one in carried)]
+            else:
+                told.append(_telling(summary.decode()))
+        return told
 
-    async def _told(self, tenant: str, item: bytes) -> bytes:
+    async def _summary(self, tenant: str, item: bytes) -> bytes | None:
+        """The content of one of ours; None for any other item."""
         value = _json.decode(item)
         content = value.get("encrypted_content") if isinstance(value, dict) else None
         if not isinstance(content, str) or not content.startswith(MARK) or value.get("type") != "compaction":
-            return item
+            return None
         try:
             raw = base64.b64decode(content[len(MARK) :], altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
@@ -101,7 +124,16 @@ class Seals:
                 param="input",
                 code="invalid_compaction",
             )
-        return _json.encode({"type": "message", "role": "developer", "content": _TELLS + summary.decode()})
+        return summary
+
+
+def _telling(summary: str) -> bytes:
+    return _json.encode({"type": "message", "role": "developer", "content": _TELLS + summary})
+
+
+def is_summary(item: bytes) -> bool:
+    """Whether this is how a summary of ours is told."""
+    return item.startswith(_TELLING)
 
 
 def _place(tenant: str) -> bytes:
@@ -135,6 +167,29 @@ def lasting(items: Sequence[bytes], conversation: Sequence[bytes]) -> list[bytes
 
 def _is_result(kind: str | None) -> bool:
     return (kind or "").endswith("_output")
+
+
+def to_compact(before: Sequence[bytes], own: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """What a summary is to take the place of, and what stays behind it: a turn's own items with the calls they answer.
+
+    Where nothing comes before the turn, its own are those behind the last thing that a model said. Nothing is to be done
+    where the first is empty.
+    """
+    older, newer = list(before), list(own)
+    if not older:
+        said = [place for place, item in enumerate(own) if not _is_callers(head_of(item))]
+        place = said[-1] + 1 if said else 0
+        older, newer = list(own[:place]), list(own[place:])
+    answered = {head.call_id for head in map(head_of, newer) if head.call_id and _is_result(head.type)}
+    calls = [item for item in older if head_of(item).call_id in answered and not _is_result(head_of(item).type)]
+    kept = {id(item) for item in (*lasting(older, [*older, *newer]), *calls)}
+    if not newer or all(id(item) in kept or is_summary(item) for item in older):
+        return [], []
+    return older, [*calls, *newer]
+
+
+def _is_callers(head: ItemHead) -> bool:
+    return _is_result(head.type) or (head.type in (None, "message") and head.role != "assistant")
 
 
 def without_oldest(items: Sequence[bytes]) -> list[bytes]:

@@ -24,7 +24,7 @@ from aigateway.state.protocol import (
     Put,
     Span,
 )
-from aigateway.state.responses import Responses
+from aigateway.state.responses import Responses, Stored
 
 CONVERSATION: Final = "conversation"
 _LOCK_SECONDS: Final = 30.0
@@ -70,7 +70,7 @@ class Conversations:
         facts = _Facts(metadata, int(now))
         operations: list[Operation] = [self._put(conversation_id, facts, expect=0)]
         if items:
-            resolved = await self._responses.resolved(tenant, items)
+            resolved = await self._responses.copied(tenant, items, strict=True)
             entries = entries_of(resolved, self._responses.new_id)
             operations.append(Append(log=conversation_id, entries=entries, at=0, expires_at=self._responses.until()))
         await self._store.commit(tenant, operations)
@@ -135,10 +135,10 @@ class Conversations:
         return await self._responses.resolved(tenant, [entry.data for entry in found if entry.data])
 
     async def add(self, tenant: str, id: str, items: Sequence[bytes]) -> dict[str, Any]:
-        """Append items; the list of them. Raises NotFoundError and ConversationLockedError."""
+        """Append items; the list of them. Raises NotFoundError, also for what they refer to, and ConversationLockedError."""
         async with self.locked(tenant, id):
             await self.find(tenant, id)
-            resolved = await self._responses.resolved(tenant, items)
+            resolved = await self._responses.copied(tenant, items, strict=True)
             entries = entries_of(resolved, self._responses.new_id)
             await self._store.commit(tenant, [Append(log=id, entries=entries, expires_at=self._responses.until())])
         return list_object([shown(data) for _, data in entries], has_more=False)
@@ -186,12 +186,17 @@ class Conversations:
         finally:
             await lock.release()
 
-    async def lock(self, tenant: str, id: str) -> Lock:
-        """Be its only writer until `release()`. Raises ConversationLockedError."""
-        owner = f"{self._owner}:{self._responses.new_id('lock')}"
+    async def lock(self, tenant: str, id: str, owner: str | None = None) -> Lock:
+        """Be its only writer until `release()`. owner: who may have it already. Raises ConversationLockedError."""
+        owner = owner or f"{self._owner}:{self._responses.new_id('lock')}"
         if not await self._store.claim(CONVERSATION, tenant, id, owner, _LOCK_SECONDS):
             raise ConversationLockedError
         return Lock(self._responses, tenant, id, owner)
+
+    async def free(self, tenant: str, stored: Stored) -> None:
+        """Let others write to the conversation of a run that is over."""
+        if stored.record.conversation is not None:
+            await self._store.release(CONVERSATION, tenant, stored.record.conversation, run_owner(stored.id))
 
 
 class Lock:
@@ -208,12 +213,28 @@ class Lock:
         self._renewing.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._timer = asyncio.get_running_loop().call_later(_LOCK_SECONDS / 3, self._renew)
 
+    async def pass_to(self, owner: str) -> None:
+        """Give it to another one, who has to take it within half a minute. Raises ConversationLockedError."""
+        await self.release()
+        kind, tenant, id, _ = self._key  # noqa: A001
+        if not await self._store.claim(kind, tenant, id, owner, _LOCK_SECONDS):
+            raise ConversationLockedError
+
+    def leave(self) -> None:
+        """Renew it no more."""
+        self._timer.cancel()
+
     async def release(self) -> None:
         """Give it back."""
-        self._timer.cancel()
+        self.leave()
         if self._renewing is not None:
             await asyncio.gather(self._renewing, return_exceptions=True)
         await self._store.release(*self._key)
+
+
+def run_owner(id: str) -> str:
+    """Who writes to a conversation for a response in the background: the same in each process that makes it."""
+    return f"run:{id}"
 
 
 def _shown(id: str, facts: _Facts) -> dict[str, Any]:

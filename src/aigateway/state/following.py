@@ -13,6 +13,7 @@ from aigateway.formats.relay import frames_in
 from aigateway.state.items import listed
 from aigateway.state.journal import frames_after
 from aigateway.state.record import Record
+from aigateway.state.responses import Stored
 from aigateway.state.state import State
 from aigateway.state.turn import TOP
 
@@ -96,10 +97,8 @@ async def follow(state: State, tenant: str, id: str, after: int) -> AsyncIterato
             continue
         if await state.store.read_journal(tenant, id, after):
             continue
-        seen = await state.store.read_journal(tenant, id, after - 1) if after >= 0 else []
-        if found is not None and not any(_is_end(frame) for piece in seen for frame in frames_in(piece.data)):
-            yield await _end_of(state, tenant, found.record, after + 1)
-        yield _sse.DONE_FRAME
+        end = b"" if found is None else await _missing_end(state, tenant, found, after)
+        yield end + _sse.DONE_FRAME
         return
 
 
@@ -108,8 +107,12 @@ def _is_end(frame: bytes) -> bool:
     return any(end in head for end in _ENDS)
 
 
-async def _end_of(state: State, tenant: str, record: Record, number: int) -> bytes:
-    """The event that a stream ends with whose own was never written."""
-    name = f"response.{record.status}"
-    response = _json.decode(await resource_of(state, tenant, record))
+async def _missing_end(state: State, tenant: str, stored: Stored, after: int) -> bytes:
+    """The event that a stream ends with whose own was never written; nothing where it was, or was told already."""
+    seen = await state.store.read_journal(tenant, stored.id, -1)
+    number = seen[-1].last + 1 if seen else 0
+    if number <= after or any(_is_end(frame) for piece in seen for frame in frames_in(piece.data)):
+        return b""
+    name = f"response.{stored.record.status}"
+    response = _json.decode(await resource_of(state, tenant, stored.record))
     return _sse.encode(_json.encode({"type": name, "sequence_number": number, "response": response}), name)

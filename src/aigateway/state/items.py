@@ -110,6 +110,17 @@ def references(items: Iterable[bytes]) -> list[str]:
     return [head.id or "" for head in heads if head.is_reference]
 
 
+def without_id(item: bytes) -> bytes:
+    """An item without its id: what is kept of it gets another one."""
+    value = _json.decode(item)
+    return _json.encode({name: field for name, field in value.items() if name != "id"})
+
+
+def without_references(items: Iterable[bytes]) -> list[bytes]:
+    """Items but for those that only name another one."""
+    return [item for item in items if not references([item])]
+
+
 def require_calls(new: Sequence[bytes], earlier: Sequence[bytes]) -> None:
     """Raise InvalidRequestError where a result among the new items answers no call of the whole conversation."""
     results: list[tuple[str, str]] = []

@@ -141,6 +141,10 @@ class JournalWriter:
             if self.failed:
                 return
 
+    def drop(self) -> None:
+        """Forget what is not written yet."""
+        self._held, self._held_size = [], 0
+
     async def aclose(self) -> None:
         """Write what is left."""
         await self.flush()

@@ -24,22 +24,23 @@ from aigateway.state.protocol import (
 from aigateway.state.waiting import Waiters
 
 _Key = tuple[str, ...]
+_CONDITIONAL = (Put, Delete, Append, Truncate)
 _OVERHEAD = 200  # bytes that an object costs beside its data, roughly
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, gc=False):
     document: Document
     listed: bool
     size: int
 
 
-class _Log(msgspec.Struct):
+class _Log(msgspec.Struct, gc=False):
     entries: list[tuple[str, bytes]]
     expires_at: float | None
     size: int = _OVERHEAD
 
 
-class _Journal(msgspec.Struct):
+class _Journal(msgspec.Struct, gc=False):
     pieces: list[Piece]
     expires_at: float
     size: int = _OVERHEAD
@@ -104,18 +105,21 @@ class MemoryStore:
     async def commit(self, tenant: str, operations: Sequence[Operation]) -> None:
         """See ResponseStore."""
         for operation in operations:
-            self._check(tenant, operation)
+            if type(operation) in _CONDITIONAL:
+                self._check(tenant, operation)
         for operation in operations:
             self._apply(tenant, operation)
         while self._size > self._max and self._objects:
             self._evict(next(iter(self._objects)))
 
     def _check(self, tenant: str, operation: Operation) -> None:
-        if isinstance(operation, Put | Delete) and operation.expect is not None:
+        if isinstance(operation, (Put, Delete)):
+            if operation.expect is None:
+                return
             found = self._document((tenant, "d", operation.kind, operation.id))
             if (found.document.version if found is not None else 0) != operation.expect:
                 raise ConflictError
-        elif isinstance(operation, Append | Truncate) and operation.at is not None:
+        elif isinstance(operation, (Append, Truncate)) and operation.at is not None:
             log = self._log(tenant, operation.log)
             if (len(log.entries) if log is not None else 0) != operation.at:
                 raise ConflictError
@@ -139,10 +143,12 @@ class MemoryStore:
     def _put(self, tenant: str, put: Put) -> None:
         key = (tenant, "d", put.kind, put.id)
         known = self._document(key)
-        version = 1 if known is None else known.document.version + 1
-        created_at = put.created_at if known is None else known.document.created_at
+        if known is None:
+            document = Document(put.id, put.data, 1, put.created_at, put.expires_at)
+        else:
+            version, created_at = known.document.version + 1, known.document.created_at
+            document = Document(put.id, put.data, version, created_at, put.expires_at)
         self._evict(key)
-        document = Document(put.id, put.data, version, created_at, put.expires_at)
         size = len(put.data) + _OVERHEAD
         self._objects[key] = _Document(document, put.listed, size)
         self._size += size
@@ -155,11 +161,13 @@ class MemoryStore:
             self._objects[key] = log = _Log([], append.expires_at)
             self._size += log.size
         log.expires_at = append.expires_at
-        for name, data in append.entries:
+        size = 0
+        for seq, (name, data) in enumerate(append.entries, len(log.entries)):
             if name:
-                self._names[tenant, name] = append.log, len(log.entries)
-            log.entries.append((name, data))
-            self._grow(log, len(name) + len(data) + _OVERHEAD)
+                self._names[tenant, name] = append.log, seq
+            size += len(name) + len(data) + _OVERHEAD
+        log.entries += append.entries
+        self._grow(log, size)
 
     def _erase(self, tenant: str, erase: Erase) -> None:
         log = self._log(tenant, erase.log)

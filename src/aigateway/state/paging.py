@@ -34,6 +34,16 @@ class Page(msgspec.Struct, frozen=True):
             )
         return cls(query.get("after"), int(limit), wanted == "desc")
 
+    def part_of(self, items: Sequence[bytes]) -> tuple[list[bytes], bool]:
+        """That part of items, oldest first, and whether there are more. Raises InvalidRequestError for an `after`."""
+        ordered = list(reversed(items)) if self.descending else list(items)
+        if self.after is not None:
+            places = [place for place, item in enumerate(ordered) if head_of(item).id == self.after]
+            if not places:
+                raise _no_such(self.after)
+            ordered = ordered[places[0] + 1 :]
+        return ordered[: self.limit], len(ordered) > self.limit
+
 
 def list_object(data: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
     """The list as the API shows it."""
@@ -74,6 +84,10 @@ async def _place_of(store: ResponseStore, tenant: str, span: Span, id: str) -> i
     for entry in await store.entries(tenant, [span]):  # an older one of that name, or a reference
         if entry.data and (entry.name == id or (not entry.name and head_of(entry.data).id == id)):
             return entry.seq
-    raise InvalidRequestError(
+    raise _no_such(id)
+
+
+def _no_such(id: str) -> InvalidRequestError:
+    return InvalidRequestError(
         f"Invalid 'after': there is no item '{id}' in this list.", param="after", code="not_found"
     )

@@ -30,7 +30,10 @@ class StoreUnavailableError(GatewayError):
         super().__init__(message, headers={"Retry-After": "1"})
 
 
-class Document(msgspec.Struct, frozen=True):
+# Values without cycles (gc=False): the collector need not walk what a store in memory keeps.
+
+
+class Document(msgspec.Struct, gc=False, frozen=True):
     """A small object. version counts its writes, from 1; times are Unix seconds."""
 
     id: str
@@ -40,7 +43,7 @@ class Document(msgspec.Struct, frozen=True):
     expires_at: float | None = None
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, gc=False, frozen=True):
     """One entry of a log: an item as JSON bytes under its id. One that was erased has neither."""
 
     log: str
@@ -49,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Span(msgspec.Struct, frozen=True, array_like=True):
+class Span(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """Entries `start` to `end` (not included) of a log."""
 
     log: str
@@ -57,7 +60,7 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
     end: int
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Piece(msgspec.Struct, gc=False, frozen=True):
     """Some events of a stream as they go out: whole frames, numbered `first` to `last`."""
 
     first: int
@@ -65,7 +68,7 @@ class Piece(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Put(msgspec.Struct, frozen=True, kw_only=True, tag="put"):
+class Put(msgspec.Struct, gc=False, frozen=True, kw_only=True, tag="put"):
     """Write a document. expect: the version it must have now, 0 = there must be none, None = any.
 
     listed: whether `documents` shows it.
@@ -80,7 +83,7 @@ class Put(msgspec.Struct, frozen=True, kw_only=True, tag="put"):
     listed: bool = False
 
 
-class Delete(msgspec.Struct, frozen=True, kw_only=True, tag="delete"):
+class Delete(msgspec.Struct, gc=False, frozen=True, kw_only=True, tag="delete"):
     """Remove a document, if it is there. expect: the version it must have."""
 
     kind: str
@@ -88,7 +91,7 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, tag="delete"):
     expect: int | None = None
 
 
-class Append(msgspec.Struct, frozen=True, kw_only=True, tag="append"):
+class Append(msgspec.Struct, gc=False, frozen=True, kw_only=True, tag="append"):
     """Add entries (name, data) to a log, which is made if need be. at: the length it must have; None = any."""
 
     log: str
@@ -97,7 +100,7 @@ class Append(msgspec.Struct, frozen=True, kw_only=True, tag="append"):
     expires_at: float | None = None
 
 
-class Truncate(msgspec.Struct, frozen=True, kw_only=True, tag="truncate"):
+class Truncate(msgspec.Struct, gc=False, frozen=True, kw_only=True, tag="truncate"):
     """Cut a log of length `at` off at `length`; at 0 it is gone."""
 
     log: str
@@ -105,14 +108,14 @@ class Truncate(msgspec.Struct, frozen=True, kw_only=True, tag="truncate"):
     length: int
 
 
-class Erase(msgspec.Struct, frozen=True, kw_only=True, tag="erase"):
+class Erase(msgspec.Struct, gc=False, frozen=True, kw_only=True, tag="erase"):
     """Blank one entry: its place stays, its name and data go."""
 
     log: str
     seq: int
 
 
-class Keep(msgspec.Struct, frozen=True, kw_only=True, tag="keep"):
+class Keep(msgspec.Struct, gc=False, frozen=True, kw_only=True, tag="keep"):
     """Let a log live until then."""
 
     log: str

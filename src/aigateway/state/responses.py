@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from aigateway.errors import InvalidRequestError, NotFoundError
-from aigateway.state.items import NewId, entries_of, head_of, references
+from aigateway.state.items import NewId, entries_of, head_of, references, without_id
 from aigateway.state.protocol import (
     Append,
     ConflictError,
@@ -140,6 +140,11 @@ class Responses:
                 raise NotFoundError(f"Item with id '{head.id}' not found.", param="input", code="item_not_found")
             told.append(found.get(head.id or "", item) if head.is_reference else item)
         return told
+
+    async def copied(self, tenant: str, items: Sequence[bytes], *, strict: bool = False) -> list[bytes]:
+        """Items with copies of those that they refer to, which get ids of their own. strict: as in `resolved`."""
+        found = await self.resolved(tenant, items, strict=strict)
+        return [own if own is item else without_id(own) for own, item in zip(found, items, strict=True)]
 
     # writing
 

@@ -95,6 +95,32 @@ def commit(tenant: str, operations: Sequence[Operation], now: float) -> Steps[No
             yield from _keep(tenant, operation)
 
 
+_OVER = "documents.expires_at IS NOT NULL AND documents.expires_at <= :now"
+_REPLACE = (
+    "UPDATE documents SET data = :data, expires_at = :expires_at, listed = :listed, version = version + 1 "
+    f"WHERE tenant = :tenant AND kind = :kind AND id = :id AND version = :expect AND {_LIVE} RETURNING version"
+)
+_UPSERT = (
+    "INSERT INTO documents (tenant, kind, id, data, version, created_at, expires_at, listed) "
+    "VALUES (:tenant, :kind, :id, :data, 1, :created_at, :expires_at, :listed) "
+    "ON CONFLICT (tenant, kind, id) DO UPDATE SET data = excluded.data, expires_at = excluded.expires_at, "
+    "listed = excluded.listed, "
+    f"version = CASE WHEN {_OVER} THEN 1 ELSE documents.version + 1 END, "
+    f"created_at = CASE WHEN {_OVER} THEN excluded.created_at ELSE documents.created_at END"
+)
+_WRITE = f"{_UPSERT} RETURNING version"
+_INSERT = f"{_UPSERT} WHERE {_OVER} RETURNING version"
+_NEW_LOG = (
+    "INSERT INTO logs (tenant, log, length, expires_at) VALUES (:tenant, :log, :count, :expires_at) "
+    "ON CONFLICT (tenant, log) DO NOTHING RETURNING length"
+)
+_LONGER_LOG = (
+    "UPDATE logs SET length = length + :count, expires_at = :expires_at "
+    f"WHERE tenant = :tenant AND log = :log AND length = :at AND {_LIVE} RETURNING length"
+)
+_ENTRY = "INSERT INTO entries (tenant, log, seq, name, data) VALUES (:tenant, :log, :seq, :name, :data)"
+
+
 def _put(tenant: str, put: Put, now: float) -> Steps[None]:
     bound = {
         "tenant": tenant,
@@ -106,28 +132,11 @@ def _put(tenant: str, put: Put, now: float) -> Steps[None]:
         "listed": put.listed,
         "now": now,
     }
-    over = "documents.expires_at IS NOT NULL AND documents.expires_at <= :now"
-    condition = ""
-    if put.expect == 0:
-        condition = f" WHERE {over}"
-    elif put.expect is not None:
-        rows = yield Statement(
-            "UPDATE documents SET data = :data, expires_at = :expires_at, listed = :listed, version = version + 1 "
-            f"WHERE tenant = :tenant AND kind = :kind AND id = :id AND version = :expect AND {_LIVE} RETURNING version",
-            {name: value for name, value in bound.items() if name != "created_at"} | {"expect": put.expect},
-        )
-        _require(rows)
-        return
-    rows = yield Statement(
-        "INSERT INTO documents (tenant, kind, id, data, version, created_at, expires_at, listed) "
-        "VALUES (:tenant, :kind, :id, :data, 1, :created_at, :expires_at, :listed) "
-        "ON CONFLICT (tenant, kind, id) DO UPDATE SET data = excluded.data, expires_at = excluded.expires_at, "
-        "listed = excluded.listed, "
-        f"version = CASE WHEN {over} THEN 1 ELSE documents.version + 1 END, "
-        f"created_at = CASE WHEN {over} THEN excluded.created_at ELSE documents.created_at END"
-        f"{condition} RETURNING version",
-        bound,
-    )
+    if put.expect:
+        del bound["created_at"]
+        rows = yield Statement(_REPLACE, bound | {"expect": put.expect})
+    else:
+        rows = yield Statement(_WRITE if put.expect is None else _INSERT, bound)
     _require(rows)
 
 
@@ -149,28 +158,26 @@ def _delete(tenant: str, delete: Delete, now: float) -> Steps[None]:
 
 def _append(tenant: str, append: Append, now: float) -> Steps[None]:
     count = len(append.entries)
-    bound = {"tenant": tenant, "log": append.log, "count": count, "expires_at": append.expires_at, "now": now}
+    bound = {"tenant": tenant, "log": append.log, "count": count, "expires_at": append.expires_at}
     if append.at:
-        rows = yield Statement(
-            "UPDATE logs SET length = length + :count, expires_at = :expires_at "
-            f"WHERE tenant = :tenant AND log = :log AND length = :at AND {_LIVE} RETURNING length",
-            bound | {"at": append.at},
-        )
+        rows = yield Statement(_LONGER_LOG, bound | {"at": append.at, "now": now})
     else:
-        yield from _drop_if_over(tenant, append.log, now)
-        rows = yield Statement(
-            "INSERT INTO logs (tenant, log, length, expires_at) VALUES (:tenant, :log, :count, :expires_at) "
-            "ON CONFLICT (tenant, log) DO UPDATE SET length = logs.length + excluded.length, "
-            "expires_at = excluded.expires_at"
-            + ("" if append.at is None else " WHERE logs.length = 0")
-            + " RETURNING length",
-            {name: value for name, value in bound.items() if name != "now"},
-        )
+        rows = yield Statement(_NEW_LOG, bound)
+        if not rows:
+            yield from _drop_if_over(tenant, append.log, now)
+            rows = yield Statement(
+                "INSERT INTO logs (tenant, log, length, expires_at) VALUES (:tenant, :log, :count, :expires_at) "
+                "ON CONFLICT (tenant, log) DO UPDATE SET length = logs.length + excluded.length, "
+                "expires_at = excluded.expires_at"
+                + ("" if append.at is None else " WHERE logs.length = 0")
+                + " RETURNING length",
+                bound,
+            )
     _require(rows)
     first = rows[0][0] - count
     if count:
         yield Statement(
-            "INSERT INTO entries (tenant, log, seq, name, data) VALUES (:tenant, :log, :seq, :name, :data)",
+            _ENTRY,
             [
                 {"tenant": tenant, "log": append.log, "seq": seq, "name": name, "data": data}
                 for seq, (name, data) in enumerate(append.entries, first)

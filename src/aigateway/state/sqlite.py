@@ -5,18 +5,18 @@ All of it runs in one thread of its own, so that a slow disk never holds up the 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
 from aigateway.state import sql
 from aigateway.state.protocol import Document, Entry, Operation, Piece, Span, StoreUnavailableError
+from aigateway.state.thread import WorkThread
 from aigateway.state.waiting import Waiters
 
 logger = logging.getLogger("aigateway")
@@ -74,15 +74,15 @@ class SQLiteStore:
         self.path = Path(path)
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: WorkThread | None = None
         self._waiters = Waiters(_POLL)
 
     async def _run(self, steps: sql.Steps[T], *, writes: bool) -> T:
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="aigateway-state")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ran, steps, writes)
+            self._thread = WorkThread("aigateway-state")
+        return await self._thread.run(functools.partial(self._ran, steps, writes=writes))
 
-    def _ran(self, steps: sql.Steps[T], writes: bool) -> T:  # noqa: FBT001 - run_in_executor passes by position
+    def _ran(self, steps: sql.Steps[T], *, writes: bool) -> T:
         try:
             connection = self._connection or self._opened()
             if not writes:
@@ -199,8 +199,8 @@ class SQLiteStore:
         """See ResponseStore."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._drop)
-            thread.shutdown(wait=False)
+            await thread.run(self._drop)
+            thread.close()
 
 
 def _driven(connection: sqlite3.Connection, steps: sql.Steps[T]) -> T:

@@ -14,7 +14,7 @@ from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats.relay import events_in, frames_in
 from aigateway.formats.responses.encoder import failure_events
 from aigateway.formats.responses.resource import empty_resource
-from aigateway.state.items import listed
+from aigateway.state.items import entries_of, items_of, listed
 from aigateway.state.journal import JournalWriter, number_in
 from aigateway.state.protocol import StoreUnavailableError
 from aigateway.state.record import Record
@@ -61,6 +61,7 @@ class Tape:
         self._journal: JournalWriter | None = None
         self._snapshot: dict[str, Any] = {}
         self._items: list[bytes] = []
+        self._input = turn.new if stored is None else items_of(stored.record.input)
         self._echo = turn.echo()
         self._their_id = ""
 
@@ -101,11 +102,14 @@ class Tape:
         status = _json.decode(bytes(top.get("status") or b'"completed"'))
         record = self._record(str(status), _json.encode(top | {"output": msgspec.Raw(b"[]")}))
         previous = None if turn.previous is None else turn.previous.record
+        items = self._input
+        if turn.refers and turn.conversation is not None:  # its items are its own, wherever they came from
+            items = await turn.state.responses.copied(turn.tenant, items)
         kept = await turn.state.responses.finish(
             turn.tenant,
             self.id,
             record,
-            turn.new,
+            items,
             output,
             previous=previous,
             conversation_log=turn.conversation,
@@ -233,7 +237,8 @@ class Tape:
         else:
             body = _json.encode(top | {"output": msgspec.Raw(b"[]")})
             record = Record(status="in_progress", body=body, conversation=turn.conversation, first=number or 0)
-            record.input = listed(turn.new)
+            self._input = [data for _, data in entries_of(turn.new, responses.new_id)]
+            record.input = listed(self._input)
             await turn.state.hold(turn.tenant, self.id, _nothing)  # first: nobody may find it without an owner
             if not await responses.begin(turn.tenant, self.id, record):
                 await turn.state.let_go(turn.tenant, self.id)
@@ -247,6 +252,8 @@ class Tape:
 
     async def _let_others_write(self) -> None:
         """Who has the whole answer may ask again at once."""
+        if self.turn.lock is None:
+            return
         with contextlib.suppress(StoreUnavailableError):  # then the lock ends by itself
             await self.turn.close()
 
@@ -274,9 +281,16 @@ class Tape:
         await self._finish(top | {"output": msgspec.Raw(listed(items))}, items)
 
     async def close_journal(self) -> None:
-        """Write what is left of the events."""
-        if self._journal is not None:
-            await self._journal.aclose()
+        """Write what is left of the events, unless others have ended or deleted the response meanwhile."""
+        journal, turn = self._journal, self.turn
+        if journal is None:
+            return
+        found = None if self.kept else await turn.state.responses.find(turn.tenant, self.id)
+        if not self.kept and (found is None or found.record.is_over):
+            journal.drop()
+        await journal.aclose()
+        if not self.kept and found is None:
+            await turn.state.store.delete_journal(turn.tenant, self.id)
 
     async def aclose(self) -> None:
         """The same, and let others have the response."""

@@ -9,9 +9,17 @@ import msgspec
 
 from aigateway import _json
 from aigateway.errors import GatewayError, InvalidRequestError
-from aigateway.state.compaction import TRIGGER, is_sealed, lasting, since_compaction, without_oldest
+from aigateway.state.compaction import (
+    TRIGGER,
+    is_sealed,
+    is_summary,
+    lasting,
+    since_compaction,
+    to_compact,
+    without_oldest,
+)
 from aigateway.state.conversations import Lock
-from aigateway.state.items import head_of, items_of, listed, references, require_calls
+from aigateway.state.items import head_of, items_of, listed, references, require_calls, without_references
 from aigateway.state.record import Upstream
 from aigateway.state.responses import Stored, previous_not_found
 from aigateway.state.state import State
@@ -40,6 +48,8 @@ class Wishes(msgspec.Struct):
     @property
     def compact_threshold(self) -> int | None:
         """The tokens from which on the conversation is to be made short."""
+        if self.context_management is None:
+            return None
         wanted = self.context_management if isinstance(self.context_management, list) else ()
         for entry in wanted:
             if isinstance(entry, dict) and entry.get("type") == "compaction":
@@ -54,6 +64,18 @@ class Wishes(msgspec.Struct):
 
 
 WISHES: Final = msgspec.json.Decoder(Wishes)
+
+
+def _check_management(entries: Any) -> None:
+    for entry in entries if isinstance(entries, list) else (None,):
+        threshold = entry.get("compact_threshold") if isinstance(entry, dict) else ""
+        if threshold is not None and type(threshold) is not int:
+            raise InvalidRequestError(
+                "Invalid type for 'context_management': expected an array of objects such as "
+                '{"type": "compaction", "compact_threshold": 100000}.',
+                param="context_management",
+                code="invalid_type",
+            )
 
 
 def conversation_id(value: Any) -> str | None:
@@ -76,9 +98,12 @@ class Turn:
     upstream where the response will be kept by its provider too.
     local    what a connection remembers: id -> items of its conversation, None = they are kept.
     remembers_only  whether nothing else is gone on from.
+    compaction  the item that takes the place of what came before, where this turn made it.
     """
 
     def __init__(self, state: State, tenant: str | None, wishes: Wishes, body: bytes) -> None:
+        if wishes.context_management is not None:
+            _check_management(wishes.context_management)
         self.state = state
         self.tenant = tenant or ""
         self.is_trusted = tenant is None
@@ -92,6 +117,7 @@ class Turn:
         self.earlier: list[bytes] | None = None
         self.upstream: Upstream | None = None
         self.lock: Lock | None = None
+        self.lock_owner: str | None = None
         self.replays = False
         self.refers = bool(references(self.new))
         self.local: MutableMapping[str, list[bytes] | None] = {}
@@ -100,9 +126,17 @@ class Turn:
         self.is_sealed = is_sealed(body)
         self.triggers = bool(self.new) and TRIGGER.encode() in body and head_of(self.new[-1]).type == TRIGGER
         self.left_out = 0
+        self.compaction: bytes | None = None
         self._resolved: list[bytes] = []
         self._told: tuple[list[bytes], list[bytes]] = ([], [])
-        self._unknown: GatewayError = InvalidRequestError("")
+        self._unknown: GatewayError | None = None
+        self._edits = bool(
+            wishes.is_stateful
+            or self.refers
+            or self.is_sealed
+            or wishes.generate is not None
+            or wishes.compact_threshold is not None
+        )
         if self.conversation and self.previous_id:
             raise InvalidRequestError(
                 "Give 'previous_response_id' or 'conversation', not both.", param="conversation", code="invalid_value"
@@ -135,7 +169,7 @@ class Turn:
         if self.conversation is not None:
             document = await self.state.conversations.find(self.tenant, self.conversation, param="conversation")
             if self.wishes.stores:
-                self.lock = await self.state.conversations.lock(self.tenant, self.conversation)
+                self.lock = await self.state.conversations.lock(self.tenant, self.conversation, self.lock_owner)
                 await self.state.conversations.touch(self.tenant, document)
         elif self.previous_id is not None and self.local.get(self.previous_id) is not None:
             self.is_local = True
@@ -150,7 +184,7 @@ class Turn:
         """Read what comes before the turn, once. Raises GatewayError."""
         if self.earlier is not None:
             return
-        if self.is_foreign:
+        if self._unknown is not None:
             raise self._unknown
         responses = self.state.responses
         earlier: list[bytes] = []
@@ -176,18 +210,17 @@ class Turn:
         """What a model is told, once it is loaded: the items before the turn, and its own."""
         return [*self._told[0], *self._told[1]]
 
-    @property
-    def before(self) -> list[bytes]:
-        """What a model is told of what came before the turn."""
-        return self._told[0]
+    def to_compact(self) -> tuple[list[bytes], list[bytes]]:
+        """What a summary would take the place of, once it is loaded, and what would be told behind it."""
+        return to_compact(*self._told)
 
-    async def compact(self, item: bytes) -> None:
-        """Tell a summary in place of what came before; it is kept as the first item of the turn's own input."""
-        before, own = self._told
-        summary = await self.state.seals.opened(self.tenant, [item])
-        self._told = (lasting(before, self.context), [*summary, *own])
-        self.new = [item, *self.new]
-        self._resolved = [item, *self._resolved]
+    async def compact(self, summary: str, older: Sequence[bytes], newer: Sequence[bytes]) -> None:
+        """Tell a summary in place of the older items; `compaction` is the item that stands for all of it from now on."""
+        carried = [item for item in newer if head_of(item).role not in ("system", "developer")]
+        self.compaction = _json.encode(await self.state.seals.item(self.tenant, summary, carried))
+        kept = [item for item in lasting(older, [*older, *newer]) if not is_summary(item)]
+        told, *_ = await self.state.seals.opened(self.tenant, [self.compaction])
+        self._told = ([*kept, told], list(newer))
 
     def shorten(self) -> bool:
         """Leave the oldest items out; False where none is left that may be."""
@@ -205,8 +238,7 @@ class Turn:
     @property
     def is_changed(self) -> bool:
         """Whether any target gets another body than the caller's."""
-        wishes = self.wishes
-        return bool(wishes.is_stateful or self.refers or self.is_sealed or self.left_out or wishes.generate is not None)
+        return self._edits or self.left_out > 0
 
     def is_known_at(self, provider: str) -> bool:
         """Whether this provider keeps what the turn goes on from, so that nothing of it need be told again."""
@@ -231,14 +263,17 @@ class Turn:
         top = TOP.decode(self.body)
         for name in _STATEFUL:
             top.pop(name, None)
+        if not keeps:
+            top.pop("context_management", None)  # it was done here
         chained = self.chained_upstream(provider) if keeps else None
         if chained is not None:
             top["previous_response_id"] = msgspec.Raw(_json.encode(chained))
             top["input"] = msgspec.Raw(listed(self.new if self.earlier is None else self._told[1]))
         elif self.earlier is not None and not (keeps and self.is_known_at(provider) and not self.is_sealed):
-            items = self.context
-            if self.triggers:
-                items.append(self.new[-1])
+            before, own = self._told
+            if not (self.is_trusted and keeps and speaks_responses):
+                before = without_references(before)  # of what was deleted since, and is nobody's now
+            items = [*before, *own, *(self.new[-1:] if self.triggers else ())]
             top["input"] = msgspec.Raw(listed(_known_to(items) if keeps and speaks_responses else items))
         return _json.encode(top)
 
