@@ -47,6 +47,7 @@ from aigateway.upstream import (
     POSTED,
     forwarded_headers,
     has_forwarded_headers,
+    is_shown,
     is_sifted,
     may_be_sifted,
     plan_for,
@@ -334,7 +335,7 @@ class Exchange:
             attempt.status = status = reply.status
             attempt.first_byte_at = time.monotonic()
             if status >= 300:
-                raise await reply_error(reply, provider.name)
+                raise await reply_error(await provider.guarded(reply), provider.name)
             answer = await self._whole(translation, reply)
             self._lane = self._reply = None
             lane.leave(0.0)
@@ -478,10 +479,15 @@ class Exchange:
     # the whole answer at once
 
     async def _whole(self, translation: Translation | None, reply: ProviderReply) -> Answer:
-        if _content_type(reply).startswith("text/event-stream"):
-            raise UpstreamProtocolError("The upstream answered with a stream where none was asked for.")
+        headers = [JSON_TYPE]
+        for pair in reply.headers:
+            name = pair[0]
+            if name == "content-type":
+                if pair[1].lower().startswith("text/event-stream"):
+                    raise UpstreamProtocolError("The upstream answered with a stream where none was asked for.")
+            elif name != "content-length" and is_shown(name):
+                headers.append(pair)
         body = await reply.read()
-        headers = [JSON_TYPE, *shown_headers(reply)]
         if translation is not None:
             return await self._answer_document(self._translated(translation.reply(body)), headers)
         body, self.call.usage = unary_head(self.call, body, self._asked)

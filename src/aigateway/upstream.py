@@ -117,9 +117,14 @@ def has_forwarded_headers(call: Call) -> bool:
     return not _FORWARDED_SET.isdisjoint(call.headers)
 
 
+def is_shown(name: str) -> bool:
+    """Whether the caller sees an upstream's header of this name."""
+    return name in SHOWN_HEADERS or name.startswith(_LIMITS)
+
+
 def shown_headers(reply: ProviderReply) -> list[tuple[str, str]]:
     """The upstream's headers that the caller sees."""
-    return [pair for pair in reply.headers if pair[0] in SHOWN_HEADERS or pair[0].startswith(_LIMITS)]
+    return [pair for pair in reply.headers if is_shown(pair[0])]
 
 
 def may_be_sifted(api: str, quirks: Quirks) -> bool:
@@ -296,7 +301,7 @@ async def reply_error(reply: ProviderReply, provider: str) -> UpstreamError:
         value = value[0]
     error = error_of(value, reply.status, provider)
     for name, header in reply.headers:
-        if name in SHOWN_HEADERS or name.startswith(_LIMITS):
+        if is_shown(name):
             error.headers[name] = header
     return error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from aigateway.app.delivery import Delivery, Leaving, id_headers
-from aigateway.exchange import CutShortError, Exchange
+from aigateway.exchange import JSON_TYPE, CutShortError, Exchange
 from aigateway.intake import Limits
 from aigateway.surface import Operation
 
@@ -212,9 +212,12 @@ class Turn:
         protocol = self._protocol
         if self._cycle is not None or not self.keep_alive or protocol.flow.write_paused:
             return False
-        text = "\r\n".join([f"{name}: {value}" for name, value in headers])
-        if text.count("\n") != len(headers) - 1 or not text.replace("\r\n", "").isprintable():
-            return False
+        if len(headers) == 2 and headers[0] is JSON_TYPE and headers[1][1].isprintable():  # as mostly
+            text = f"content-type: application/json\r\n{headers[1][0]}: {headers[1][1]}"
+        else:
+            text = "\r\n".join([f"{name}: {value}" for name, value in headers])
+            if text.count("\n") != len(headers) - 1 or not text.replace("\r\n", "").isprintable():
+                return False
         if self.disconnected:
             return True
         given = protocol.server_state.default_headers

@@ -7,7 +7,7 @@ else (translation, hooks, naming, errors in the caller's format) is done above i
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -117,8 +117,15 @@ class Posting(ProviderLike, Protocol):
     @property
     def posts(self) -> bool: ...
 
-    async def post(self, api: str, path: str, body: bytes) -> ProviderReply:
-        """As `send`, of a JSON request that asks for no events and has no headers and no key of its own."""
+    def post(self, api: str, path: str, body: bytes) -> Awaitable[ProviderReply]:
+        """As `send`, of a JSON request that asks for no events and has no headers and no key of its own.
+
+        Errors need not name the provider, and a refusal is to be read through `guarded`.
+        """
+        ...
+
+    async def guarded(self, reply: ProviderReply) -> ProviderReply:
+        """A refusal without the key that it may repeat."""
         ...
 
 

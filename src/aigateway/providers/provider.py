@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -233,19 +233,19 @@ class Provider:
         """
         return self._posts
 
-    async def post(self, api: str, path: str, body: bytes) -> ProviderReply:
-        """As `send`, of a JSON request that asks for no events and has no headers and no key of its own."""
+    def post(self, api: str, path: str, body: bytes) -> Awaitable[ProviderReply]:
+        """See Posting."""
         line = self._lines.get(path)
-        if line is None:
-            line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), await reveal(self._api_key))
-        try:
-            reply = await line.post(body)
-        except UpstreamError as error:
-            error.provider = self.name
-            raise
-        if reply.status < 400 or self._api_key is None:
-            return reply
-        return _Refusal(reply, await reveal(self._api_key) or "")
+        return self._first_post(api, path, body) if line is None else line.post(body)
+
+    async def _first_post(self, api: str, path: str, body: bytes) -> ProviderReply:
+        line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), await reveal(self._api_key))
+        return await line.post(body)
+
+    async def guarded(self, reply: ProviderReply) -> ProviderReply:
+        """See Posting."""
+        key = await reveal(self._api_key)
+        return reply if key is None else _Refusal(reply, key)
 
     def _new_line(self, request: ProviderRequest, key: str | None) -> Line:
         url, headers = self._base_of(request.api) + request.path, self._headers_for(request, key)
