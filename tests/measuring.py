@@ -19,6 +19,7 @@ from tests.sampling import function_of
 _GOES_AGAIN: Final = (
     "compat",
     "test_bench.py",
+    "test_crossings.py",
     "test_docs.py",
     "test_every_caller.py",
     "test_example.py",
@@ -27,6 +28,7 @@ _GOES_AGAIN: Final = (
     "test_real_callers.py",
     "test_recordings.py",
     "test_sdks.py",
+    "test_silence.py",
 )
 """Suites of whole products, of which other tests go the lines."""
 _FEW: Final = 24

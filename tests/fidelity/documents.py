@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from aigateway.fidelity.row import Document
+from tests.fidelity import specimens
 from tests.fidelity.answers import CHAT_REPLIES, CHAT_STREAMS, RESPONSES_REPLIES, RESPONSES_STREAMS
 from tests.fidelity.requests import CHAT_REQUESTS, RESPONSES_REQUESTS
 
-SAMPLES: dict[Document, list[Any]] = {
+SAMPLES: dict[str, list[Any]] = {
     "chat.request": CHAT_REQUESTS,
     "responses.request": RESPONSES_REQUESTS,
     "chat.reply": CHAT_REPLIES,
     "responses.reply": RESPONSES_REPLIES,
     "chat.stream": CHAT_STREAMS,
     "responses.stream": RESPONSES_STREAMS,
+    **{document: specimens.found(document) for document in specimens.DOCUMENTS},
 }

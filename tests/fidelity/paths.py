@@ -73,6 +73,29 @@ def without(document: Any, path: str) -> Any:
     return shortened
 
 
+def altered(document: Any, path: str) -> Any:
+    """A copy of a document with another value wherever something stands at a path that ends with a key."""
+    changed = copy.deepcopy(document)
+    way = steps(path)
+    if isinstance(document, list) and way[0].way == "key":
+        way = [Step("entry", ""), *way]
+    holders = [changed]
+    for step in way[:-1]:
+        holders = [below for holder in holders for below in _below(holder, step)]
+    for holder in holders:
+        if isinstance(holder, dict) and way[-1].name in holder:
+            holder[way[-1].name] = _another(holder[way[-1].name])
+    return changed
+
+
+def _another(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return f"{value}x" if isinstance(value, str) else [value]
+
+
 def with_value(document: Any, path: str, value: Any) -> Any:
     """A copy of a document with a value at a path; an entry of a list is added to it."""
     changed = copy.deepcopy(document)

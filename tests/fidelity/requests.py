@@ -67,7 +67,25 @@ CHAT_REQUESTS: list[Object] = [
         }
     ),
     chat({"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}),
-    chat({"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}]}),
+    chat(
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "input_audio",
+                    "input_audio": {"data": "UklGRg==", "format": "wav"},
+                    "prompt_cache_breakpoint": BREAKPOINT,
+                }
+            ],
+        }
+    ),
+    *(
+        chat({"role": "user", "content": [part | {"prompt_cache_breakpoint": BREAKPOINT}]})
+        for part in (
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "high"}},
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,SGk=", "filename": "a.pdf"}},
+        )
+    ),
     *(
         chat(
             {
@@ -111,6 +129,8 @@ CHAT_REQUESTS: list[Object] = [
     ),
     chat(_called({"id": "call_1", "type": "custom", "custom": {"name": "run", "input": "print(1)"}})),
     chat(functions=[{"name": "f", "description": "does f", "parameters": SCHEMA}]),
+    chat(functions=[{"name": "f"}], function_call={"name": "f"}),
+    chat(tools=[FUNCTION], tool_choice="required", parallel_tool_calls=False),
     chat(tools=[FUNCTION], tool_choice={"type": "function", "function": {"name": "f"}}),
     chat(
         tools=[FUNCTION],

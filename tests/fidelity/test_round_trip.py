@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aigateway.fidelity import TABLE, Row, row_for
-from tests.fidelity.crossing import cross
+from tests.fidelity.crossing import beside, cross
 from tests.fidelity.documents import SAMPLES
 from tests.fidelity.paths import values, with_value
 from tests.playback import Object
 
-_THERE, _BACK = TABLE["responses.request"], TABLE["chat.request"]
+_THERE, _BACK = TABLE[beside("responses.request")], TABLE[beside("chat.request")]
 
 
 def _returns(row: Row) -> bool:
@@ -32,8 +32,8 @@ def test_a_field_that_is_carried_both_ways_comes_back_the_same(row: Row) -> None
     document = samples[0] if samples else with_value(SAMPLES["responses.request"][0], row.path, row.example)
     given_values = values(document, row.path)
     assert given_values
-    there = cross("responses.request", document)
-    assert values(cross("chat.request", there.document).document, row.path) == given_values
+    there = cross(beside("responses.request"), document)
+    assert values(cross(beside("chat.request"), there.document).document, row.path) == given_values
 
 
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12)
@@ -126,9 +126,9 @@ def _result(item: Object) -> Object:
 
 @given(conversations())
 def test_every_item_comes_back(items: list[Object]) -> None:
-    there = cross("responses.request", {"model": "m", "input": items})
+    there = cross(beside("responses.request"), {"model": "m", "input": items})
     assert there.error is None
-    back = cross("chat.request", there.document)
+    back = cross(beside("chat.request"), there.document)
     assert back.error is None
     assert told(back.document["input"]) == told(items)
     assert set(back.codes) <= {"dropped:reasoning"}

@@ -9,19 +9,20 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import UNSET
 
-from aigateway.fidelity import DOCUMENTS, TABLE, Row, row_for
-from aigateway.fidelity.row import Document
+from aigateway.fidelity import TABLE, Direction, Row, row_for
 from tests.fidelity.answers import TEXT_STREAM, numbered
-from tests.fidelity.crossing import Crossed, cross
+from tests.fidelity.crossing import Crossed, beside, cross
 from tests.fidelity.documents import SAMPLES
 from tests.fidelity.fields import published
-from tests.fidelity.paths import steps, values, with_value, without
+from tests.fidelity.paths import altered, steps, values, with_value, without
+
+BESIDE = [beside(f"{api}.{kind}") for kind in ("request", "reply", "stream") for api in ("chat", "responses")]
 
 
 class Case(NamedTuple):
     """One field and its row."""
 
-    name: Document
+    name: Direction
     path: str
     row: Row
 
@@ -37,17 +38,17 @@ class Case(NamedTuple):
         return f"{self.name}:{self.path}{host}"
 
 
-def _fields_of(name: Document, row: Row) -> list[str]:
+def _fields_of(name: Direction, row: Row) -> list[str]:
     """The fields that a row is about: one with `*` is about each that has no row of its own."""
     if "*" not in row.path:
         return [row.path]
-    exact = [path for path in sorted(published(name)) if Row(path=row.path, verdict="carried").covers(path)]
+    exact = [path for path in sorted(published(name.document)) if Row(path=row.path, verdict="carried").covers(path)]
     return [path for path in exact if row.host != "openai" or row_for(TABLE[name], path) is row]
 
 
-def _document_with(name: Document, path: str, row: Row) -> Any:
+def _document_with(name: Direction, path: str, row: Row) -> Any:
     """The first sample that has the field, else the first one that can be given it."""
-    samples = SAMPLES[name]
+    samples = SAMPLES[name.document]
     having = [sample for sample in samples if values(sample, path)]
     if row.example is UNSET:
         if having:
@@ -58,23 +59,23 @@ def _document_with(name: Document, path: str, row: Row) -> Any:
     return with_value([*having, samples[0]][0], path, row.example)
 
 
-def _shows(name: Document, sample: Any, row: Row) -> bool:
+def _shows(name: Direction, sample: Any, row: Row) -> bool:
     """Whether a sample becomes what the row says: an item or response of an event may tell of one thing or another."""
     return row.result is UNSET or row.result in values(cross(name, sample, row.host).document, row.to)
 
 
-def _with_thing(name: Document, path: str) -> Any:
+def _with_thing(name: Direction, path: str) -> Any:
     """A document with an item, part, tool or event that its own format alone knows: any object of that type."""
     thing = {"type": steps(path)[-1].name, "id": "x_1"}
-    if name == "responses.stream":
+    if name.document == "responses.stream":
         return numbered(*TEXT_STREAM[:3], {**thing, "item_id": "x_1", "output_index": 0}, *TEXT_STREAM[3:])
-    if name == "responses.request" and path.startswith("input["):
-        return {**SAMPLES[name][0], "input": [thing, *SAMPLES[name][0]["input"]]}
-    return with_value(SAMPLES[name][0], path, thing)
+    if name.document == "responses.request" and path.startswith("input["):
+        return {**SAMPLES[name.document][0], "input": [thing, *SAMPLES[name.document][0]["input"]]}
+    return with_value(SAMPLES[name.document][0], path, thing)
 
 
 def _cases() -> Iterator[Case]:
-    for name in DOCUMENTS:
+    for name in BESIDE:
         for row in TABLE[name]:
             for path in _fields_of(name, row):
                 yield Case(name, path, row)
@@ -113,16 +114,11 @@ def _check_dropped(case: Case, crossed: Crossed) -> None:
     """Without the field the other side gets the same, and less is listed."""
     rest = cross(case.name, without(case.document, case.path), case.row.host)
     if rest.error is not None:  # the field must be there: another value makes no difference
-        rest = cross(case.name, _altered(case.document, case.path), case.row.host)
+        rest = cross(case.name, altered(case.document, case.path), case.row.host)
     else:
         assert (case.row.code in rest.codes) is False
         assert bool(case.row.code) == (crossed.codes != rest.codes)
     assert crossed.document == rest.document
-
-
-def _altered(document: Any, path: str) -> Any:
-    value = values(document, path)[0]
-    return with_value(document, path, f"{value}x" if isinstance(value, str) else [value])
 
 
 def _name(path: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from aigateway.fidelity.row import Document, Host
-from tests.fidelity.crossing import QUIRKS, cross
+from aigateway.fidelity.row import Host
+from tests.fidelity.crossing import QUIRKS, beside, cross
 from tests.fidelity.documents import SAMPLES
 from tests.fidelity.fields import OPENAI_SCHEMAS
 from tests.schemas import REFERENCE, derived
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not REFERENCE.exists(), reason="the description 
 
 
 @cache
-def _validator(document: Document) -> jsonschema_rs.Validator:
+def _validator(document: str) -> jsonschema_rs.Validator:
     """For a request. Some of its alternatives do not exclude each other, though it says `oneOf`."""
     [root] = OPENAI_SCHEMAS[document]
     whole = json.loads((REFERENCE / "openai" / "openapi.json").read_text("utf-8"))
@@ -44,10 +44,10 @@ def _as_described(body: Any) -> Any:
 @pytest.mark.parametrize("host", QUIRKS)
 @pytest.mark.parametrize(("caller", "upstream"), [("chat", "responses"), ("responses", "chat")])
 def test_every_sample_is_told_in_lawful_words(caller: str, upstream: str, host: Host) -> None:
-    asked: Document = "chat.request" if caller == "chat" else "responses.request"
-    sent: Document = "chat.request" if upstream == "chat" else "responses.request"
+    asked: str = "chat.request" if caller == "chat" else "responses.request"
+    sent: str = "chat.request" if upstream == "chat" else "responses.request"
     faults = []
-    told = [cross(asked, sample, host).document for sample in SAMPLES[asked]]
+    told = [cross(beside(asked), sample, host).document for sample in SAMPLES[asked]]
     for body in told:
         if body is not None:
             faults += [(error.message[:200], body) for error in _validator(sent).iter_errors(_as_described(body))]

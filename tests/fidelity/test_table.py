@@ -8,46 +8,49 @@ from pathlib import Path
 
 import pytest
 
-from aigateway.fidelity import DOCUMENTS, TABLE, docs, row_for
-from aigateway.fidelity.row import Document, Row, below
+from aigateway.fidelity import DIRECTIONS, PAIRS, TABLE, Direction, Row, docs, row_for
+from aigateway.fidelity.row import below
+from tests.fidelity.crossing import beside
 from tests.fidelity.fields import published
 from tests.schemas import REFERENCE
 
-each_document = pytest.mark.parametrize("document", DOCUMENTS)
+_ROWS = {**TABLE, **PAIRS}
+each_pair = pytest.mark.parametrize("direction", _ROWS, ids=str)
+each_direction = pytest.mark.parametrize("direction", DIRECTIONS, ids=str)
 
 
 def _is_covered(rows: tuple[Row, ...], path: str) -> bool:
     return row_for(rows, path) is not None or any(True for _ in below(rows, path))
 
 
-@each_document
-def test_every_published_field_has_a_row(document: Document) -> None:
-    assert [path for path in sorted(published(document)) if not _is_covered(TABLE[document], path)] == []
+@each_direction
+def test_every_published_field_has_a_row(direction: Direction) -> None:
+    assert [path for path in sorted(published(direction.document)) if not _is_covered(TABLE[direction], path)] == []
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="some fields stand only in the API descriptions")
-@each_document
-def test_every_row_is_of_a_published_field_or_a_named_extension(document: Document) -> None:
-    known = published(document)
-    rows = [row for row in TABLE[document] if not row.extension]
+@each_pair
+def test_every_row_is_of_a_published_field_or_a_named_extension(direction: Direction) -> None:
+    known = published(direction.document)
+    rows = [row for row in _ROWS[direction] if not row.extension]
     assert [row.path for row in rows if not any(row.covers(path) for path in known)] == []
 
 
-@each_document
-def test_an_extension_is_no_published_field(document: Document) -> None:
-    known = published(document)
-    assert [row.path for row in TABLE[document] if row.extension and any(map(row.covers, known))] == []
+@each_pair
+def test_an_extension_is_no_published_field(direction: Direction) -> None:
+    known = published(direction.document)
+    assert [row.path for row in _ROWS[direction] if row.extension and any(map(row.covers, known))] == []
 
 
-@each_document
-def test_each_field_has_one_row_for_each_host(document: Document) -> None:
-    places = [(row.path, row.host) for row in TABLE[document]]
+@each_pair
+def test_each_field_has_one_row_for_each_host(direction: Direction) -> None:
+    places = [(row.path, row.host) for row in _ROWS[direction]]
     assert len(places) == len(set(places))
 
 
-@each_document
-def test_a_row_says_what_its_verdict_needs(document: Document) -> None:
-    for row in TABLE[document]:
+@each_pair
+def test_a_row_says_what_its_verdict_needs(direction: Direction) -> None:
+    for row in _ROWS[direction]:
         if row.verdict in ("carried", "changed"):
             assert row.to, row
         else:
@@ -74,6 +77,6 @@ def test_who_only_uses_the_gateway_never_loads_the_table() -> None:
 
 
 def test_a_new_field_would_be_missed() -> None:
-    assert not _is_covered(TABLE["chat.request"], "telepathy")
-    assert not _is_covered(TABLE["chat.request"], "messages[user].content[smell]")
-    assert not _is_covered(TABLE["responses.request"], "input[dream]")
+    assert not _is_covered(TABLE[beside("chat.request")], "telepathy")
+    assert not _is_covered(TABLE[beside("chat.request")], "messages[user].content[smell]")
+    assert not _is_covered(TABLE[beside("responses.request")], "input[dream]")

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from aigateway import Gateway
-from aigateway.fidelity.row import Document
 from tests.fidelity.answers import CITATIONS, SPOKEN, completion, message, response
-from tests.fidelity.crossing import cross
+from tests.fidelity.crossing import beside, cross
 from tests.fidelity.paths import values
 from tests.fidelity.requests import GREETING, ask, chat, said
 from tests.playback import Pieces
@@ -21,29 +20,29 @@ TIERS = ["auto", "default", "flex", "scale", "priority"]
 
 @pytest.mark.parametrize("effort", EFFORTS)
 def test_every_reasoning_effort_passes(effort: str) -> None:
-    there = cross("responses.request", ask(GREETING, reasoning={"effort": effort}))
+    there = cross(beside("responses.request"), ask(GREETING, reasoning={"effort": effort}))
     assert (there.document["reasoning_effort"], there.codes) == (effort, [])
-    back = cross("chat.request", chat(reasoning_effort=effort))
+    back = cross(beside("chat.request"), chat(reasoning_effort=effort))
     assert (back.document["reasoning"], back.codes) == ({"effort": effort}, [])
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_service_tier_passes(tier: str) -> None:
-    assert cross("responses.request", ask(GREETING, service_tier=tier)).document["service_tier"] == tier
-    assert cross("chat.request", chat(service_tier=tier)).document["service_tier"] == tier
+    assert cross(beside("responses.request"), ask(GREETING, service_tier=tier)).document["service_tier"] == tier
+    assert cross(beside("chat.request"), chat(service_tier=tier)).document["service_tier"] == tier
 
 
 @pytest.mark.parametrize("detail", ["low", "high", "auto"])
 def test_every_detail_that_both_know_passes(detail: str) -> None:
     part = {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": detail}
-    there = cross("responses.request", ask(said(part)))
+    there = cross(beside("responses.request"), ask(said(part)))
     assert values(there.document, "messages[user].content[image_url].image_url.detail") == [detail]
     assert there.codes == []
 
 
 def test_the_original_detail_becomes_high() -> None:
     part = {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "original"}
-    there = cross("responses.request", ask(said(part)))
+    there = cross(beside("responses.request"), ask(said(part)))
     assert values(there.document, "messages[user].content[image_url].image_url.detail") == ["high"]
     assert there.codes == ["changed:detail"]
 
@@ -63,8 +62,8 @@ def test_the_original_detail_becomes_high() -> None:
         ("chat.request", chat(web_search_options={})),
     ],
 )
-def test_what_asks_for_nothing_is_no_loss(name: Document, document: Any) -> None:
-    crossed = cross(name, document)
+def test_what_asks_for_nothing_is_no_loss(name: str, document: Any) -> None:
+    crossed = cross(beside(name), document)
     assert crossed.error is None
     assert crossed.codes == []
 
@@ -78,17 +77,17 @@ def test_what_asks_for_nothing_is_no_loss(name: Document, document: Any) -> None
     ],
 )
 def test_what_is_to_be_included_and_cannot_be_is_listed(include: list[str], codes: list[str]) -> None:
-    assert cross("responses.request", ask(GREETING, include=include)).codes == codes
+    assert cross(beside("responses.request"), ask(GREETING, include=include)).codes == codes
 
 
 @pytest.mark.parametrize("field", ["top_k", "client_metadata", "vendor_extra"])
 def test_an_unknown_field_never_fails_a_call_and_is_listed(field: str) -> None:
-    asked: dict[Document, Any] = {
+    asked: dict[str, Any] = {
         "chat.request": chat(**{field: 7}),
         "responses.request": ask(GREETING, **{field: 7}),
     }
     for name, document in asked.items():
-        crossed = cross(name, document)
+        crossed = cross(beside(name), document)
         assert crossed.codes == [f"dropped:{field}"]
         assert field not in crossed.document
 
@@ -101,7 +100,7 @@ def test_an_unknown_field_never_fails_a_call_and_is_listed(field: str) -> None:
     ],
 )
 def test_unknown_keys_of_messages_and_parts_are_listed(item: Any, codes: list[str]) -> None:
-    assert cross("chat.request", chat(item)).codes == codes
+    assert cross(beside("chat.request"), chat(item)).codes == codes
 
 
 @pytest.mark.parametrize(
@@ -116,10 +115,10 @@ def test_unknown_keys_of_messages_and_parts_are_listed(item: Any, codes: list[st
 def test_every_end_of_an_answer_is_told(finish: str, status: str, reason: str | None) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     said_or_called = {"tool_calls": [call]} if finish == "tool_calls" else {"content": "Hi"}
-    there = cross("chat.reply", completion(said_or_called, finish)).document
+    there = cross(beside("chat.reply"), completion(said_or_called, finish)).document
     assert there["status"] == status
     assert (there["incomplete_details"] or {}).get("reason") == reason
-    assert cross("responses.reply", there).document["choices"][0]["finish_reason"] == finish
+    assert cross(beside("responses.reply"), there).document["choices"][0]["finish_reason"] == finish
 
 
 async def test_what_a_whole_answer_loses_stands_in_the_header() -> None:

@@ -164,6 +164,8 @@ def test_events_that_are_not_as_described_do_no_harm(event: tuple[str, Object]) 
 def test_a_reply_in_full() -> None:
     web = {"title": "T", "location": {"web": {"url": "https://example.com"}}}
     page = {"location": {"documentPage": {"start": 1}}}
+    hosted = {"toolUseId": "t2", "name": "own", "input": {}, "type": "server_tool_use"}
+    result = {"toolUseId": "t2", "content": [{"json": {}}]}
     reply = CODEC.decode_reply(
         body_of(
             [
@@ -172,8 +174,8 @@ def test_a_reply_in_full() -> None:
                 {"text": "one "},
                 {"citationsContent": {"content": [{"text": "two"}], "citations": [web, page]}},
                 {"toolUse": {"toolUseId": "t1", "name": "look", "input": {"a": [1]}}},
-                {"toolUse": {"toolUseId": "t2", "name": "own", "input": {}, "type": "server_tool_use"}},
-                {"toolResult": {"toolUseId": "t2", "content": [{"json": {}}]}},
+                {"toolUse": hosted},
+                {"toolResult": result},
             ],
             "tool_use",
             serviceTier={"type": "flex"},
@@ -192,6 +194,8 @@ def test_a_reply_in_full() -> None:
             Reasoning(encrypted="c2VhbGVk", origin="anthropic"),
             Message(role="assistant", content=(Text(text="one "), Text(text="two", annotations=cited))),
             ToolCall(call_id="t1", name="look", arguments='{"a":[1]}'),
+            Opaque(format="converse", raw={"type": "toolUse", "toolUse": hosted}),
+            Opaque(format="converse", raw={"type": "toolResult", "toolResult": result}),
         ),
         finish_reason="tool_calls",
         usage=Usage(input_tokens=110, output_tokens=5, total_tokens=115, cached_tokens=80, cache_write_tokens=20),

@@ -482,3 +482,40 @@ def test_the_model_is_one_segment_of_the_path(stream: bool) -> None:
     end = "converse-stream" if stream else "converse"
     assert path(CLAUDE, stream) == f"/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/{end}"
     assert path(PROFILE, stream).count("/") == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "point", "codes"),
+    [
+        (CLAUDE, {"type": "default", "ttl": "1h"}, ["dropped:cache_control"]),
+        (OLD_CLAUDE, {"type": "default"}, ["dropped:cache_control.ttl", "dropped:cache_control"]),
+        (NOVA, None, ["dropped:cache_control"]),
+        (PROFILE, None, ["dropped:cache_control"]),
+    ],
+)
+def test_marks_of_anthropics_are_cache_points_where_the_model_takes_them(
+    model: str, point: Object | None, codes: list[str]
+) -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+    words = {"type": "text", "text": "42"}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": [words | {"cache_control": mark}]}
+    body, found = sent(
+        {
+            "max_tokens": 9,
+            "system": [{"type": "text", "text": "Be brief.", "cache_control": mark}],
+            "tools": [{"name": "f", "input_schema": {"type": "object"}, "cache_control": mark}],
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": mark}]},
+                {"role": "assistant", "content": [call | {"cache_control": mark}]},
+                {"role": "user", "content": [result | {"cache_control": mark}]},
+            ],
+        },
+        model,
+        "messages",
+    )
+    points = [] if point is None else [{"cachePoint": point}]
+    assert body["system"][1:] == points
+    assert body["toolConfig"]["tools"][1:] == points
+    assert [message["content"][1:] for message in body["messages"]] == [points] * 3
+    assert [code for code in found if "cache" in code] == codes

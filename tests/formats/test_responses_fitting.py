@@ -78,11 +78,11 @@ def test_a_conversation_of_another_format() -> None:
     }
 
 
-def test_strictness_is_written_out_since_the_defaults_differ() -> None:
+def test_what_every_function_must_tell_is_written_out() -> None:
     tools = (FunctionTool(name="f"), FunctionTool(name="g", strict=True), CustomTool(name="p", description="d"))
     assert body_of(tools=tools)["tools"] == [
-        {"type": "function", "name": "f", "strict": False},
-        {"type": "function", "name": "g", "strict": True},
+        {"type": "function", "name": "f", "parameters": None, "strict": False},
+        {"type": "function", "name": "g", "parameters": None, "strict": True},
         {"type": "custom", "name": "p", "description": "d"},
     ]
 

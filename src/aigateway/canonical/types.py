@@ -22,10 +22,14 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Extra(_Value, frozen=True, kw_only=True):
-    """Keys of a wire object that the canonical form does not name."""
+    """Keys of a wire object that the canonical form does not name.
+
+    told: what the canonical form tells too, as it came: its own format writes it again, and no other loses it.
+    """
 
     format: str
     fields: dict[str, Any]
+    told: dict[str, Any] = {}
 
 
 class Opaque(_Value, frozen=True, kw_only=True):
@@ -95,6 +99,7 @@ class Audio(_Value, frozen=True, kw_only=True):
     id: str | UnsetType = UNSET
     transcript: str | UnsetType = UNSET
     expires_at: int | UnsetType = UNSET
+    extra: Extra | UnsetType = UNSET
 
 
 Part = Text | Refusal | Image | File | Audio | Opaque

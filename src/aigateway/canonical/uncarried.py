@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 
@@ -23,6 +23,21 @@ from aigateway.canonical.types import (
 )
 from aigateway.errors import UnsupportedError
 
+_RECORDS: Final = frozenset(
+    {
+        "codeExecutionResult",
+        "container_upload",
+        "executableCode",
+        "mcp_list_tools",
+        "mcp_tool_use",
+        "server_tool_use",
+        "toolCall",
+        "toolResponse",
+        "tool_search_call",
+        "tool_search_output",
+        "web_search_call",
+    }
+)
 _TOLD: Final = frozenset({"annotations", "content", "logprobs", "reasoning_details", "role", "summary", "type"})
 """Keys that decoders keep to write a thing again just as it came; what they say is in the canonical form too."""
 
@@ -40,6 +55,18 @@ class UncarriedError(UnsupportedError):
         self.content = content
 
 
+def kind_of(opaque: Opaque) -> str:
+    """What a thing that only its own format understands is called there: its type, else its first key."""
+    kind = opaque.raw.get("type")
+    return kind if isinstance(kind, str) else next(iter(opaque.raw), "")
+
+
+def is_record(opaque: Opaque) -> bool:
+    """Whether an item only records what a hosted tool did: what the model made of it stands in the texts behind it."""
+    kind = kind_of(opaque)
+    return kind in _RECORDS or kind.endswith("_tool_result")
+
+
 def foreign_keys(request: Request, format: str) -> list[str]:
     """The keys of a request's items, parts and tools that only another format knows, each once."""
     extras = _extras(request)
@@ -50,6 +77,11 @@ def foreign_keys(request: Request, format: str) -> list[str]:
         if extra.format != format:
             found.update(dict.fromkeys(key for key, value in extra.fields.items() if value is not None))
     return [key for key in found if key not in _TOLD]
+
+
+def described(schema: dict[str, Any], description: str | UnsetType | None) -> dict[str, Any]:
+    """A schema with the description of the answer, for formats that have no other place for that."""
+    return {"description": description, **schema} if isinstance(description, str) and description else schema
 
 
 def _extras(request: Request) -> list[Extra]:
@@ -94,7 +126,7 @@ def note_lost(item: Item, format: str, lacks: tuple[type, ...], changes: list[Ch
 def _lost(item: Item, format: str, lacks: tuple[type, ...]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if isinstance(item, Opaque) and item.format != format:
-        found.append(("output", f"item of type {item.raw.get('type')}"))
+        found.append(("output", f"item of type {kind_of(item)}"))
     elif isinstance(item, lacks):
         found.append(("output", f"items of this kind: {type(item).__name__}"))
     for part in item.content if isinstance(item, Message) else ():

@@ -1,6 +1,7 @@
-"""What a translation between the Responses API and chat carries, changes, drops and refuses, field by field."""
+"""What a translation between two APIs carries, changes, drops and refuses, field by field."""
 
-from aigateway.fidelity.row import DOCUMENTS, Row, row_for
-from aigateway.fidelity.table import TABLE
+from aigateway.fidelity.pairs import PAIRS
+from aigateway.fidelity.row import Direction, Row, row_for
+from aigateway.fidelity.table import DIRECTIONS, TABLE
 
-__all__ = ["DOCUMENTS", "Row", "TABLE", "row_for"]
+__all__ = ["DIRECTIONS", "Direction", "PAIRS", "Row", "TABLE", "row_for"]

@@ -10,15 +10,18 @@ from typing import Final
 
 import msgspec
 
-from aigateway.fidelity.row import DOCUMENTS, Document, Row
-from aigateway.fidelity.table import TABLE
+from aigateway.fidelity.pairs import PAIRS
+from aigateway.fidelity.row import Direction, Row
+from aigateway.fidelity.table import DIRECTIONS, TABLE
 
 _HEAD = """\
 # Translation, field by field
 
-Where a caller speaks one API and the provider another, the gateway translates. This is the whole of what it carries
-between Chat Completions and the Responses API (OpenAI's, and Open Responses), with every field of both. Where both speak
-the same API nothing is translated, and every field passes, known or not.
+Where a caller speaks one API and the provider another, the gateway translates, always through one canonical form. This
+is what it carries between Chat Completions and Responses (OpenAI's, and Open Responses), Anthropic's Messages, Gemini's
+generateContent and Bedrock's Converse: every field that is published of each, with chat on the other side. [Other
+pairs](#other-pairs) says where two of them without chat differ from that. Where both sides speak the same API nothing is
+translated, and every field passes, known or not.
 
 ## How to read it
 
@@ -38,18 +41,22 @@ Codes such as `dropped:seed` are listed in `call.changes`, in the header `x-aiga
 are known when it begins) and in the log. Where a row has no code, nothing of the caller's is lost. What is dropped of a
 request is warned about, and can be refused: `on_unsupported` (`warn`, `drop`, `reject`) per gateway, model and call.
 Unknown fields are dropped and listed under their own names; unknown types of tools are set aside, of items and content
-parts refused.
+parts refused. What a model's own hosted tools did in earlier turns is set aside too.
 
 The rows are true of OpenAI's own chat. A row *on a host nobody knows* is about one of which the catalog says nothing; *on
-a strict host* about one that refuses fields it does not know, has no refusals and takes no reasoning back.
+a strict host* about one that refuses fields it does not know, has no refusals and takes no reasoning back. Of Messages
+and Converse they are true of Claude Sonnet 4.6, of generateContent of Gemini 3: what a model before or after it takes
+otherwise stands beside the row.
 
 ## Laws
 
 - Of its own documents a format loses nothing: what is read is written the same again.
+- No field of a request is lost in silence, whatever two APIs speak: it makes a difference there, or it is listed.
 - Responses to chat and back keeps every item and part, but for the rows that say otherwise.
 - A stream tells what the whole answer would have told, however its bytes are cut.
 - Tool calls keep identity and order; arguments are valid JSON in the end, or the call is marked incomplete.
 - Cached and reasoning tokens are parts of their totals, on either side.
+- What one maker has signed or encrypted goes back to that maker only, byte for byte; to others it is not sent, and listed.
 - A stream that was cut, stalled or failed never ends in success.
 
 What a response tells and chat cannot know is told from the request (`instructions`, `tools`, `text`, ...), or by its
@@ -58,14 +65,21 @@ default: `store: true`, `background: false`, `truncation: disabled`, `service_ti
 <!-- What follows is written by `python -m aigateway.fidelity.docs`, from the tables in src/aigateway/fidelity/. -->
 """
 
-_TITLES: Final[dict[Document, str]] = {
-    "chat.request": "Chat requests, for a provider with the Responses API",
-    "responses.request": "Responses requests, for a provider with chat",
-    "chat.reply": "Chat answers, for a caller of the Responses API",
-    "responses.reply": "Responses answers, for a caller of chat",
-    "chat.stream": "Chat streams, for a caller of the Responses API",
-    "responses.stream": "Responses streams, for a caller of chat",
+_PAIRS_HEAD = """\
+## Other pairs
+
+Two APIs without chat meet in the same canonical form, so a field becomes there what its row to chat and the other API's
+row from chat say, but for these: what both know and chat does not is carried, what chat alone takes is not.
+"""
+
+_NAMES: Final = {
+    "chat": "Chat",
+    "responses": "Responses",
+    "messages": "Messages",
+    "generate_content": "generateContent",
+    "converse": "Converse",
 }
+_THINGS: Final = {"request": "requests", "reply": "answers", "stream": "streams"}
 _HOSTS: Final = {"openai": "", "unknown": "on a host nobody knows", "strict": "on a strict host"}
 _LAST_KIND: Final = re.compile(r"(.*[\[(])([^\[\]()*]+)([\])])")
 _INDEX: Final = re.compile(r"\[\d+\]")
@@ -74,11 +88,25 @@ _GROUP: Final = re.compile(r"[^.(]*")
 
 def document() -> str:
     """The whole text."""
-    return "\n".join([_HEAD, *(part for name in DOCUMENTS for part in _section(name))])
+    contents = [f"- [{_title(direction)}](#{_anchor(_title(direction))})" for direction in DIRECTIONS]
+    parts = (part for direction in DIRECTIONS for part in _section(direction))
+    others = (part for direction, rows in PAIRS.items() for part in (f"### {_title(direction)}\n", _table(rows)))
+    contents.append("- [Other pairs](#other-pairs)")
+    return "\n".join([_HEAD, "## Directions\n", *contents, "", *parts, _PAIRS_HEAD, *others])
 
 
-def _section(name: Document) -> Iterator[str]:
-    yield f"## {_TITLES[name]}\n"
+def _title(direction: Direction) -> str:
+    """What the direction is called: `Chat requests, for an upstream with Messages`."""
+    side = "an upstream with" if direction.kind == "request" else "a caller of"
+    return f"{_NAMES[direction.api]} {_THINGS[direction.kind]}, for {side} {_NAMES[direction.other]}"
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(",", "").replace(" ", "-")
+
+
+def _section(name: Direction) -> Iterator[str]:
+    yield f"## {_title(name)}\n"
     single: list[Row] = []
     groups: list[tuple[str, list[Row]]] = []
     for start, rows in groupby(TABLE[name], _group_of):

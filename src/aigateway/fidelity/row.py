@@ -8,20 +8,40 @@ of several types. A stream is a list of events: `[response.output_text.delta].de
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
-Document = Literal[
-    "chat.request", "responses.request", "chat.reply", "responses.reply", "chat.stream", "responses.stream"
-]
 Verdict = Literal["carried", "changed", "dropped", "refused"]
 Host = Literal["openai", "unknown", "strict"]
 
-DOCUMENTS: Final[tuple[Document, ...]] = get_args(Document)
+
+_KIND: Final = re.compile(r"\\\[([^\]]+)\\\]")
+"""A kind of entries in an escaped path."""
+
+
+class Direction(NamedTuple):
+    """A document of one API on its way to another: a request to an upstream, a reply or stream to a caller.
+
+    api    whose document it is.
+    kind   request, reply or stream.
+    other  the API at the other side.
+    """
+
+    api: str
+    kind: str
+    other: str
+
+    @property
+    def document(self) -> str:
+        """What is sent: `chat.request`."""
+        return f"{self.api}.{self.kind}"
+
+    def __str__(self) -> str:
+        return f"{self.document}>{self.other}"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +99,23 @@ def refused(path: str, why: str, param: str, code: str = "unsupported_content", 
     return Row(path=path, verdict="refused", why=why, param=param, code=code, **facts)
 
 
+def all_carried(places: Mapping[str, str]) -> tuple[Row, ...]:
+    """Fields that stay as they are: where each stands there."""
+    return tuple(carried(path, to) for path, to in places.items())
+
+
+def all_dropped(why: str, code: str = "", *, paths: Sequence[str], whole: bool = False) -> tuple[Row, ...]:
+    """Fields that go nowhere for one reason. In the code `{path}` stands for the field, `{key}` for its last key."""
+    return tuple(dropped(path, why, code.format(path=path, key=path.rpartition(".")[2]), whole=whole) for path in paths)
+
+
+def all_refused(
+    why: str, param: str, code: str = "unsupported_content", *, paths: Sequence[str], whole: bool = False
+) -> tuple[Row, ...]:
+    """Fields for which a call is refused for one reason."""
+    return tuple(refused(path, why, param, code, whole=whole) for path in paths)
+
+
 def row_for(rows: Sequence[Row], path: str) -> Row | None:
     """The row of a field: its own before one with `*`, and that before one that stands for all around it."""
     return min((row for row in rows if row.host == "openai" and row.covers(path)), key=_breadth, default=None)
@@ -86,7 +123,8 @@ def row_for(rows: Sequence[Row], path: str) -> Row | None:
 
 def below(rows: Sequence[Row], path: str) -> Iterator[Row]:
     """The rows of the parts of a field: an object of which every field has a row needs none itself."""
-    pattern = re.compile(re.escape(path) + r"[.\[(].+")
+    of_any_kind = _KIND.sub(lambda kind: rf"\[(?:{kind[1]}|\*)\]", re.escape(path))
+    pattern = re.compile(of_any_kind + r"[.\[(].+")
     return (row for row in rows if pattern.fullmatch(row.path))
 
 

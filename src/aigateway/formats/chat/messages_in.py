@@ -43,6 +43,7 @@ from aigateway.formats.chat.wire import (
 
 _BREAKPOINT = "prompt_cache_breakpoint"
 _TEXT_KEYS = frozenset({"type", "text", _BREAKPOINT})
+_AUDIO_KEYS = frozenset({"type", "input_audio"})
 _IMAGE_KEYS = frozenset({"type", "image_url", _BREAKPOINT})
 _FILE_KEYS = frozenset({"type", "file", _BREAKPOINT})
 _PLAIN_KEYS = frozenset({"role", "content", "name"})
@@ -264,6 +265,7 @@ def _audio(part: dict[str, Any], place: str) -> Part:
     return Audio(
         data=read_string(audio.get("data"), f"{place}.input_audio.data"),
         format=read_string(audio.get("format"), f"{place}.input_audio.format"),
+        extra=extra_of(part, _AUDIO_KEYS),
     )
 
 

@@ -31,7 +31,7 @@ from aigateway.canonical.types import (
     ToolCall,
     ToolResult,
 )
-from aigateway.canonical.uncarried import UncarriedError
+from aigateway.canonical.uncarried import UncarriedError, is_record, kind_of
 from aigateway.formats.chat.wire import (
     FORMAT,
     encode_reasoning,
@@ -40,11 +40,6 @@ from aigateway.formats.chat.wire import (
     is_of_maker,
     signature_fields,
 )
-
-_RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"}) | frozenset(
-    {"server_tool_use", "mcp_tool_use", "container_upload"}
-)
-"""Items of other formats that hold nothing that was said: the answer stands in the message that follows."""
 
 
 def encode_messages(request: Request, model: str, quirks: Quirks, changes: list[Change]) -> list[dict[str, Any]]:
@@ -231,8 +226,8 @@ class _Writer:
         return message
 
     def _opaque(self, item: Opaque) -> None:
-        kind = str(item.raw.get("type"))
-        if item.format != FORMAT and (kind in _RECORDS or kind.endswith("_tool_result")):
+        kind = kind_of(item)
+        if item.format != FORMAT and is_record(item):
             self._note("input", "dropped", f"Chat has no item of type {kind}, which records what a hosted tool did.")
             return
         if item.format != FORMAT:
@@ -291,9 +286,9 @@ class _Writer:
         if isinstance(part, File):
             return {"type": "file", "file": _file(part), **self._beside(part)}
         if isinstance(part, Audio):
-            return {"type": "input_audio", "input_audio": _audio(part)}
+            return {"type": "input_audio", "input_audio": _audio(part), **self._extra(part.extra)}
         if part.format != FORMAT:
-            raise _unsupported(f"content of type {part.raw.get('type')}", part)
+            raise _unsupported(f"content of type {kind_of(part)}", part)
         return part.raw
 
     def _image(self, part: Image) -> dict[str, Any]:

@@ -74,6 +74,7 @@ _BESIDE = (
     "max_tool_calls",
     "top_k",
     "reasoning_summary",
+    "reasoning_budget",
 )
 """What few requests have: one look tells whether there is any."""
 _BESIDE_OF = operator.attrgetter(*_BESIDE)
@@ -295,4 +296,6 @@ def _note_dropped(request: Request, foreign: list[str], changes: list[Change]) -
         dropped.append("include")
     if request.extra is not UNSET and request.extra.format != FORMAT:
         dropped += request.extra.fields
+    if request.reasoning_budget == 0 and request.reasoning_effort is UNSET:
+        dropped.append("reasoning_budget")
     changes += [Change(field=name, action="dropped", reason=f"Chat has no {name}.") for name in dropped]

@@ -11,6 +11,7 @@ from aigateway.canonical.types import (
     AllowedTools,
     Change,
     CustomTool,
+    Extra,
     FunctionTool,
     NamedTool,
     Opaque,
@@ -32,6 +33,7 @@ from aigateway.formats.chat.wire import FORMAT
 
 _Plain = FunctionTool | CustomTool | Opaque
 _KEYS = frozenset({"type", "function"})
+_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 _MODES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
@@ -64,7 +66,11 @@ def _function(raw: Any, place: str, tool: dict[str, Any] | None = None) -> Funct
             value = function[key]
             fields[key] = None if value is None else read(value, f"{place}.{key}")
     name = read_string(function.get("name"), f"{place}.name")
-    return FunctionTool(name=name, **fields, extra=extra_of(tool or {}, _KEYS))
+    extra = extra_of(tool or {}, _KEYS)
+    if not _FUNCTION.issuperset(function):
+        within = {f"function.{key}": value for key, value in function.items() if key not in _FUNCTION}
+        extra = Extra(format=FORMAT, fields=within if extra is UNSET else {**extra.fields, **within})
+    return FunctionTool(name=name, **fields, extra=extra)
 
 
 def _custom(custom: dict[str, Any], place: str) -> CustomTool:
@@ -182,8 +188,12 @@ def _encode_tool(tool: _Plain) -> dict[str, Any]:
         function["parameters"] = tool.parameters
     if tool.strict is not UNSET and tool.strict is not None:
         function["strict"] = tool.strict
-    entry = {"type": "function", "function": function}
-    return entry if tool.extra is UNSET or tool.extra.format != FORMAT else entry | tool.extra.fields
+    entry: dict[str, Any] = {"type": "function", "function": function}
+    if tool.extra is not UNSET and tool.extra.format == FORMAT:
+        for key, value in tool.extra.fields.items():
+            holder, _, name = key.rpartition(".")
+            (function if holder == "function" else entry)[name if holder == "function" else key] = value
+    return entry
 
 
 def _encode_grammar(raw: dict[str, Any]) -> dict[str, Any]:

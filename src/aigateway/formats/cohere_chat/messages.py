@@ -22,7 +22,7 @@ from aigateway.canonical.types import (
     ToolCall,
     ToolResult,
 )
-from aigateway.canonical.uncarried import UncarriedError
+from aigateway.canonical.uncarried import UncarriedError, kind_of
 from aigateway.formats.cohere_chat.wire import FORMAT, ORIGIN
 
 _SYSTEM = frozenset({"system", "developer"})
@@ -107,7 +107,7 @@ class _Writer:
         elif isinstance(item, ToolResult):
             self._result(item)
         elif isinstance(item, Opaque):
-            raise UncarriedError(f"Cohere cannot carry an input item of type {item.raw.get('type')}.", item)
+            raise UncarriedError(f"Cohere cannot carry an input item of type {kind_of(item)}.", item)
         else:
             raise TypeError("tools in the conversation are flattened before they are encoded")
 

@@ -16,7 +16,7 @@ from aigateway.canonical.types import (
     Opaque,
     Request,
 )
-from aigateway.canonical.uncarried import foreign_keys
+from aigateway.canonical.uncarried import foreign_keys, kind_of
 from aigateway.errors import UnsupportedError
 from aigateway.formats.cohere_chat.messages import encode_messages
 from aigateway.formats.cohere_chat.wire import FORMAT
@@ -117,7 +117,7 @@ def _tools(request: Request, changes: list[Change]) -> dict[str, Any]:
         if isinstance(tool, FunctionTool):
             offered.append(tool)
         elif isinstance(tool, Opaque):
-            reason = f"Cohere has no tool of type {tool.raw.get('type')}."
+            reason = f"Cohere has no tool of type {kind_of(tool)}."
             changes.append(Change(field="tools", action="dropped", reason=reason))
     choice = request.tool_choice
     if isinstance(choice, Opaque):

@@ -31,24 +31,23 @@ from aigateway.canonical.types import (
     ToolCall,
     ToolResult,
 )
-from aigateway.canonical.uncarried import UncarriedError
+from aigateway.canonical.uncarried import UncarriedError, is_record, kind_of
+from aigateway.formats.converse.caching import CachePoints
 from aigateway.formats.converse.media import MediaWriter
 from aigateway.formats.converse.wire import ANTHROPIC, FORMAT
 
 _CALL_ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _SYSTEM: Final = frozenset({"system", "developer"})
-_RECORDS: Final = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"})
-"""Items of other formats that hold nothing that was said: the answer stands in the message that follows."""
 
 Block = dict[str, Any]
 
 
-def encode_messages(request: Request, *, maker: str, changes: list[Change]) -> dict[str, Any]:
+def encode_messages(request: Request, *, maker: str, points: CachePoints, changes: list[Change]) -> dict[str, Any]:
     """`messages`, and `system` where there is any. Raises UncarriedError for content that Converse cannot hold.
 
     maker: who made the model, "" where nobody knows.
     """
-    writer = _Writer(maker, changes)
+    writer = _Writer(maker, points, changes)
     if request.instructions is not UNSET and request.instructions.strip():
         writer.system.append({"text": request.instructions})
     writer.write(request.items)
@@ -71,10 +70,11 @@ def goes_on_without_thoughts(messages: Sequence[dict[str, Any]]) -> bool:
 
 
 class _Writer:
-    def __init__(self, maker: str, changes: list[Change]) -> None:
+    def __init__(self, maker: str, points: CachePoints, changes: list[Change]) -> None:
         self.system: list[Block] = []
         self.messages: list[dict[str, Any]] = []
         self._maker = maker
+        self._points = points
         self._changes = changes
         self._media = MediaWriter()
         self._results: dict[str, deque[int]] = {}
@@ -104,9 +104,9 @@ class _Writer:
             self._message(item)
         elif isinstance(item, ToolCall):
             self._called.append(item.call_id)
-            self._append("assistant", {"toolUse": self._call(item)})
+            self._append("assistant", {"toolUse": self._call(item)}, *self._points.after(item.extra))
         elif isinstance(item, ToolResult):
-            self._append("user", {"toolResult": self._result(item)})
+            self._append("user", {"toolResult": self._result(item)}, *self._points.after(item.extra))
         elif isinstance(item, Reasoning):
             self._reasoning(item)
         elif isinstance(item, Opaque):
@@ -149,6 +149,9 @@ class _Writer:
     # messages
 
     def _message(self, item: Message) -> None:
+        for field, value in (("name", item.name), ("phase", item.phase)):
+            if value is not UNSET:
+                self._note(field, "dropped", f"Converse has no {field} of a message.")
         if item.role not in _SYSTEM:
             self._append("assistant" if item.role == "assistant" else "user", *self._content(item.content))
         elif not self.messages:
@@ -165,16 +168,15 @@ class _Writer:
             return True
         raise UncarriedError("Converse takes nothing but text in system messages.", item)
 
-    def _content(self, parts: Sequence[Part]) -> list[Block]:
+    def _content(self, parts: Sequence[Part], *, points: bool = True) -> list[Block]:
         blocks: list[Block] = []
         for part in parts:
             block = self._part(part)
             if block is None:
                 continue
             blocks.append(block)
-            point = _cache_point(part)
-            if point is not None:
-                blocks.append(point)
+            if points:
+                blocks += self._points.after_part(part)
         return blocks
 
     def _part(self, part: Part) -> Block | None:
@@ -192,7 +194,7 @@ class _Writer:
                 self._note("image.detail", "dropped", "Converse has no detail of images.")
             return self._media.block(part)
         if part.format != FORMAT:
-            raise UncarriedError(f"Converse cannot carry content of type {part.raw.get('type')}.", part)
+            raise UncarriedError(f"Converse cannot carry content of type {kind_of(part)}.", part)
         return part.raw
 
     # what the assistant thought and called
@@ -205,12 +207,14 @@ class _Writer:
         elif ours and item.signature is not UNSET:
             told = {"text": "".join(item.content), "signature": item.signature}
             self._append("assistant", {"reasoningContent": {"reasoningText": told}})
-        elif item.content or item.summary or item.encrypted is not UNSET:
+        elif item.content or item.summary or item.encrypted is not UNSET or item.signature is not UNSET:
             self._note(
                 "reasoning", "dropped", "Only what the model's own maker has signed can be sent back as reasoning."
             )
 
     def _call(self, item: ToolCall) -> dict[str, Any]:
+        if item.signature is not UNSET:
+            self._note("tool_calls.signature", "dropped", "Only its maker takes back what it has signed.")
         try:
             given = _json.decode(item.arguments.encode("utf-8", "replace")) if item.arguments.strip() else {}
         except (_json.DecodeError, RecursionError):
@@ -224,7 +228,8 @@ class _Writer:
 
     def _result(self, item: ToolResult) -> dict[str, Any]:
         parts = (Text(text=item.output),) if isinstance(item.output, str) else item.output
-        blocks = [block for block in self._content(parts) if "cachePoint" not in block]
+        blocks = self._content(parts, points=False)
+        self._points.none_within(parts)
         if any("audio" in block for block in blocks):
             raise UncarriedError("Converse does not take audio in the result of a tool.", item)
         if not blocks:
@@ -236,8 +241,8 @@ class _Writer:
         return result
 
     def _opaque(self, item: Opaque) -> None:
-        kind = str(item.raw.get("type"))
-        if kind in _RECORDS:
+        kind = kind_of(item)
+        if is_record(item):
             self._note(
                 "input", "dropped", f"Converse has no item of type {kind}, which records what a hosted tool did."
             )
@@ -255,12 +260,3 @@ def _call_id(call_id: str) -> str:
     if _CALL_ID.fullmatch(call_id):
         return call_id
     return f"call_{hashlib.sha256(call_id.encode('utf-8', 'replace')).hexdigest()[:32]}"
-
-
-def _cache_point(part: Part) -> Block | None:
-    """What stands behind a part up to which the prompt is to be cached."""
-    wanted = part.prompt_cache_breakpoint if isinstance(part, Text | Image | File) else UNSET
-    if wanted is UNSET:
-        return None
-    ttl = wanted.get("ttl")
-    return {"cachePoint": {"type": "default"} | ({"ttl": ttl} if ttl in ("5m", "1h") else {})}

@@ -8,10 +8,11 @@ import msgspec
 from msgspec import UNSET
 
 from aigateway import _json
-from aigateway.canonical.types import Item, Message, Reasoning, Reply, Text, ToolCall
+from aigateway.canonical.types import Audio, Image, Item, Message, Opaque, Reasoning, Reply, Text, ToolCall
 from aigateway.errors import UpstreamProtocolError
 from aigateway.formats.converse.wire import (
     ANTHROPIC,
+    FORMAT,
     broken_stop,
     decode_citation,
     decode_finish_reason,
@@ -23,7 +24,7 @@ from aigateway.formats.converse.wire import (
 def decode_reply(body: dict[str, Any]) -> Reply:
     """A reply. Raises UpstreamProtocolError for what is none, UpstreamError for one that tells of a failure.
 
-    Converse tells no id, model or time. What a tool of the host's own did and gave is not told on: nobody asked for it.
+    Converse tells no id, model or time. What a tool of the host's own did and gave is Opaque.
     """
     output = body.get("output")
     message = output.get("message") if isinstance(output, dict) else None
@@ -60,6 +61,22 @@ def _add(items: list[Item], block: dict[str, Any]) -> None:
         items += _thought(thought)
     elif isinstance(call, dict) and call.get("type") != "server_tool_use":
         items.append(_call(call))
+    elif text is None:
+        items += [item for kind, held in block.items() if (item := seen(kind, held)) is not None]
+
+
+def seen(kind: str, held: Any) -> Message | Opaque | None:
+    """A block that says nothing in words, as an item of its own; None for one that tells nothing."""
+    if kind == "cachePoint" or not isinstance(held, dict | list):
+        return None
+    source = held.get("source") if isinstance(held, dict) else None
+    given = source.get("bytes") if isinstance(source, dict) else None
+    form = str(held.get("format")) if isinstance(held, dict) else ""
+    if kind == "image" and isinstance(given, str):
+        return Message(role="assistant", content=(Image(url=f"data:image/{form};base64,{given}"),))
+    if kind == "audio" and isinstance(given, str):
+        return Message(role="assistant", content=(Audio(data=given, format=form),))
+    return Opaque(format=FORMAT, raw={"type": kind, kind: held})
 
 
 def _say(items: list[Item], text: Text) -> None:

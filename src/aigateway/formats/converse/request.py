@@ -14,6 +14,7 @@ from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, JSONSchemaFormat, Request
 from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
+from aigateway.formats.converse.caching import MARK, CachePoints
 from aigateway.formats.converse.messages import encode_messages, goes_on_without_thoughts, has_tool_blocks
 from aigateway.formats.converse.thinking import encode_thinking, thinks
 from aigateway.formats.converse.tools import encode_tools, forces_a_tool
@@ -62,10 +63,14 @@ def encode_request(request: Request, *, model: str, changes: list[Change]) -> di
     The model and whether it streams stand in the path.
     """
     _refuse(request)
+    foreign = foreign_keys(request, FORMAT)
     request = Toolbox(request, custom=False).flattened(changes)
     maker = maker_of(model)
-    body = encode_messages(request, maker=maker, changes=changes)
-    tools = encode_tools(request, model, changes, bound=has_tool_blocks(body["messages"]))
+    points = CachePoints(model, changes)
+    if points.takes_marks and MARK in foreign:
+        foreign.remove(MARK)
+    body = encode_messages(request, maker=maker, points=points, changes=changes)
+    tools = encode_tools(request, model, points, changes, bound=has_tool_blocks(body["messages"]))
     thinking = encode_thinking(
         request,
         model,
@@ -82,7 +87,7 @@ def encode_request(request: Request, *, model: str, changes: list[Change]) -> di
     _merge(body, _tier(request, changes))
     _merge(body, _metadata(request, changes))
     _merge(body, _own(request))
-    _note_dropped(request, changes)
+    _note_dropped(request, foreign, changes)
     return body
 
 
@@ -184,8 +189,8 @@ def _own(request: Request) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key in OWN_FIELDS}
 
 
-def _note_dropped(request: Request, changes: list[Change]) -> None:
-    """List the knobs that Converse has not."""
+def _note_dropped(request: Request, foreign: list[str], changes: list[Change]) -> None:
+    """List the knobs that Converse has not, and what only another format knows of items, parts and tools."""
     dropped = [name for name in _LACKING if getattr(request, name) is not UNSET]
     if request.logprobs is True:
         dropped.append("logprobs")
@@ -201,5 +206,7 @@ def _note_dropped(request: Request, changes: list[Change]) -> None:
         dropped.append("include")
     if request.extra is not UNSET:
         dropped += [key for key in request.extra.fields if key not in OWN_FIELDS]
-    dropped += foreign_keys(request, FORMAT)
+    if request.include_obfuscation is True:
+        dropped.append("stream_options.include_obfuscation")
+    dropped += foreign
     changes += [Change(field=name, action="dropped", reason=f"Converse has no {name}.") for name in dropped]

@@ -13,9 +13,10 @@ from aigateway import _json
 from aigateway._sse import SSEEvent
 from aigateway.canonical.accumulator import Accumulator, is_json
 from aigateway.canonical.events import Failed, ReasoningText, Started, StreamEvent, UsageReported
-from aigateway.canonical.types import Message, Reasoning, Text, ToolCall, Usage
+from aigateway.canonical.types import Item, Message, Reasoning, Text, ToolCall, Usage
 from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats.call_ids import made_call_id
+from aigateway.formats.converse.reply import seen
 from aigateway.formats.converse.wire import (
     ANTHROPIC,
     broken_stop,
@@ -26,11 +27,13 @@ from aigateway.formats.converse.wire import (
     exception_error,
 )
 
+_SAID = frozenset({"text", "thought", "call", ""})
+
 
 class _Block:
     """One content block as it grows. item: its index among the items, -1 before anything of it was told."""
 
-    __slots__ = ("citations", "item", "kind", "part", "redacted", "text")
+    __slots__ = ("citations", "item", "kind", "part", "redacted", "seen", "text")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -39,6 +42,7 @@ class _Block:
         self.text: list[str] = []
         self.redacted: list[str] = []
         self.citations: list[dict[str, Any]] = []
+        self.seen: dict[str, Any] = {}
 
 
 class ConverseStreamDecoder:
@@ -127,7 +131,10 @@ class ConverseStreamDecoder:
     def _start(self, index: int, start: Any, events: list[StreamEvent]) -> None:
         call = start.get("toolUse") if isinstance(start, dict) else None
         if not isinstance(call, dict) or call.get("type") == "server_tool_use":
-            self._blocks[index] = _Block("" if isinstance(start, dict) and start else "text")
+            self._blocks[index] = block = _Block("" if isinstance(start, dict) and start else "text")
+            for kind, held in start.items() if isinstance(start, dict) else ():
+                if isinstance(held, dict):
+                    block.kind, block.seen = kind, dict(held)
             return
         block = self._blocks[index] = _Block("call")
         call_id, name = call.get("toolUseId"), call.get("name")
@@ -145,7 +152,7 @@ class ConverseStreamDecoder:
             return
         block = self._blocks.get(index)
         if block is None:
-            block = self._blocks[index] = _Block("thought" if "reasoningContent" in delta else "text")
+            block = self._blocks[index] = _Block(_kind_of(delta))
         text, citation, thought, call = (delta.get(key) for key in ("text", "citation", "reasoningContent", "toolUse"))
         if block.kind == "text" and isinstance(text, str):
             self._write(block, text, events)
@@ -156,6 +163,8 @@ class ConverseStreamDecoder:
         elif block.kind == "call" and isinstance(call, dict) and isinstance(call.get("input"), str):
             block.text.append(call["input"])
             events += self._acc.delta(block.item, 0, call["input"])
+        elif isinstance(delta.get(block.kind), dict) and block.kind not in _SAID:
+            _see(block.seen, delta[block.kind])
 
     def _write(self, block: _Block, text: str, events: list[StreamEvent]) -> None:
         if not text:
@@ -189,6 +198,8 @@ class ConverseStreamDecoder:
 
     def _end_block(self, index: int, events: list[StreamEvent]) -> None:
         block = self._blocks.pop(index, None)
+        if block is not None and block.kind not in _SAID:
+            self._whole(seen(block.kind, block.seen), events)
         if block is None or block.item < 0:
             return
         if block.kind == "text":
@@ -224,6 +235,15 @@ class ConverseStreamDecoder:
         block.item, started = self._acc.start_item(item)
         events += started
 
+    def _whole(self, item: Item | None, events: list[StreamEvent]) -> None:
+        """What nobody streams on."""
+        if item is None:
+            return
+        self._close_message(events)
+        self._told = self._told or isinstance(item, Message)
+        index, started = self._acc.start_item(item)
+        events += started + self._acc.end_item(index)
+
     def _close_message(self, events: list[StreamEvent]) -> None:
         if self._message >= 0:
             for block in self._blocks.values():
@@ -231,6 +251,23 @@ class ConverseStreamDecoder:
                     block.item = block.part = -1
             events += self._acc.end_item(self._message)
             self._message = -1
+
+
+def _kind_of(delta: dict[str, Any]) -> str:
+    """The kind of a block that nobody announced."""
+    if "reasoningContent" in delta:
+        return "thought"
+    return "image" if "image" in delta else "text"
+
+
+def _see(known: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Put together what comes of an image: its bytes may come in pieces."""
+    for key, value in delta.items():
+        before, more = known.get(key), value.get("bytes") if isinstance(value, dict) else None
+        if isinstance(before, dict) and isinstance(before.get("bytes"), str) and isinstance(more, str):
+            known[key] = {"bytes": _joined([before["bytes"], more])}
+        else:
+            known[key] = value
 
 
 def _index_of(body: dict[str, Any]) -> int:

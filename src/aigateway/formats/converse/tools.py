@@ -19,14 +19,18 @@ from aigateway.canonical.types import (
     ToolCall,
     ToolChoice,
 )
+from aigateway.canonical.uncarried import kind_of
 from aigateway.errors import UnsupportedError
+from aigateway.formats.converse.caching import CachePoints
 
 _EMPTY: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 _HOLDS_TO_SCHEMAS: Final = re.compile(r"claude-(?:(?:opus|sonnet|haiku)-4-[5-9]|[a-z]+-[5-9])")
 """Models that take `strict` of a tool: Claude from 4.5 on."""
 
 
-def encode_tools(request: Request, model: str, changes: list[Change], *, bound: bool) -> dict[str, Any]:
+def encode_tools(
+    request: Request, model: str, points: CachePoints, changes: list[Change], *, bound: bool
+) -> dict[str, Any]:
     """`toolConfig`, or nothing. Raises UnsupportedError where a tool is demanded that cannot be offered.
 
     bound: whether calls stand in the conversation; then Bedrock insists on tools, also where none may be called.
@@ -44,7 +48,9 @@ def encode_tools(request: Request, model: str, changes: list[Change], *, bound: 
         _note(changes, "tool_choice", "changed", f"Tools that may not be called are left out where they can be. {held}")
         if not bound:
             return {}
-    specs = [_encode_tool(tool, model, changes) for tool in offered] or (_remembered(request, changes) if bound else [])
+    specs = [spec for tool in offered for spec in (_encode_tool(tool, model, changes), *points.after(tool.extra))] or (
+        _remembered(request, changes) if bound else []
+    )
     if not specs:
         return {}
     config: dict[str, Any] = {"tools": specs}
@@ -76,7 +82,7 @@ def _offered(tools: Sequence[Tool], changes: list[Change]) -> list[FunctionTool]
         if isinstance(tool, FunctionTool):
             offered.append(tool)
         elif isinstance(tool, Opaque):
-            _note(changes, "tools", "dropped", f"Converse has no tool of type {tool.raw.get('type')}.")
+            _note(changes, "tools", "dropped", f"Converse has no tool of type {kind_of(tool)}.")
         else:
             raise TypeError("groups of tools and custom tools are flattened before they are encoded")
     return offered

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import Change, JSONSchemaFormat, Opaque, OutputFormat, Request
+from aigateway.canonical.uncarried import described
 from aigateway.errors import UnsupportedError
 from aigateway.formats.fields import (
     read_array,
@@ -59,8 +60,11 @@ _BY_HAND: Final = frozenset(
 )
 
 
-def decode_config(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of a request that `generationConfig` tells, and the keys of it that only this format knows."""
+def decode_config(raw: Any, told: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a request that `generationConfig` tells, and the keys of it that only this format knows.
+
+    told: gets the schema in this API's own words, where there is one.
+    """
     if raw is None:
         return {}, {}
     config = camel(read_object(raw, _PLACE))
@@ -77,21 +81,21 @@ def decode_config(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if config.get("stopSequences"):
         fields["stop"] = read_strings(config["stopSequences"], f"{_PLACE}.stopSequences")
     fields |= decode_thinking(config.get("thinkingConfig"), f"{_PLACE}.thinkingConfig")
-    fields["output_format"] = _decode_format(config, unknown)
-    told = config.get("responseModalities")
-    modalities = tuple(str(one).lower() for one in read_array(told or [], f"{_PLACE}.responseModalities"))
+    fields["output_format"] = _decode_format(config, told)
+    wanted = config.get("responseModalities")
+    modalities = tuple(str(one).lower() for one in read_array(wanted or [], f"{_PLACE}.responseModalities"))
     if modalities not in ((), ("text",)):
         fields["modalities"] = modalities
     return fields, unknown
 
 
-def _decode_format(config: dict[str, Any], unknown: dict[str, Any]) -> OutputFormat | UnsetType:
+def _decode_format(config: dict[str, Any], told: dict[str, Any]) -> OutputFormat | UnsetType:
     mime, schema = config.get("responseMimeType"), config.get("responseJsonSchema")
     if schema is not None:
         schema = read_object(schema, f"{_PLACE}.responseJsonSchema")
     elif config.get("responseSchema") is not None:
         subset = read_object(config["responseSchema"], f"{_PLACE}.responseSchema")
-        unknown[f"{_PLACE}.responseSchema"] = subset
+        told["responseSchema"] = subset
         schema = to_json_schema(subset)
     if mime == "text/x.enum":
         return Opaque(format=FORMAT, raw={"type": mime, "responseMimeType": mime, "responseSchema": schema or {}})
@@ -103,9 +107,15 @@ def _decode_format(config: dict[str, Any], unknown: dict[str, Any]) -> OutputFor
 
 
 def encode_config(
-    request: Request, extra: dict[str, Any], *, model: str, quirks: Quirks, changes: list[Change]
+    request: Request,
+    extra: dict[str, Any],
+    told: dict[str, Any],
+    *,
+    model: str,
+    quirks: Quirks,
+    changes: list[Change],
 ) -> dict[str, Any]:
-    """`generationConfig`; `extra` are keys of it that came from this format."""
+    """`generationConfig`; `extra` are keys of it that came from this format, `told` its schema in this API's words."""
     config: dict[str, Any] = {}
     for key, (name, _) in _KNOBS.items():
         value = getattr(request, name)
@@ -121,10 +131,10 @@ def encode_config(
     if thinking:
         config["thinkingConfig"] = thinking
     if request.output_format is not UNSET and request.output_format != "text":
-        config |= _encode_format(request.output_format, extra, quirks, changes)
+        config |= _encode_format(request.output_format, told, quirks, changes)
     if request.modalities is not UNSET and request.modalities != ("text",):
         config["responseModalities"] = [one.upper() for one in request.modalities]
-    return config | {key: value for key, value in extra.items() if key != "responseSchema" or key in config}
+    return config | extra
 
 
 def _encode_logprobs(config: dict[str, Any]) -> None:
@@ -137,7 +147,7 @@ def _encode_logprobs(config: dict[str, Any]) -> None:
 
 
 def _encode_format(
-    wanted: OutputFormat, extra: dict[str, Any], quirks: Quirks, changes: list[Change]
+    wanted: OutputFormat, given: dict[str, Any], quirks: Quirks, changes: list[Change]
 ) -> dict[str, Any]:
     if isinstance(wanted, Opaque):
         if wanted.format != FORMAT:
@@ -147,12 +157,13 @@ def _encode_format(
     told: dict[str, Any] = {"responseMimeType": "application/json"}
     if isinstance(wanted, str) or wanted.schema is UNSET:
         return told
-    if "responseSchema" in extra:
-        return told | {"responseSchema": extra["responseSchema"]}
+    if "responseSchema" in given:
+        return told | {"responseSchema": given["responseSchema"]}
+    schema = described(wanted.schema, wanted.description)
     if quirks.json_schema:
-        return told | {"responseJsonSchema": wanted.schema}
+        return told | {"responseJsonSchema": schema}
     subset = Subset()
-    told["responseSchema"] = subset.of(wanted.schema)
+    told["responseSchema"] = subset.of(schema)
     if subset.lost:
         reason = f"The target's schemas have no {', '.join(subset.lost)}."
         changes.append(Change(field="response_format", action="changed", reason=reason))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from aigateway import _json
 from aigateway.canonical.types import Item, Message, Opaque, Part, Text, ToolCall, ToolResult
@@ -33,20 +33,25 @@ from aigateway.formats.generate_content.wire import (
 _ROLES = {"user": "user", "model": "assistant", "function": "user", "tool": "user"}
 _TEXT = frozenset({"text", "thought", SIGNATURE})
 _MEDIA = frozenset({"inlineData", "fileData"})
+_CALL = frozenset({"id", "name", "args"})
 
 
-def decode_instructions(raw: Any) -> str:
-    """`systemInstruction` as one text: a content, or just a string."""
+def decode_instructions(raw: Any) -> tuple[str | UnsetType, dict[str, Any]]:
+    """`systemInstruction` as one text: a content, or just a string; and what its parts tell beside their texts."""
+    if raw is None:
+        return UNSET, {}
     if isinstance(raw, str):
-        return raw
+        return raw, {}
     place = "systemInstruction"
     parts = camel(read_object(raw, place)).get("parts")
     entries = [parts] if isinstance(parts, dict) else read_array(parts, f"{place}.parts")
-    texts = []
+    texts: list[str] = []
+    beside: dict[str, Any] = {}
     for number, entry in enumerate(entries):
         part = camel(read_object(entry, f"{place}.parts[{number}]"))
+        beside |= {key: value for key, value in part.items() if key != "text" and value is not None}
         texts.append(read_string(part.get("text"), f"{place}.parts[{number}].text"))
-    return "\n\n".join(text for text in texts if text)
+    return "\n\n".join(text for text in texts if text), beside
 
 
 def decode_contents(raw: Any) -> tuple[Item, ...]:
@@ -110,6 +115,8 @@ class _Reader:
             self._text(part, place)
         elif not _MEDIA.isdisjoint(part):
             self._parts.append(decode_media(part))
+        elif part.keys() <= _TEXT:
+            self._text({"text": "", **part}, place)
         else:
             self._end_message()
             self.items.append(Opaque(format=FORMAT, raw=part))
@@ -155,6 +162,7 @@ class _Reader:
             name=name,
             arguments=json_text(args or {}),
             signature=call_signature(part),
+            extra=kept({key: value for key, value in call.items() if key not in _CALL and value is not None}),
         )
 
     def _new_id(self) -> str:

@@ -28,7 +28,7 @@ from aigateway.canonical.types import (
     ToolCall,
     ToolResult,
 )
-from aigateway.canonical.uncarried import UncarriedError
+from aigateway.canonical.uncarried import UncarriedError, kind_of
 from aigateway.formats.generate_content.media import encode_media
 from aigateway.formats.generate_content.wire import (
     FORMAT,
@@ -48,11 +48,12 @@ _NOTHING = Text(text="")
 def encode_contents(request: Request, model: str, changes: list[Change]) -> dict[str, Any]:
     """`systemInstruction` and `contents`. Raises UncarriedError for what they cannot hold."""
     items = list(request.items)
+    _note_unsaid(items, changes)
     told = [] if request.instructions is UNSET or not request.instructions else [request.instructions]
     while items and isinstance(items[0], Message) and items[0].role in _SYSTEM:
         first = items.pop(0)
         if isinstance(first, Message):
-            told += [part.text for part in first.content if isinstance(part, Text) and part.text]
+            told += [text for part in first.content if (text := _instruction(part))]
     writer = _Writer(model, changes)
     writer.write(items)
     body: dict[str, Any] = {}
@@ -60,6 +61,38 @@ def encode_contents(request: Request, model: str, changes: list[Change]) -> dict
         body["systemInstruction"] = {"parts": [{"text": "\n\n".join(told)}]}
     body["contents"] = writer.contents or [{"role": "user", "parts": [{"text": ""}]}]
     return body
+
+
+def _instruction(part: Part) -> str:
+    if isinstance(part, Text | Refusal):
+        return part.text
+    raise UncarriedError("Gemini takes nothing but text in its system prompt.", part)
+
+
+def _note_unsaid(items: Sequence[Item], changes: list[Change]) -> None:
+    """List what this API has no place for beside what is said."""
+    unsaid: dict[str, None] = {}
+    for item in items:
+        parts: Sequence[Part] = ()
+        if isinstance(item, Message):
+            parts = item.content
+            unsaid |= {key: None for key in ("name", "phase") if getattr(item, key) is not UNSET}
+        elif isinstance(item, ToolResult) and not isinstance(item.output, str):
+            parts = item.output
+        for part in parts:
+            if isinstance(part, Text | Image | File) and part.prompt_cache_breakpoint is not UNSET:
+                unsaid["prompt_cache_breakpoint"] = None
+            if isinstance(part, Image) and part.detail not in (UNSET, "auto"):
+                unsaid["detail"] = None
+    changes += [Change(field=key, action="dropped", reason=_UNSAID[key]) for key in unsaid]
+
+
+_UNSAID = {
+    "name": "Gemini has no names of participants.",
+    "phase": "Gemini has no phases of what the assistant says.",
+    "prompt_cache_breakpoint": "Gemini has no marks of what to cache.",
+    "detail": "Gemini has no detail of images.",
+}
 
 
 def _is_unsigned_call(item: Item) -> bool:
@@ -151,7 +184,8 @@ class _Writer:
             self._note(
                 "tool_calls", "changed", "Gemini takes objects as arguments: a text that is none is sent in one."
             )
-        part: dict[str, Any] = {"functionCall": {"id": item.call_id, "name": item.name, "args": arguments}}
+        call = {"id": item.call_id, "name": item.name, "args": arguments, **own(item.extra)}
+        part: dict[str, Any] = {"functionCall": call}
         signature = item.signature if item.signature is not UNSET else self._pending
         self._pending = ""
         if not signature and self._is_newest and not self._calls:
@@ -163,7 +197,7 @@ class _Writer:
 
     def _opaque(self, item: Opaque) -> None:
         if item.format != FORMAT:
-            kind = item.raw.get("type")
+            kind = kind_of(item)
             self._note("input", "dropped", f"Gemini has no item of type {kind}, which is another API's own.")
             return
         self._settle_signature()
@@ -235,7 +269,7 @@ class _Writer:
         if isinstance(part, Opaque):
             if part.format == FORMAT:
                 return part.raw
-            raise UncarriedError(f"Gemini cannot carry content of type {part.raw.get('type')}.", part)
+            raise UncarriedError(f"Gemini cannot carry content of type {kind_of(part)}.", part)
         raw = encode_media(part)
         if raw is None:
             kind = type(part).__name__.lower()

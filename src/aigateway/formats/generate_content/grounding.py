@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from aigateway.canonical.types import Text, UrlCitation
-from aigateway.formats.generate_content.wire import camel, objects, word
+from aigateway.canonical.types import Annotation, Opaque, Text, UrlCitation
+from aigateway.formats.generate_content.wire import FORMAT, camel, objects, word
 
 
-def decode_citations(candidate: dict[str, Any], text: str) -> list[UrlCitation]:
-    """What a candidate cites of web pages for a text, in the order it is told, each once."""
-    found = [*_grounded(candidate, text), *_recited(candidate, text)]
-    return list(dict.fromkeys(found))
+def decode_citations(candidate: dict[str, Any], text: str) -> list[Annotation]:
+    """What a candidate cites for a text, in the order it is told, each once. Sources that are no web pages are Opaque."""
+    found: list[Annotation] = []
+    for citation in (*_grounded(candidate, text), *_recited(candidate, text)):
+        if citation not in found:
+            found.append(citation)
+    return found
 
 
 def has_citations(candidate: dict[str, Any]) -> bool:
@@ -23,7 +26,7 @@ def has_citations(candidate: dict[str, Any]) -> bool:
     return isinstance(candidate.get("groundingMetadata"), dict) or isinstance(candidate.get("citationMetadata"), dict)
 
 
-def _grounded(candidate: dict[str, Any], text: str) -> Iterator[UrlCitation]:
+def _grounded(candidate: dict[str, Any], text: str) -> Iterator[Annotation]:
     raw = candidate.get("groundingMetadata")
     told = camel(raw) if isinstance(raw, dict) else {}
     chunks = objects(told.get("groundingChunks"))
@@ -32,11 +35,18 @@ def _grounded(candidate: dict[str, Any], text: str) -> Iterator[UrlCitation]:
         span = _span(camel(segment), text) if isinstance(segment, dict) else None
         numbers = support.get("groundingChunkIndices")
         for number in numbers if isinstance(numbers, list) else ():
-            page = chunks[number].get("web") if isinstance(number, int) and 0 <= number < len(chunks) else None
-            if span and isinstance(page, dict) and word(page.get("uri")):
-                yield UrlCitation(
-                    url=page["uri"], title=word(page.get("title")), start_index=span[0], end_index=span[1]
-                )
+            if span and isinstance(number, int) and 0 <= number < len(chunks):
+                yield from _source(chunks[number], span)
+
+
+def _source(chunk: dict[str, Any], span: tuple[int, int]) -> Iterator[Annotation]:
+    for kind, held in chunk.items():
+        page = camel(held) if isinstance(held, dict) else {}
+        url = word(page.get("uri")) or word(page.get("sourceUri"))
+        if (kind == "web" and url) or url.startswith(("http://", "https://")):
+            yield UrlCitation(url=url, title=word(page.get("title")), start_index=span[0], end_index=span[1])
+        elif page and kind != "web":
+            yield Opaque(format=FORMAT, raw={"type": kind, kind: held, "start": span[0], "end": span[1]})
 
 
 def _recited(candidate: dict[str, Any], text: str) -> Iterator[UrlCitation]:
@@ -70,7 +80,7 @@ class Citations:
     """
 
     def __init__(self) -> None:
-        self._pages: dict[tuple[str, str], int] = {}
+        self._chunks: list[dict[str, Any]] = []
         self._supports: list[dict[str, Any]] = []
         self._written = 0
 
@@ -78,30 +88,34 @@ class Citations:
         """Those of a text, which is the part of this number; without one it follows the last."""
         for annotation in text.annotations:
             if isinstance(annotation, UrlCitation):
-                self._add(annotation, text.text, part)
+                span = annotation.start_index, annotation.end_index
+                self._add({"web": _page(annotation.url, annotation.title)}, span, text.text, part)
+            elif annotation.format == FORMAT:
+                raw = annotation.raw
+                self._add({raw["type"]: raw[raw["type"]]}, (raw["start"], raw["end"]), text.text, part)
         self.pass_over(text.text)
 
     def pass_over(self, text: str) -> None:
         """A text that cites nothing."""
         self._written += len(text.encode("utf-8", "replace"))
 
-    def _add(self, citation: UrlCitation, text: str, part: int | None) -> None:
-        page = self._pages.setdefault((citation.url, citation.title), len(self._pages))
-        said = text[citation.start_index : citation.end_index]
-        start = len(text[: citation.start_index].encode("utf-8", "replace")) + (self._written if part is None else 0)
+    def _add(self, chunk: dict[str, Any], span: tuple[int, int], text: str, part: int | None) -> None:
+        if chunk not in self._chunks:
+            self._chunks.append(chunk)
+        said = text[span[0] : span[1]]
+        start = len(text[: span[0]].encode("utf-8", "replace")) + (self._written if part is None else 0)
         segment: dict[str, Any] = {"endIndex": start + len(said.encode("utf-8", "replace")), "text": said}
         if start:
             segment = {"startIndex": start, **segment}
         if part:
             segment = {"partIndex": part, **segment}
-        self._supports.append({"segment": segment, "groundingChunkIndices": [page]})
+        self._supports.append({"segment": segment, "groundingChunkIndices": [self._chunks.index(chunk)]})
 
     def encoded(self) -> dict[str, Any]:
         """What stands in the candidate; nothing where nothing was cited."""
-        if not self._pages:
+        if not self._chunks:
             return {}
-        chunks = [{"web": _page(url, title)} for url, title in self._pages]
-        return {"groundingMetadata": {"groundingChunks": chunks, "groundingSupports": self._supports}}
+        return {"groundingMetadata": {"groundingChunks": self._chunks, "groundingSupports": self._supports}}
 
 
 def _page(url: str, title: str) -> dict[str, Any]:

@@ -46,24 +46,27 @@ def decode_media(part: dict[str, Any]) -> Part:
 
 def _blob(raw: dict[str, Any], extra: dict[str, Any]) -> Part:
     mime, data = word(raw.get("mimeType")), word(raw.get("data")).translate(_URL_SAFE)
-    if mime in _AUDIO and not extra:
-        return Audio(data=data, format=_AUDIO[mime])
     url = f"data:{mime or 'application/octet-stream'};base64,{data}"
     name = _name_of(raw)
+    named = extra if name is UNSET else {**extra, "displayName": name}
+    if mime in _AUDIO:
+        return Audio(data=data, format=_AUDIO[mime], extra=kept(named))
     if mime.startswith("image/"):
-        return Image(url=url, extra=kept(extra if name is UNSET else {**extra, "displayName": name}))
+        return Image(url=url, extra=kept(named))
     return File(data=url, filename=name, extra=kept(extra))
 
 
 def _file(raw: dict[str, Any], extra: dict[str, Any]) -> Part:
     mime, uri = word(raw.get("mimeType")), word(raw.get("fileUri"))
-    if mime:
-        extra = {**extra, "mimeType": mime}
+    name = _name_of(raw)
+    told = {"mimeType": mime} if mime else {}
     if uri.startswith(_GOOGLES):
-        return File(file_id=uri, filename=_name_of(raw), extra=kept(extra))
+        return File(file_id=uri, filename=name, extra=kept({**extra, **told}))
     if mime.startswith("image/"):
-        return Image(url=uri, extra=kept(extra))
-    return File(url=uri, filename=_name_of(raw), extra=kept(extra))
+        return Image(
+            url=uri, extra=kept({**extra, **told} if name is UNSET else {**extra, **told, "displayName": name})
+        )
+    return File(url=uri, filename=name, extra=kept({**extra, **told}))
 
 
 def _name_of(raw: dict[str, Any]) -> str | UnsetType:
@@ -75,7 +78,10 @@ def encode_media(part: Image | File | Audio) -> dict[str, Any] | None:
     if isinstance(part, Audio):
         if part.data is UNSET:
             return None
-        return {"inlineData": {"mimeType": f"audio/{part.format or 'wav'}", "data": part.data}}
+        extra = dict(own(part.extra))
+        name = extra.pop("displayName", "")
+        blob = {"mimeType": f"audio/{part.format or 'wav'}", "data": part.data}
+        return {"inlineData": {**blob, "displayName": name} if name else blob, **extra}
     extra = dict(own(part.extra))
     told, name = extra.pop("mimeType", ""), extra.pop("displayName", "")
     if isinstance(part, File):

@@ -23,9 +23,10 @@ from aigateway.canonical.types import (
 from aigateway.errors import InvalidRequestError, UnsupportedError
 from aigateway.formats.fields import read_array, read_object, read_string, read_strings
 from aigateway.formats.generate_content.schema import Subset, to_json_schema
-from aigateway.formats.generate_content.wire import FORMAT, camel, kept, own
+from aigateway.formats.generate_content.wire import FORMAT, camel, kept, own, told_of
 
 _DECLARATION: Final = frozenset({"name", "description", "parameters", "parametersJsonSchema"})
+_CALLING: Final = frozenset({"mode", "allowedFunctionNames"})
 _MODES: Final = {"AUTO": "auto", "ANY": "required", "NONE": "none", "VALIDATED": "auto", "MODE_UNSPECIFIED": "auto"}
 _WORDS: Final = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
@@ -50,15 +51,16 @@ def decode_tools(raw: Any) -> tuple[Tool, ...] | UnsetType:
 def _function(raw: Any, place: str) -> FunctionTool:
     declared = camel(read_object(raw, place))
     fields: dict[str, Any] = {}
-    extra = {key: value for key, value in declared.items() if key not in _DECLARATION}
+    extra = {key: value for key, value in declared.items() if key not in _DECLARATION and value is not None}
+    told: dict[str, Any] = {}
     if declared.get("description"):
         fields["description"] = read_string(declared["description"], f"{place}.description")
     if declared.get("parametersJsonSchema") is not None:
         fields["parameters"] = read_object(declared["parametersJsonSchema"], f"{place}.parametersJsonSchema")
     elif declared.get("parameters") is not None:
-        extra["parameters"] = read_object(declared["parameters"], f"{place}.parameters")
-        fields["parameters"] = to_json_schema(extra["parameters"])
-    return FunctionTool(name=read_string(declared.get("name"), f"{place}.name"), **fields, extra=kept(extra))
+        told["parameters"] = read_object(declared["parameters"], f"{place}.parameters")
+        fields["parameters"] = to_json_schema(told["parameters"])
+    return FunctionTool(name=read_string(declared.get("name"), f"{place}.name"), **fields, extra=kept(extra, told))
 
 
 def decode_tool_choice(raw: Any) -> tuple[ToolChoice | UnsetType, dict[str, Any]]:
@@ -72,6 +74,7 @@ def decode_tool_choice(raw: Any) -> tuple[ToolChoice | UnsetType, dict[str, Any]
         return UNSET, rest
     place = "toolConfig.functionCallingConfig"
     told = camel(read_object(calling, place))
+    rest |= {f"functionCallingConfig.{key}": value for key, value in told.items() if key not in _CALLING}
     mode = told.get("mode", "AUTO")
     mode = mode.upper() if isinstance(mode, str) else ""
     if mode not in _MODES:
@@ -93,12 +96,13 @@ def encode_tools(request: Request, quirks: Quirks, changes: list[Change]) -> dic
     """
     declared: list[dict[str, Any]] = []
     tools: list[dict[str, Any]] = []
-    subset = Subset()
+    subset, strict = Subset(), False
     for tool in () if request.tools is UNSET else request.tools:
         if isinstance(tool, FunctionTool):
             if not declared:  # the host takes all functions in one entry
                 tools.append({"functionDeclarations": declared})
             declared.append(_declaration(tool, quirks, subset))
+            strict = strict or tool.strict is True
         elif isinstance(tool, Opaque) and tool.format == FORMAT:
             tools.append(tool.raw)
         elif isinstance(tool, Opaque):
@@ -107,6 +111,9 @@ def encode_tools(request: Request, quirks: Quirks, changes: list[Change]) -> dic
         else:
             raise TypeError("groups of tools and custom tools are made functions before they are encoded")
     _note(subset, "tools", changes)
+    if strict:
+        reason = "Gemini has no strict tools: sent as plain ones."
+        changes.append(Change(field="tools.strict", action="changed", reason=reason))
     config = _config(request, {entry["name"] for entry in declared}, changes)
     return {key: value for key, value in (("tools", tools), ("toolConfig", config)) if value}
 
@@ -115,7 +122,7 @@ def _declaration(tool: FunctionTool, quirks: Quirks, subset: Subset) -> dict[str
     declared: dict[str, Any] = {"name": tool.name}
     if tool.description:
         declared["description"] = tool.description
-    extra = own(tool.extra)
+    extra = {**told_of(tool.extra), **own(tool.extra)}
     if tool.parameters and "parameters" not in extra:
         if quirks.json_schema:
             declared["parametersJsonSchema"] = tool.parameters

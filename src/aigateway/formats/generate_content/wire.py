@@ -63,9 +63,14 @@ def can_think(model: str) -> bool:
     return _THOUGHTLESS.search(model) is None
 
 
-def kept(fields: dict[str, Any]) -> Extra | UnsetType:
-    """Keys that only this format knows, for its own encoder."""
-    return Extra(format=FORMAT, fields=fields) if fields else UNSET
+def kept(fields: dict[str, Any], told: dict[str, Any] | None = None) -> Extra | UnsetType:
+    """Keys that only this format knows, for its own encoder, and what it wants back as it came."""
+    return Extra(format=FORMAT, fields=fields, told=told or {}) if fields or told else UNSET
+
+
+def told_of(extra: Extra | UnsetType) -> dict[str, Any]:
+    """What came from this format, and the canonical form tells too."""
+    return extra.told if extra is not UNSET and extra.format == FORMAT else {}
 
 
 def own(extra: Extra | UnsetType) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class MessagesStreamEncoder:
         if self._over:
             return []
         if isinstance(event, Started):
-            return self._begin(event.id)
+            return self._begin(event.id, event.service_tier)
         if isinstance(event, UsageReported):
             self._usage = event.usage
             return []
@@ -85,7 +85,7 @@ class MessagesStreamEncoder:
         self._over = True
         return [_event("error", error=error_object(error))]
 
-    def _begin(self, reply_id: str) -> list[WireEvent]:
+    def _begin(self, reply_id: str, tier: str | UnsetType = UNSET) -> list[WireEvent]:
         if self._begun:
             return []
         self._begun = True
@@ -93,7 +93,7 @@ class MessagesStreamEncoder:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": encode_usage(UNSET),
+            "usage": encode_usage(UNSET, tier),
         }
         head = message_head(reply_id, self._context)
         return [_event("message_start", message={**head, **empty}), _event("ping")]

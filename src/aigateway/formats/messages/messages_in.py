@@ -31,6 +31,7 @@ from aigateway.formats.messages.wire import FORMAT, decode_citation, decode_reda
 
 _TEXT = frozenset({"type", "text"})
 _MEDIA = frozenset({"type", "source"})
+_CONTENT = frozenset({"type", "content"})
 _CALL = frozenset({"type", "id", "name", "input"})
 _RESULT = frozenset({"type", "tool_use_id", "content", "is_error"})
 _ROLES = frozenset({"user", "assistant", "system"})
@@ -174,20 +175,22 @@ def _document(block: dict[str, Any], place: str) -> Part:
         return File(
             file_id=read_string(source.get("file_id"), f"{place}.source.file_id"), filename=filename, extra=extra
         )
-    words = source.get("data") if kind == "text" else _words(source.get("content"))
-    return _told(block, words, block.get("title"))
+    inner = source.get("content")
+    words = source.get("data") if kind == "text" else _words(inner)
+    return _told(block, words, ("title",), held=inner, known=_MEDIA)
 
 
 def _search_result(block: dict[str, Any], _: str) -> Part:
-    return _told(block, _words(block.get("content")), block.get("title"), block.get("source"))
+    inner = block.get("content")
+    return _told(block, _words(inner), ("title", "source"), held=inner, known=_CONTENT)
 
 
 def _compaction(block: dict[str, Any], _: str) -> Part:
-    return _told(block, block.get("content"))
+    return _told(block, block.get("content"), known=_CONTENT)
 
 
 def _tool_reference(block: dict[str, Any], _: str) -> Part:
-    return _told(block, block.get("tool_name"))
+    return _told(block, block.get("tool_name"), known=frozenset({"type", "tool_name"}))
 
 
 _PARTS: dict[str, Callable[[dict[str, Any], str], Part]] = {
@@ -200,12 +203,21 @@ _PARTS: dict[str, Callable[[dict[str, Any], str], Part]] = {
 }
 
 
-def _told(block: dict[str, Any], words: Any, *heads: Any) -> Part:
-    """A block whose words are all that another API can be told of it; here it is written again as it came."""
+def _told(
+    block: dict[str, Any], words: Any, heads: tuple[str, ...] = (), *, held: Any = None, known: frozenset[str]
+) -> Part:
+    """A block whose words are all that another API can be told of it; here it is written again as it came.
+
+    heads: the keys whose words stand before it. held: the texts that it is made of, which have keys of their own.
+    """
     if not isinstance(words, str):
         return Opaque(format=FORMAT, raw=block)
-    told = [head for head in heads if isinstance(head, str) and head]
-    return Text(text="\n\n".join([*told, words]), extra=Extra(format=FORMAT, fields=block))
+    told = [head for key in heads if isinstance(head := block.get(key), str) and head]
+    unknown: dict[str, Any] = {}
+    for text in held if isinstance(held, list) else ():
+        unknown |= {key: value for key, value in text.items() if key not in _TEXT}
+    unknown |= {key: value for key, value in block.items() if key not in known and key not in heads}
+    return Text(text="\n\n".join([*told, words]), extra=Extra(format=FORMAT, fields=unknown, told=block))
 
 
 def _words(content: Any) -> str | None:

@@ -27,14 +27,11 @@ from aigateway.canonical.types import (
     ToolCall,
     ToolResult,
 )
-from aigateway.canonical.uncarried import UncarriedError
+from aigateway.canonical.uncarried import UncarriedError, is_record, kind_of
 from aigateway.formats.messages.models import takes_system_turns
 from aigateway.formats.messages.wire import FORMAT, input_of, is_own, own_fields, safe_id, thought_of
 
 _DATA_URL = re.compile(r"data:([^;,]*)(?:;[^,]*)?,", re.DOTALL)
-_RECORDS = frozenset({"web_search_call", "tool_search_call", "tool_search_output", "mcp_list_tools"})
-"""Items of other formats that hold nothing that was said."""
-
 _TTLS = {"30m": "5m", "12h": "1h"}
 _EMPTY_RESULT = "(no output)"
 
@@ -74,6 +71,8 @@ class _Writer:
             if isinstance(item, Reasoning):
                 self._reasoning(item)
             elif isinstance(item, ToolCall):
+                if item.signature is not UNSET:
+                    self._note("tool_calls.signature", "dropped", "Only its maker takes back what it has signed.")
                 call = {"type": "tool_use", "id": safe_id(item.call_id), "name": item.name}
                 self._add("assistant", [{**call, "input": input_of(item.arguments), **own_fields(item)}])
             elif isinstance(item, ToolResult):
@@ -99,6 +98,8 @@ class _Writer:
     def _message(self, item: Message) -> None:
         if item.name is not UNSET:
             self._note("name", "dropped", "Anthropic's API has no names of participants.")
+        if item.phase is not UNSET:
+            self._note("phase", "dropped", "Anthropic's API has no phases of what the assistant says.")
         blocks = self.blocks(item.content)
         if item.role == "assistant":
             self._add("assistant", blocks)
@@ -140,10 +141,10 @@ class _Writer:
             self._add("assistant", [block])
 
     def _opaque(self, item: Opaque) -> None:
-        kind = str(item.raw.get("type"))
+        kind = kind_of(item)
         if item.format == FORMAT:
             self._add("assistant", [item.raw])
-        elif kind in _RECORDS:
+        elif is_record(item):
             self._note("input", "dropped", f"Anthropic's API has no item of type {kind}.")
         else:
             raise _unsupported(f"an input item of type {kind}", item)
@@ -153,7 +154,7 @@ class _Writer:
     def _block(self, part: Part) -> dict[str, Any]:
         if isinstance(part, Opaque):
             if part.format != FORMAT:
-                raise _unsupported(f"content of type {part.raw.get('type')}", part)
+                raise _unsupported(f"content of type {kind_of(part)}", part)
             return part.raw
         if isinstance(part, Refusal):
             return {"type": "text", "text": part.text}
@@ -162,10 +163,9 @@ class _Writer:
                 raise _unsupported("audio", part)
             self._note("audio", "changed", "Audio of the assistant is sent as its transcript.")
             return {"type": "text", "text": part.transcript}
-        known = own_fields(part)
-        if isinstance(part, Text) and "type" in known:
-            return known
-        return {**self._media_or_text(part), **self._cached(part), **known}
+        if isinstance(part, Text) and part.extra is not UNSET and part.extra.format == FORMAT and part.extra.told:
+            return part.extra.told
+        return {**self._media_or_text(part), **self._cached(part), **own_fields(part)}
 
     def _media_or_text(self, part: Text | Image | File) -> dict[str, Any]:
         if isinstance(part, Text):
@@ -177,12 +177,14 @@ class _Writer:
         titled = {} if part.filename is UNSET else {"title": part.filename}
         return {"type": "document", "source": _file_source(part), **titled}
 
-    @staticmethod
-    def _cached(part: Text | Image | File) -> dict[str, Any]:
+    def _cached(self, part: Text | Image | File) -> dict[str, Any]:
         """A cache breakpoint of OpenAI's, as Anthropic says it."""
         if part.prompt_cache_breakpoint is UNSET:
             return {}
-        ttl = _TTLS.get(str(part.prompt_cache_breakpoint.get("ttl")))
+        wanted = part.prompt_cache_breakpoint.get("ttl")
+        ttl = _TTLS.get(str(wanted))
+        if wanted is not None and wanted != ttl:
+            self._note("prompt_cache_breakpoint.ttl", "changed", "Anthropic keeps a prompt for 5 minutes or an hour.")
         return {"cache_control": {"type": "ephemeral", **({"ttl": ttl} if ttl else {})}}
 
     def _note(self, field: str, action: str, reason: str) -> None:

@@ -36,6 +36,7 @@ from aigateway.formats.messages.wire import (
     input_of,
     messages_usage,
     redacted_for,
+    served_tier,
     signature_for,
     stop_reason,
     thought_of,
@@ -61,6 +62,7 @@ def decode_reply(body: dict[str, Any]) -> Reply:
         items=items,
         finish_reason=finish_reason(body.get("stop_reason"), has_tool_calls=calls),
         usage=UNSET if usage is None else usage,
+        service_tier=served_tier(body.get("usage")),
     )
 
 
@@ -117,7 +119,7 @@ def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
         "content": blocks,
         "stop_reason": reason,
         "stop_sequence": None,
-        "usage": encode_usage(reply.usage),
+        "usage": encode_usage(reply.usage, reply.service_tier),
     }
 
 

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from aigateway.canonical.claude import sampled
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, OutputFormat, Request
-from aigateway.canonical.uncarried import foreign_keys
+from aigateway.canonical.uncarried import described, foreign_keys
 from aigateway.errors import InvalidRequestError
 from aigateway.formats.fields import read_boolean, read_integer, read_number, read_object, read_string, read_strings
 from aigateway.formats.messages.messages_in import decode_messages, decode_system
@@ -185,7 +185,7 @@ def encode_request(request: Request, *, model: str, changes: list[Change]) -> di
 
 def _encode_format(wanted: OutputFormat | msgspec.UnsetType, changes: list[Change]) -> dict[str, Any]:
     if isinstance(wanted, JSONSchemaFormat) and wanted.schema is not UNSET:
-        return {"format": {"type": "json_schema", "schema": wanted.schema}}
+        return {"format": {"type": "json_schema", "schema": described(wanted.schema, wanted.description)}}
     if wanted is not UNSET and wanted != "text":
         reason = "Anthropic's API has no JSON without a schema."
         changes.append(Change(field="response_format", action="dropped", reason=reason))
@@ -248,5 +248,7 @@ def _note_dropped(request: Request, foreign: list[str], changes: list[Change]) -
         dropped.remove("include")
     if request.extra is not UNSET and request.extra.format != FORMAT:
         dropped += request.extra.fields
+    if request.include_obfuscation is True:
+        dropped.append("stream_options.include_obfuscation")
     names = dict.fromkeys([*dropped, *foreign])
     changes += [Change(field=name, action="dropped", reason=f"Anthropic's API has no {name}.") for name in names]

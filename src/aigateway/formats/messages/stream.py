@@ -20,6 +20,7 @@ from aigateway.formats.messages.wire import (
     finish_reason,
     merged_usage,
     messages_usage,
+    served_tier,
 )
 from aigateway.formats.relay import stream_error
 
@@ -118,7 +119,7 @@ class MessagesStreamDecoder:
             return []
         self._began = True
         self._id = word(message.get("id"))
-        return [Started(self._id, word(message.get("model")), 0)]
+        return [Started(self._id, word(message.get("model")), 0, served_tier(self._usage))]
 
     def _note(self, data: dict[str, Any]) -> list[StreamEvent]:
         self._usage = merged_usage(self._usage, data.get("usage"))
@@ -135,7 +136,8 @@ class MessagesStreamDecoder:
         usage = messages_usage(self._usage)
         if usage is not None:
             events.append(UsageReported(usage))
-        return events + self._acc.finish(finish_reason(self._reason, has_tool_calls=self._acc.has_tool_calls))
+        reason = finish_reason(self._reason, has_tool_calls=self._acc.has_tool_calls)
+        return events + self._acc.finish(reason, served_tier(self._usage))
 
     def _fail(self, error: GatewayError) -> list[StreamEvent]:
         self._over = True

@@ -18,6 +18,7 @@ from aigateway.canonical.types import (
     ToolChoice,
     ToolGroup,
 )
+from aigateway.canonical.uncarried import kind_of
 from aigateway.errors import InvalidRequestError, UnsupportedError
 from aigateway.formats.fields import read_array, read_boolean, read_object, read_string
 from aigateway.formats.messages.wire import FORMAT, extra_of, own_fields
@@ -107,7 +108,7 @@ def _offered(tools: tuple[Tool, ...], changes: list[Change]) -> list[FunctionToo
         if isinstance(tool, ToolGroup | CustomTool):
             raise TypeError("groups and custom tools are made functions before they are encoded")
         if isinstance(tool, Opaque) and tool.format != FORMAT:
-            reason = f"Anthropic's API has no tool of type {tool.raw.get('type')}."
+            reason = f"Anthropic's API has no tool of type {kind_of(tool)}."
             changes.append(Change(field="tools", action="dropped", reason=reason))
         else:
             offered.append(tool)

@@ -15,6 +15,7 @@ from aigateway.canonical.seal import Sealed, seal, unseal
 from aigateway.canonical.types import (
     AdditionalTools,
     Annotation,
+    Audio,
     Extra,
     File,
     Image,
@@ -31,7 +32,7 @@ FORMAT: Final = "messages"
 ORIGIN: Final = "anthropic"
 """Whose signatures and sealed thoughts this API takes back."""
 
-LACKING = (AdditionalTools, File, Image, ToolResult)
+LACKING = (AdditionalTools, Audio, File, Image, ToolResult)
 """What a reply of this API cannot hold."""
 
 NO_THREADS: Final = "thread_unsupported_request"
@@ -56,6 +57,8 @@ _REASONS: Mapping[str, str] = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
 }
+_SERVED: Mapping[str, str] = {"standard": "default", "priority": "priority"}
+_SERVED_HERE: Mapping[str | UnsetType, str] = {ours: theirs for theirs, ours in _SERVED.items()}
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -104,8 +107,14 @@ def merged_usage(known: dict[str, Any], raw: Any) -> dict[str, Any]:
     return known | {key: value for key, value in raw.items() if value is not None} if isinstance(raw, dict) else known
 
 
-def encode_usage(usage: Usage | UnsetType) -> dict[str, Any]:
-    """The usage object; zeros where nothing is known, for clients read it always."""
+def served_tier(usage: Any) -> str | UnsetType:
+    """The service tier that a usage object tells, in canonical words."""
+    tier = usage.get("service_tier") if isinstance(usage, dict) else None
+    return _SERVED.get(tier, UNSET) if isinstance(tier, str) else UNSET
+
+
+def encode_usage(usage: Usage | UnsetType, tier: str | UnsetType = UNSET) -> dict[str, Any]:
+    """The usage object; zeros where nothing is known, for clients read it always. tier: who served, where it has a word."""
     told = Usage() if usage is UNSET else usage
     raw: dict[str, Any] = {
         "input_tokens": max(0, told.input_tokens - told.cached_tokens - told.cache_write_tokens),
@@ -115,6 +124,8 @@ def encode_usage(usage: Usage | UnsetType) -> dict[str, Any]:
     }
     if told.reasoning_tokens:
         raw["output_tokens_details"] = {"thinking_tokens": told.reasoning_tokens}
+    if tier in _SERVED_HERE:
+        raw["service_tier"] = _SERVED_HERE[tier]
     return raw
 
 

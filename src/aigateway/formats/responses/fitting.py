@@ -20,10 +20,11 @@ from aigateway.canonical.types import (
     Reasoning,
     Request,
     Text,
+    ToolCall,
     ToolResult,
     WebSearch,
 )
-from aigateway.canonical.uncarried import UncarriedError, foreign_keys
+from aigateway.canonical.uncarried import UncarriedError, foreign_keys, is_record, kind_of
 from aigateway.errors import UnsupportedError
 from aigateway.formats.responses.fields import FORMAT, given
 from aigateway.formats.responses.items import ENCRYPTED, ORIGIN
@@ -47,7 +48,10 @@ def fitted(request: Request, changes: list[Change]) -> Request:
     for field in (*lacking, *unknown, *foreign_keys(request, FORMAT)):
         _note(changes, Change(field=field, action="dropped", reason=f"The Responses API has no {field}."))
     if request.reasoning_budget is not UNSET:
-        without["reasoning_effort"] = effort_of(request)
+        without["reasoning_effort"] = effort = effort_of(request)
+        if request.reasoning_budget == 0 and effort is UNSET:
+            reason = "The Responses API has no word that every model takes for no reasoning at all."
+            _note(changes, Change(field="reasoning_budget", action="dropped", reason=reason))
     without |= _fitted_tools(request, changes)
     if request.web_search is not UNSET:
         offered = without.get("tools", request.tools)
@@ -86,7 +90,7 @@ def _fitted_tools(request: Request, changes: list[Change]) -> dict[str, Any]:
         raise UnsupportedError("tool_choice demands a tool that the target cannot offer.", param="tool_choice")
     for tool in tools:
         if isinstance(tool, Opaque) and tool.format != FORMAT:
-            reason = f"The Responses API has no tool of type {tool.raw.get('type')}."
+            reason = f"The Responses API has no tool of type {kind_of(tool)}."
             _note(changes, Change(field="tools", action="dropped", reason=reason))
     return {"tools": kept} if kept else {"tools": UNSET, "tool_choice": UNSET, "parallel_tool_calls": UNSET}
 
@@ -135,13 +139,16 @@ def _fitted_item(item: Item, changes: list[Change]) -> Item | None:
                 Change(field="name", action="dropped", reason="The Responses API has no names of participants."),
             )
         return _with_names(_without_breakpoints(item, changes)) if item.content else None
+    if isinstance(item, ToolCall) and item.signature is not UNSET:
+        reason = "Only its maker takes back what it has signed."
+        _note(changes, Change(field="tool_calls.signature", action="dropped", reason=reason))
     if isinstance(item, ToolResult):
         if item.is_error is True:
             _note(changes, Change(field="is_error", action="dropped", reason="The Responses API has no is_error."))
         if not isinstance(item.output, str):
             _refuse_audio(item.output)
             return msgspec.structs.replace(item, output=_named_files(item.output))
-    if isinstance(item, Opaque) and item.format != FORMAT and _is_record(str(item.raw.get("type"))):
+    if isinstance(item, Opaque) and item.format != FORMAT and is_record(item):
         reason = "The Responses API has no record of what another maker's tool did."
         _note(changes, Change(field="messages", action="dropped", reason=reason))
         return None
@@ -181,11 +188,6 @@ def _named_files(parts: tuple[Part, ...]) -> tuple[Part, ...]:
 
 def _is_breakpoint(part: Part) -> bool:
     return isinstance(part, Text) and part.prompt_cache_breakpoint is not UNSET
-
-
-def _is_record(kind: str) -> bool:
-    """Of blocks of Anthropic's: the answer stands in the texts that follow."""
-    return kind in ("server_tool_use", "mcp_tool_use", "container_upload") or kind.endswith("_tool_result")
 
 
 def _refuse_audio(parts: tuple[Part, ...]) -> None:

@@ -148,9 +148,11 @@ def decode_output_format(value: Any, param: str) -> OutputFormat:
 
 
 def encode_tool(tool: Tool, *, strict: bool | UnsetType) -> dict[str, Any]:
-    """One tool; `strict` is written for a function that does not say (UNSET: nothing is)."""
+    """One tool; `strict` is written for a function that does not say (UNSET: nothing is), and `parameters: null`."""
     if isinstance(tool, FunctionTool):
         raw: dict[str, Any] = {"type": "function", "name": tool.name}
+        if strict is not UNSET:
+            raw["parameters"] = None
         raw |= given(
             description=tool.description,
             parameters=tool.parameters,

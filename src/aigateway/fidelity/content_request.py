@@ -1,0 +1,180 @@
+"""generateContent requests for an upstream that speaks chat."""
+
+from __future__ import annotations
+
+from aigateway.fidelity.row import Row, all_carried, all_dropped, all_refused, changed, dropped, refused
+
+ROWS: tuple[Row, ...] = (
+    *all_carried(
+        {
+            "generationConfig.candidateCount": "n",
+            "generationConfig.frequencyPenalty": "frequency_penalty",
+            "generationConfig.logprobs": "top_logprobs",
+            "generationConfig.maxOutputTokens": "max_completion_tokens",
+            "generationConfig.presencePenalty": "presence_penalty",
+            "generationConfig.responseJsonSchema": "response_format.json_schema.schema",
+            "generationConfig.responseLogprobs": "logprobs",
+            "generationConfig.responseSchema": "response_format.json_schema.schema",
+            "generationConfig.seed": "seed",
+            "generationConfig.stopSequences": "stop",
+            "generationConfig.temperature": "temperature",
+            "generationConfig.topP": "top_p",
+            "serviceTier": "service_tier",
+            "systemInstruction.parts[].text": "messages[developer].content",
+            "tools[].functionDeclarations[].description": "tools[function].function.description",
+            "tools[].functionDeclarations[].name": "tools[function].function.name",
+            "tools[].functionDeclarations[].parameters": "tools[function].function.parameters",
+            "tools[].functionDeclarations[].parametersJsonSchema": "tools[function].function.parameters",
+        }
+    ),
+    changed(
+        "generationConfig.responseMimeType",
+        "response_format.type",
+        "application/json without a schema is `json_object`.",
+        result="json_object",
+    ),
+    changed(
+        "generationConfig.thinkingConfig.thinkingBudget",
+        "reasoning_effort",
+        "The effort nearest to the budget; 0 has none, and is listed as `dropped:reasoning_budget`.",
+        result="minimal",
+    ),
+    changed("generationConfig.thinkingConfig.thinkingLevel", "reasoning_effort", "In small letters.", result="minimal"),
+    changed(
+        "toolConfig.functionCallingConfig.allowedFunctionNames",
+        "tool_choice(allowed_tools).allowed_tools.tools",
+        "The allowed tools, by name.",
+        result=[{"type": "function", "function": {"name": "f"}}],
+    ),
+    changed(
+        "toolConfig.functionCallingConfig.mode",
+        "tool_choice",
+        "AUTO, VALIDATED: auto. ANY: required, or the one function that is allowed. NONE: none.",
+        result="required",
+    ),
+    *all_dropped(
+        "Chat has none.",
+        code="dropped:{key}",
+        paths=(
+            "cachedContent",
+            "continuationToken",
+            "labels",
+            "store",
+            "tools[].functionDeclarations[].behavior",
+            "tools[].functionDeclarations[].response",
+            "tools[].functionDeclarations[].responseJsonSchema",
+        ),
+    ),
+    *all_dropped(
+        "Chat has none.",
+        code="dropped:{path}",
+        paths=(
+            "generationConfig.audioTimestamp",
+            "generationConfig.enableAffectiveDialog",
+            "generationConfig.enableEnhancedCivicAnswers",
+            "generationConfig.mediaResolution",
+            "toolConfig.includeServerSideToolInvocations",
+        ),
+    ),
+    *all_dropped(
+        "Chat has none.",
+        code="dropped:{path}",
+        whole=True,
+        paths=(
+            "generationConfig.audioTranscriptionConfig",
+            "generationConfig.generationOutputConfig",
+            "generationConfig.imageConfig",
+            "generationConfig.modelSelectionConfig",
+            "generationConfig.responseFormat",
+            "generationConfig.routingConfig",
+            "generationConfig.speechConfig",
+            "generationConfig.translationConfig",
+            "toolConfig.retrievalConfig",
+        ),
+    ),
+    dropped(
+        "generationConfig.responseModalities",
+        "Text is what every model gives; other kinds are asked for as `modalities`.",
+    ),
+    dropped("generationConfig.thinkingConfig.includeThoughts", "Chat has none.", "dropped:reasoning.summary"),
+    dropped("generationConfig.topK", "Chat has none.", "dropped:top_k"),
+    *all_dropped(
+        "Chat has none.",
+        code="dropped:{key}",
+        whole=True,
+        paths=(
+            "modelArmorConfig",
+            "safetySettings",
+        ),
+    ),
+    dropped("systemInstruction.parts[].partMetadata", "Chat has none.", "dropped:systemInstruction.partMetadata"),
+    dropped(
+        "systemInstruction.parts[].speechMetadata",
+        "Chat has none.",
+        "dropped:systemInstruction.speechMetadata",
+        whole=True,
+    ),
+    dropped("systemInstruction.parts[].thought", "Chat has none.", "dropped:systemInstruction.thought"),
+    dropped(
+        "systemInstruction.parts[].thoughtSignature", "Chat has none.", "dropped:systemInstruction.thoughtSignature"
+    ),
+    dropped("systemInstruction.role", "It is always the system's."),
+    dropped(
+        "toolConfig.functionCallingConfig.streamFunctionCallArguments",
+        "Chat has none.",
+        "dropped:toolConfig.functionCallingConfig.streamFunctionCallArgum",
+    ),
+    *all_dropped(
+        "Chat has no such tool: it is set aside. Demanded by `tool_choice` it is refused.",
+        code="dropped:tools",
+        paths=(
+            "tools[].codeExecution",
+            "tools[].urlContext",
+        ),
+    ),
+    *all_dropped(
+        "Chat has no such tool: it is set aside. Demanded by `tool_choice` it is refused.",
+        code="dropped:tools",
+        whole=True,
+        paths=(
+            "tools[].computerUse",
+            "tools[].enterpriseWebSearch",
+            "tools[].exaAiSearch",
+            "tools[].fileSearch",
+            "tools[].googleMaps",
+            "tools[].googleSearch",
+            "tools[].googleSearchRetrieval",
+            "tools[].mcpServers",
+            "tools[].parallelAiSearch",
+            "tools[].retrieval",
+        ),
+    ),
+    *all_refused(
+        "Only texts make a system prompt.",
+        "systemInstruction.parts[0].text",
+        code="invalid_request",
+        whole=True,
+        paths=(
+            "systemInstruction.parts[].audioMetadata",
+            "systemInstruction.parts[].audioTranscription",
+            "systemInstruction.parts[].codeExecutionResult",
+            "systemInstruction.parts[].documentMetadata",
+            "systemInstruction.parts[].executableCode",
+            "systemInstruction.parts[].fileData",
+            "systemInstruction.parts[].functionCall",
+            "systemInstruction.parts[].functionResponse",
+            "systemInstruction.parts[].inlineData",
+            "systemInstruction.parts[].mediaResolution",
+            "systemInstruction.parts[].spreadsheetMetadata",
+            "systemInstruction.parts[].toolCall",
+            "systemInstruction.parts[].toolResponse",
+            "systemInstruction.parts[].videoMetadata",
+        ),
+    ),
+    refused(
+        "systemInstruction.parts[].mediaProcessing",
+        "Only texts make a system prompt.",
+        "systemInstruction.parts[0].text",
+        "invalid_request",
+    ),
+)
