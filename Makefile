@@ -1,5 +1,5 @@
 # make run      serve on http://127.0.0.1:8080 until Ctrl-C      (make run ARGS="--port 9000 --config my.yaml")
-# make test     every check and every test; what CI runs
+# make test     every check and every test; what CI runs   (make tests ARGS=--every-row runs large tests whole)
 # make clients  other people's programs (Node SDKs, Codex) against a served gateway; needs node and npm: docs/clients.md
 # make format   lay the code out, and repair what the linter can repair
 # make lock     write requirements/*.txt anew from pyproject.toml and requirements/*.in   (ARGS=--upgrade for newer versions)

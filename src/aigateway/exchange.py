@@ -307,7 +307,7 @@ class Exchange:
     async def _quick_attempt(self, course: Course) -> Answer:
         """As `_attempt`, where `_is_quick`."""
         call, lane, chain, target = self.call, course.lane, self._chain, course.target
-        provider = cast("Posting", target.provider)
+        provider: Posting = target.provider  # type: ignore[assignment]  # it is one, or this is not quick
         if call.api in provider.apis:
             plan = Plan(target, target.model or call.model, call.api, call.api)
             if call.changes:

@@ -153,7 +153,8 @@ class Turn:
         self._task = task = asyncio.current_task(leaving.loop)
         exchange: Exchange | None = None
         try:
-            exchange = begun = cast("Exchange", gateway.begun(self))
+            begun: Exchange = gateway.begun(self)
+            exchange = begun
             call, limits, body = begun.call, gateway.limits, self.body
             leaving.callback = self._left
             if leaving.gone:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -182,11 +183,10 @@ class StreamRelay:
         at = frame.find(self._written_key) if self._written_key and len(self.path) == 1 else -1
         if at >= 0 and frame.startswith(b"data: {") and not _BRACKET.search(frame, 7, at):
             return frame[:at] + self._wanted_key + frame[at + len(self._written_key) :]
-        head = _OBJECT.search(frame)
-        span = None if head is None else _json.find_value(frame[head.end() :], *self.path)
-        if head is None or span is None:
+        span = self._found(frame)
+        if span is None:
             return frame
-        start, end = head.end() + span[0], head.end() + span[1]
+        start, end = span
         if frame[start : start + 1] != b'"':
             return frame
         key = frame[frame.rfind(self.model_key, 0, start) : start]
@@ -194,6 +194,22 @@ class StreamRelay:
         if frame.startswith(b"data: {") and not _BREAKS.search(frame, 0, end):
             self._usual_start, self._shown_start = frame[:end], frame[:start] + self._wanted
         return frame[:start] + self._wanted + frame[end:]
+
+    def _found(self, frame: bytes) -> tuple[int, int] | None:
+        """Where the model's name stands; quick where its key is there once, and nothing nested stands before it."""
+        if len(self.path) == 1 and frame.count(self.model_key) == 1 and b"\\u00" not in frame:
+            early = _early(self.model_key).match(frame)
+            if early is not None:
+                return early.span(1)
+        head = _OBJECT.search(frame)
+        span = None if head is None else _json.find_value(frame[head.end() :], *self.path)
+        return None if head is None or span is None else (head.end() + span[0], head.end() + span[1])
+
+
+@lru_cache(8)
+def _early(key: bytes) -> re.Pattern[bytes]:
+    """A frame in which this key of the object stands before anything nested; its group 1 is the text behind it."""
+    return re.compile(rb"data: \{[^{}\[\]\r\n]*?" + key + rb'\s*:\s*("[^"\\\r\n]*")')
 
 
 class Terminal(msgspec.Struct, frozen=True):
