@@ -11,7 +11,7 @@ import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import msgspec
 
@@ -120,6 +120,9 @@ class Exchange:
     """Keeps the answer to a call that may ask for it."""
 
     _may_hedge = True
+    _routes_plainly: ClassVar[bool] = True
+    """Whether nothing but the registry of models has a say in `_routed`."""
+
     _lane: Lane | None = None
     _since = 0.0
     _warned = False
@@ -255,7 +258,7 @@ class Exchange:
                 understand(call, call.request.raw, self._limits, lens=call.request)
             if made is not None:
                 return await self._answer_made(made)
-        entry = self._models.plain_route(call)
+        entry = self._models.plain_route(call) if self._routes_plainly else None
         if entry is not None:
             targets = list(entry.targets)
         else:

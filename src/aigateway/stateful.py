@@ -61,6 +61,8 @@ class StatefulExchange(Exchange):
     submit  begins a response in the background.
     """
 
+    _routes_plainly = False
+
     local: Local | None = None
     """What the connection of this call remembers; None where there is none."""
 
