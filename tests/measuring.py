@@ -24,10 +24,10 @@ _GOES_AGAIN: Final = (
     "test_every_caller.py",
     "test_example.py",
     "test_mutated_recordings.py",
+    "test_odd_requests.py",
     "test_packaging.py",
     "test_real_callers.py",
     "test_recordings.py",
-    "test_sdks.py",
     "test_silence.py",
 )
 """Suites of whole products, of which other tests go the lines."""

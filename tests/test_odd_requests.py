@@ -91,7 +91,6 @@ def refusal_faults(caller: str, heard: Heard) -> list[str]:
     return [] if error.get("code") == heard.status and error.get("status") else [f"not Google's form: {body}"]
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("caller", CALLERS)
 async def test_an_odd_request_goes_up_lawfully_or_is_refused_clearly(caller: str) -> None:
     seed = f"{caller} {os.urandom(8).hex() if 'AIGATEWAY_ODD' in os.environ else ''}"
