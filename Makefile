@@ -34,12 +34,12 @@ test: .venv/ready-to-test
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory --jobs=2 types tests
 
-# Side by side: the tests leave a core idle now and then, for they wait for sockets. Four at once keep two cores busy.
+# Side by side: the tests leave a core idle now and then, for they wait for sockets. Three at once keep two cores busy.
 types: .venv/ready-to-test
 	$(BIN)/mypy
 
 tests: .venv/ready-to-test
-	$(BIN)/pytest --numprocesses=4 --dist=worksteal --cov --cov-report=term-missing:skip-covered --durations=10 $(ARGS)
+	$(BIN)/pytest --numprocesses=3 --dist=worksteal --cov --cov-report=term-missing:skip-covered --durations=10 $(ARGS)
 
 clients: .venv/ready-to-test
 	@exec scripts/clients $(ARGS)

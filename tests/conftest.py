@@ -46,7 +46,7 @@ _BOTH_LOOPS = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The gate has six minutes: large tests run half of their rows."""
+    """The gate has six minutes: of large tests it runs some rows."""
     if not config.getoption("every_row"):
         items[:], left = sample(items)
         config.hook.pytest_deselected(items=left)
@@ -69,5 +69,5 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Golden files are written anew on demand only; large tests run whole on demand only."""
-    parser.addoption("--every-row", action="store_true", help="run every row of the large tests, not half of them")
+    parser.addoption("--every-row", action="store_true", help="run every row of the large tests, not some of them")
     parser.addoption("--update-golden", action="store_true", help="write tests/golden/*.json anew, for review")

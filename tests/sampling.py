@@ -10,7 +10,9 @@ from zlib import crc32
 import pytest
 
 LARGE: Final = 80
-"""A test with more rows than this runs half of them, unless `--every-row` is asked for."""
+"""A test with more rows than this runs half of them, unless `--every-row` is asked for; with many more, a third."""
+
+_HUGE: Final = 200
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -32,11 +34,12 @@ def function_of(item: pytest.Item) -> str:
 
 
 def sample(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """What the gate has time for, and what it leaves out: half of the rows of every large test, chosen by their names."""
+    """What the gate has time for, and what it leaves out: of large tests the rows are chosen by their names."""
     rows = Counter(map(function_of, items))
     kept: list[pytest.Item] = []
     left: list[pytest.Item] = []
     for item in items:
-        out = rows[function_of(item)] > LARGE and crc32(item.nodeid.encode()) & 1
+        number = rows[function_of(item)]
+        out = number > LARGE and crc32(item.nodeid.encode()) % (3 if number > _HUGE else 2)
         (left if out else kept).append(item)
     return kept, left

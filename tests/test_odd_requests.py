@@ -24,7 +24,7 @@ from tests.odd_requests import requests_of, shape_faults, spoilt_request
 from tests.playback import Heard, Object, Pieces
 from tests.serving import served
 
-COUNT = int(os.environ.get("AIGATEWAY_ODD", "4000"))
+COUNT = int(os.environ.get("AIGATEWAY_ODD", "2000"))
 COHERE: Object = {
     "id": "c",
     "message": {"role": "assistant", "content": [{"type": "text", "text": "a"}]},
