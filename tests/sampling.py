@@ -9,10 +9,10 @@ from zlib import crc32
 
 import pytest
 
-LARGE: Final = 80
+LARGE: Final = 60
 """A test with more rows than this runs half of them, unless `--every-row` is asked for; with many more, a third."""
 
-_HUGE: Final = 200
+_HUGE: Final = 120
 
 A = TypeVar("A")
 B = TypeVar("B")

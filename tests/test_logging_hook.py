@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
 import pytest
 
 from aigateway import APIKeyAuthenticator, Call, Gateway, Hook, LoggingHook, Provider
+from aigateway.errors import GatewayError
 from aigateway.hooks.logging_hook import LineHandler
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import REPLIES, USAGE, stream, whole
@@ -202,3 +204,17 @@ async def test_a_line_goes_without_a_record_only_where_nobody_else_would_see_one
             assert (await post(url, ROWS[0])).status == 200
     assert (len(sink.lines), len(sink.records)) == ((1, 0) if listener == "nobody" else (0, 1))
     assert len(other.records) == (1 if "handler" in listener else 0)
+
+
+async def test_a_name_of_any_length_makes_no_long_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "aigateway.calls")
+    async with ScriptedUpstream() as upstream:
+        provider = Provider("up", upstream.base_url, UPSTREAM_KEY, apis={ROWS[0].upstream})
+        async with Gateway(models={"gpt-*": provider}, hooks=[LoggingHook()]) as gateway:
+            for name in ("x" * 100_000, "gpt-" + "x" * 100_000):
+                upstream.script(answer_of(ROWS[0]))
+                with contextlib.suppress(GatewayError):
+                    await gateway.chat(model=name, messages=[{"role": "user", "content": "q"}])
+    lines = [record.getMessage() for record in caplog.records if record.name == "aigateway.calls"]
+    assert len(lines) == 2
+    assert max(map(len, lines)) < 1000

@@ -270,14 +270,13 @@ class Journey:
         self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
     ) -> Exchange:
         """A new call, ready to be answered. Names in `headers` are lower-case."""
-        call = self._call(operation, headers, api_key, client)
-        chain, models, limits, traffic, wanted = (
+        call, chain, models, limits = (
+            self._call(operation, headers, api_key, client),
             self._chain,
             self.models,
             self.limits,
-            self.traffic,
-            self.on_unsupported,
         )
+        traffic, wanted = self.traffic, self.on_unsupported
         if operation == "chat":
             exchange = Exchange(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=wanted)
             if self._store is not None:

@@ -78,16 +78,21 @@ class CallRecord(logging.LogRecord):
         facts["msecs"] = int(now * 1000) % 1000
 
 
+_LONGEST = 200
+"""Characters of a model's name that a line shows: callers write what they like there, and the texts are remembered."""
+
+
 def line_of(call: Call) -> str:
     """What may be told of a call to anybody, as `name=value` pairs on one line."""
     attempts, usage, first, ended, who = call.attempts, call.usage, call.first_byte_at, call.ended_at, call.principal
     plan = attempts[-1].plan if attempts else None
-    asked = _asked(None if who is None else who.tenant, call.model, call.stream)
+    model = call.model if len(call.model) <= _LONGEST else f"{call.model[:_LONGEST]}..."
+    asked = _asked(None if who is None else who.tenant, model, call.stream)
     line = f"id={call.id} operation={call.operation.name} outcome={call.outcome} status={call.status}{asked}"
     if plan is not None:
-        line += _target(
-            plan.target.provider.name, plan.model, "" if plan.caller_api == plan.upstream_api else plan.upstream_api
-        )
+        model = plan.model if len(plan.model) <= _LONGEST else f"{plan.model[:_LONGEST]}..."
+        api = "" if plan.caller_api == plan.upstream_api else plan.upstream_api
+        line += _target(plan.target.provider.name, model, api)
         if len(attempts) > 1:
             line += f" attempts={len(attempts)}"
     if call.error is not None:
