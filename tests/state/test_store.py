@@ -267,6 +267,15 @@ async def test_reader_is_woken_by_a_writer_of_another_process(backend: str, stor
     await there.aclose()
 
 
+async def test_two_processes_may_make_one_file_at_once(tmp_path: Path, tenant: str) -> None:
+    for number in range(20):
+        here, there = (open_store(f"sqlite:///{tmp_path}/{number}.db") for _ in range(2))
+        await asyncio.gather(here.document(tenant, "response", "r"), there.commit(tenant, [put("r")]))
+        assert await here.document(tenant, "response", "r") is not None
+        await here.aclose()
+        await there.aclose()
+
+
 # leases
 
 

@@ -10,20 +10,19 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
 from aigateway.state import sql
-from aigateway.state.protocol import Document, Entry, Operation, Piece, Span, StoreUnavailableError
+from aigateway.state.protocol import StoreUnavailableError
+from aigateway.state.sql_store import SQLStore
 from aigateway.state.thread import WorkThread
-from aigateway.state.waiting import Waiters
 
 logger = logging.getLogger("aigateway")
 
 T = TypeVar("T")
 
-_POLL: Final = 0.05  # seconds between two looks for what another process wrote
 _BUSY: Final = 10.0  # seconds to wait for another process's write
 
 _VERSIONS: Final = (
@@ -60,7 +59,7 @@ _VERSIONS: Final = (
 """What brings a file from one version to the next; the file says in `user_version` which it has."""
 
 
-class SQLiteStore:
+class SQLiteStore(SQLStore):
     """A ResponseStore in a file, which is made at the first use with permissions for its owner alone.
 
     path   of the file; its folder must be there.
@@ -68,14 +67,12 @@ class SQLiteStore:
     """
 
     name = "sqlite"
-    shared = True
 
     def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock)
         self.path = Path(path)
-        self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._thread: WorkThread | None = None
-        self._waiters = Waiters(_POLL)
 
     async def _run(self, steps: sql.Steps[T], *, writes: bool) -> T:
         if self._thread is None:
@@ -107,7 +104,7 @@ class SQLiteStore:
                 self.path.touch(mode=0o600)
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
             _migrate(connection)
@@ -124,83 +121,26 @@ class SQLiteStore:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
 
-    async def document(self, tenant: str, kind: str, id: str) -> Document | None:
-        """See ResponseStore."""
-        return await self._run(sql.document(tenant, kind, id, self._clock()), writes=False)
-
-    async def documents(
-        self, tenant: str, kind: str, *, after: str | None = None, limit: int = 20, descending: bool = False
-    ) -> list[Document]:
-        """See ResponseStore."""
-        steps = sql.documents(tenant, kind, after, limit, self._clock(), descending=descending)
-        return await self._run(steps, writes=False)
-
-    async def commit(self, tenant: str, operations: Sequence[Operation]) -> None:
-        """See ResponseStore."""
-        await self._run(sql.commit(tenant, operations, self._clock()), writes=True)
-
-    async def entries(self, tenant: str, spans: Sequence[Span]) -> list[Entry]:
-        """See ResponseStore."""
-        return await self._run(sql.entries(tenant, spans, self._clock()), writes=False)
-
-    async def length(self, tenant: str, log: str) -> int:
-        """See ResponseStore."""
-        return await self._run(sql.length(tenant, log, self._clock()), writes=False)
-
-    async def named(self, tenant: str, names: Sequence[str]) -> list[Entry]:
-        """See ResponseStore."""
-        return await self._run(sql.named(tenant, names, self._clock()), writes=False)
-
-    async def write_journal(
-        self, tenant: str, id: str, piece: Piece, *, expires_at: float, drop_before: int | None = None
-    ) -> None:
-        """See ResponseStore."""
-        await self._run(sql.write_journal(tenant, id, piece, expires_at, drop_before), writes=True)
-        self._waiters.tell((tenant, id))
-
-    async def read_journal(self, tenant: str, id: str, after: int, *, wait: float = 0.0) -> list[Piece]:
-        """See ResponseStore."""
-
-        async def look() -> list[Piece]:
-            return await self._run(sql.read_journal(tenant, id, after, self._clock()), writes=False)
-
-        return await self._waiters.until((tenant, id), look, wait)
-
-    async def delete_journal(self, tenant: str, id: str) -> None:
-        """See ResponseStore."""
-        await self._run(sql.delete_journal(tenant, id), writes=True)
-
-    async def claim(self, kind: str, tenant: str, id: str, owner: str, seconds: float) -> bool:
-        """See ResponseStore."""
-        now = self._clock()
-        return await self._run(sql.claim(kind, tenant, id, owner, until=now + seconds, now=now), writes=True)
-
-    async def renew(self, kind: str, tenant: str, id: str, owner: str, seconds: float) -> bool:
-        """See ResponseStore."""
-        return await self._run(sql.renew(kind, tenant, id, owner, self._clock() + seconds), writes=True)
-
-    async def release(self, kind: str, tenant: str, id: str, owner: str | None = None) -> None:
-        """See ResponseStore."""
-        await self._run(sql.release(kind, tenant, id, owner), writes=True)
-
-    async def run_out(self, kind: str, limit: int = 10) -> list[tuple[str, str]]:
-        """See ResponseStore."""
-        return await self._run(sql.run_out(kind, limit, self._clock()), writes=False)
-
-    async def sweep(self, limit: int = 1000) -> int:
-        """See ResponseStore."""
-        return await self._run(sql.sweep(limit, self._clock()), writes=True)
-
-    async def ping(self) -> None:
-        """See ResponseStore."""
-        await self._run(sql.ping(), writes=False)
-
     async def aclose(self) -> None:
         """See ResponseStore."""
         thread, self._thread = self._thread, None
         if thread is not None:
             await thread.run(self._drop)
             thread.close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn on the write-ahead log. SQLite does not wait where another process does the same to a new file: we do."""
+    end = time.monotonic() + _BUSY
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)  # in the thread of the store
+        else:
+            return
 
 
 def _driven(connection: sqlite3.Connection, steps: sql.Steps[T]) -> T:
