@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from typing import Any, Final
 
+import coverage
 import pytest
 
 from tests.sampling import function_of
@@ -91,6 +92,10 @@ def measure(config: pytest.Config) -> None:
     """Measure like that, where something is measured at all in this process."""
     plugin = config.pluginmanager.getplugin("_cov")
     controller = getattr(plugin, "cov_controller", None)
-    runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
-    if controller is not None and runs_tests:
+    if controller is None:
+        return
+    while (one := coverage.Coverage.current()) is not None:  # a worker is a program that was started, and measured too
+        one.stop()
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        controller.cov.start()
         config.pluginmanager.register(Measuring(controller.cov), "measuring")
