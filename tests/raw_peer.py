@@ -126,6 +126,6 @@ async def pooled(transport: PooledTransport | None = None) -> AsyncIterator[Pool
     transport = transport or PooledTransport()
     try:
         yield transport
-        assert not transport._busy
+        assert not transport.connections()["busy"]
     finally:
         await transport.aclose()

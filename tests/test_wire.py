@@ -313,7 +313,7 @@ async def test_a_cancelled_request_closes_its_connection_and_frees_its_place() -
         await asked.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert not transport._busy
+        assert not transport.connections()["busy"]
     await transport.aclose()
 
 

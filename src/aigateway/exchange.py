@@ -279,12 +279,20 @@ class Exchange:
     async def _try_targets(self, targets: list[Target], entry: Model | None) -> Answer:
         if not targets:
             raise ServerError("No target is left for this request.", code="no_target")
-        course = Course(self._traffic, targets, entry)
+        target = targets[0]
+        lane = self._traffic.lane(target)
+        course = None if self._is_quick(target, lane, entry) else Course(self._traffic, targets, entry)
         while True:
             try:
-                return await (self._quick_attempt(course) if self._is_quick(course) else self._attempt(course))
+                if course is None:  # nothing of it is needed before something fails
+                    return await self._quick_attempt(target, lane)
+                if self._is_quick(course.target, course.lane, entry):
+                    return await self._quick_attempt(course.target, course.lane, course.why)
+                return await self._attempt(course)
             except UpstreamError as error:
                 await self._release()
+                if course is None:
+                    course = Course(self._traffic, targets, entry, since=self.call.attempts[-1].started_at)
                 delay = course.after(error)
                 if delay is None or not (was_not_sent(error) or self._may_repeat(self.call.attempts[-1])):
                     raise
@@ -295,10 +303,10 @@ class Exchange:
 
     # one attempt
 
-    def _is_quick(self, course: Course) -> bool:
+    def _is_quick(self, target: Target, lane: Lane, entry: Model | None) -> bool:
         """Whether the next attempt is as most are: a JSON document up and down, without anything special."""
-        call, lane = self.call, course.lane
-        if call.stream or call.query or course.hedges or course.target.prefer is not None:
+        call = self.call
+        if call.stream or call.query or target.prefer is not None or (entry is not None and entry.hedge is not None):
             return False
         known = lane.quick.get(call.operation.name)
         if known is None:
@@ -307,22 +315,23 @@ class Exchange:
             return False
         return known == "yes" or not is_sifted(call, quirks_of(lane.provider))
 
-    async def _quick_attempt(self, course: Course) -> Answer:
+    async def _quick_attempt(self, target: Target, lane: Lane, why: str = "") -> Answer:
         """As `_attempt`, where `_is_quick`."""
-        call, lane, chain, target = self.call, course.lane, self._chain, course.target
+        call, chain = self.call, self._chain
         provider: Posting = target.provider  # type: ignore[assignment]  # it is one, or this is not quick
         if call.api in provider.apis:
-            plan = Plan(target, target.model or call.model, call.api, call.api)
+            api = call.api
+            plan = Plan(target, target.model or call.model, api, api)
             if call.changes:
                 call.changes.clear()
             body = call.request.raw
             if plan.model != call.model:
                 body = _json.replace_top_level(body, plan.model, "model")
-            attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=course.why)
+            attempt = Attempt(len(call.attempts) + 1, plan, body, started_at=time.monotonic(), why=why)
             call.attempts.append(attempt)
-            translation, api, path = None, call.api, call.operation.path
+            translation, path = None, call.operation.path
         else:
-            attempt, translation, _ = self._prepared(target, course.why)
+            attempt, translation, _ = self._prepared(target, why)
             api = attempt.plan.upstream_api
             path = POSTED.get(api, "")
         try:
@@ -330,19 +339,21 @@ class Exchange:
                 await chain.before_attempt(call, attempt)
             lane.count()
             self._lane = lane
+            whole = None
             if attempt.headers or attempt.api_key is not None or not path:
-                reply = await self._send(attempt)
+                self._reply = reply = await self._send(attempt)
             else:
-                reply = await provider.post(api, path, attempt.body)
-            self._reply = reply
+                self._reply = reply = posted = await provider.post(api, path, attempt.body)
+                whole = posted.whole
             attempt.status = status = reply.status
             attempt.first_byte_at = time.monotonic()
             if status >= 300:
                 raise await reply_error(await provider.guarded(reply), provider.name)
-            answer = await self._whole(translation, reply)
+            answer = await self._whole(translation, reply, whole)
             self._lane = self._reply = None
             lane.leave(0.0)
-            await reply.aclose()
+            if whole is None:
+                await reply.aclose()
         except GatewayError as error:
             self._failed(attempt, error)
             if self._lane is not None:
@@ -481,7 +492,7 @@ class Exchange:
 
     # the whole answer at once
 
-    async def _whole(self, translation: Translation | None, reply: ProviderReply) -> Answer:
+    async def _whole(self, translation: Translation | None, reply: ProviderReply, body: bytes | None = None) -> Answer:
         headers = [JSON_TYPE]
         for pair in reply.headers:
             name = pair[0]
@@ -490,7 +501,8 @@ class Exchange:
                     raise UpstreamProtocolError("The upstream answered with a stream where none was asked for.")
             elif name != "content-length" and is_shown(name):
                 headers.append(pair)
-        body = await reply.read()
+        if body is None:
+            body = await reply.read()
         if translation is not None:
             return await self._answer_document(self._translated(translation.reply(body)), headers)
         body, self.call.usage = unary_head(self.call, body, self._asked)

@@ -78,7 +78,7 @@ class BatchingHandler(LineHandler):
     def flush(self) -> None:
         """Write what was collected."""
         with self.lock or _NO_LOCK:
-            lines, self._lines = self._lines, []
+            lines, self._lines, self.only_for = self._lines, [], None
             if lines:
                 self._stream.write("\n".join(lines) + "\n")
                 self._stream.flush()

@@ -21,7 +21,7 @@ from aigateway.intake import Limits, read_wishes
 from aigateway.models import Model, Models
 from aigateway.naming import body_for, named_as, parameters_naming, query_naming, understand_passing
 from aigateway.providers.protocol import ProviderReply, ProviderRequest
-from aigateway.routing.course import Course
+from aigateway.routing.traffic import Lane
 from aigateway.surface.routes import path_for, query_for
 from aigateway.translation import Translation
 from aigateway.upstream import error_of, forwarded_headers, reply_error, shown_headers
@@ -114,7 +114,7 @@ class PassThrough(Exchange):
 
     # one attempt
 
-    def _is_quick(self, course: Course) -> bool:
+    def _is_quick(self, target: Target, lane: Lane, entry: Model | None) -> bool:
         return False
 
     def _prepared(self, target: Target, why: str) -> tuple[Attempt, None, bool]:

@@ -22,6 +22,7 @@ from aigateway.formats.responses.resource import encode_usage
 from aigateway.intake import top_of
 from aigateway.models import Model
 from aigateway.routing.course import Course
+from aigateway.routing.traffic import Lane
 from aigateway.state.announcing import announced, announced_frames
 from aigateway.state.compaction import PROMPT, transcript
 from aigateway.state.items import REFERENCE
@@ -175,15 +176,15 @@ class StatefulExchange(Exchange):
 
     # towards a target
 
-    def _is_quick(self, course: Course) -> bool:
-        turn, target = self._turn, course.target
+    def _is_quick(self, target: Target, lane: Lane, entry: Model | None) -> bool:
+        turn = self._turn
         if turn is None:
-            return super()._is_quick(course)
+            return super()._is_quick(target, lane, entry)
         if (
             turn.is_changed
             or turn.wishes.truncation == "auto"
             or quirks_of(target.provider).keeps_responses
-            or not super()._is_quick(course)
+            or not super()._is_quick(target, lane, entry)
         ):
             return False
         turn.upstream = None

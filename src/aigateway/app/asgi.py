@@ -210,9 +210,14 @@ class Gateway(Journey):
 
     def begun(self, turn: Turn) -> Exchange:
         """The call of a request that came whole, past ASGI."""
-        headers = _named(turn.headers)
-        client = turn.client
-        key = _api_key(headers, turn.operation.api)
+        head, client = turn.head, turn.client
+        if head is None or head.headers is None:
+            headers = _named(turn.headers)
+            key = _api_key(headers, turn.operation.api)
+            if head is not None:
+                head.headers, head.key = headers.copy(), key
+        else:
+            headers, key = head.headers.copy(), head.key
         return self.exchange(turn.operation.name, headers, api_key=key, client=client[0] if client else "")
 
     def _find(

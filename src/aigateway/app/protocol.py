@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from aigateway.app.delivery import LEAVING, WRITING, Leaving
+from aigateway.app.head import KnownHead, known_head
 from aigateway.app.refusal import refusal, refuse
 from aigateway.app.turn import HeadFirstTransport, Turn, Writing
 from aigateway.errors import GatewayError, InvalidRequestError
@@ -33,6 +34,9 @@ MAX_HEAD: Final = 64 * 1024
 
 LINGER: Final = 0.5
 """Seconds that an idle connection stays open when the server stops: a request may be on its way already."""
+
+CHANCES: Final = 4
+"""Heads of a connection that are remembered, each in the place of the last one: who never sends one twice pays no more."""
 
 _NONE: Mapping[bytes, Operation] = {}
 _NO_HTTP: Final = InvalidRequestError("This is no HTTP/1.1 request, or a broken one.", code="invalid_http")
@@ -53,11 +57,15 @@ class HeadFirstProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=...)`."""
 
     __slots__ = (
+        "_begun",
+        "_between",
+        "_chances",
         "_ends",
         "_head_begun",
         "_head_begun_at",
         "_head_size",
         "_heard_at",
+        "_known",
         "_operation",
         "_pieces",
         "_serves_plainly",
@@ -70,6 +78,10 @@ class HeadFirstProtocol(HttpToolsProtocol):
         self._heard_at = self._head_begun_at = self.loop.time()
         self._head_begun = False
         self._operation: Operation | None = None
+        self._known: KnownHead | None = None
+        self._begun: Turn | None = None
+        self._chances = CHANCES
+        self._between = True
         self.pipeline = cast("deque[Any]", _Waiting())
         self._pieces: list[bytes] = []
         self._serves_plainly = not self.root_path and self.limit_concurrency is None
@@ -79,6 +91,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A new request."""
+        self._between = False
         self.url = b""
         self.headers = []
         self._head_begun, self._head_begun_at, self._head_size = True, self._heard_at, 0
@@ -130,23 +143,54 @@ class HeadFirstProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The end of a request."""
+        self._between = True
         operation = self._operation
         if operation is None:
             super().on_message_complete()
             return
         self._operation = None
         pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        turn = Turn(self, operation, self.headers, body)
+        self._begun = self._begin(operation, self.headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _begin(
+        self, operation: Operation, headers: Sequence[tuple[bytes, bytes]], body: bytes, head: KnownHead | None = None
+    ) -> Turn:
+        turn = Turn(self, operation, headers, body, head)
         self.cycle = turn  # type: ignore[assignment]  # it has all that is asked of one
         self.tasks.add(self.loop.create_task(turn.run_asgi(self.app)))  # it takes itself away
+        return turn
+
+    def _is_known(self, data: bytes) -> bool:
+        """Whether a request came whole under the head that the last one had, and goes the way that it went."""
+        known, cycle = self._known, self.cycle
+        if known is None or not self._between or not self._serves_plainly or not cycle.response_complete:
+            return False
+        body = known.body_of(data)
+        if body is None or getattr(self.app, "direct", _NONE).get(known.url) is not known.operation:
+            return False
+        self._begin(known.operation, known.pairs, body, known)
+        return True
+
+    def _remember(self, data: bytes, turn: Turn) -> None:
+        """From the second request on: most connections to a stream have one."""
+        if self._chances != CHANCES:
+            self._known = turn.head = known_head(data, turn.body, self.url, turn.operation, turn.headers)
+        self._chances -= 1
 
     # who says nothing: one timer serves all requests of a connection, for few of its dates ever come
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request."""
         self._heard_at = self.loop.time()
+        if self._known is not None and self._is_known(data):
+            return
+        begins = self._between
         super().data_received(data)
+        turn = self._begun
+        if turn is not None:
+            self._begun = None
+            if begins and self._chances:
+                self._remember(data, turn)
         if self._head_begun:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from aigateway.app.delivery import Delivery, Leaving, id_headers
+from aigateway.app.head import KnownHead
 from aigateway.exchange import JSON_TYPE, CutShortError, Exchange
 from aigateway.intake import Limits
 from aigateway.surface import Operation
@@ -138,11 +139,17 @@ class Turn:
     _gone = False
 
     def __init__(
-        self, protocol: HeadFirstProtocol, operation: Operation, headers: list[tuple[bytes, bytes]], body: bytes
+        self,
+        protocol: HeadFirstProtocol,
+        operation: Operation,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        head: KnownHead | None,
     ) -> None:
         self.operation = operation
         self.headers = headers
         self.body = body
+        self.head = head
         self.leaving: Leaving = protocol.leaving
         self.client = protocol.client
         self._protocol = protocol

@@ -13,7 +13,12 @@ from aigateway.hooks.hook import Hook
 
 
 class LineHandler(logging.Handler):
-    """A handler that needs no record to write a line at INFO."""
+    """A handler that needs no record to write a line at INFO.
+
+    only_for  a logger of which it was found that nobody else would see its records; forgotten from time to time.
+    """
+
+    only_for: logging.Logger | None = None
 
     def write(self, name: str, line: str) -> None:
         """Write what a record of the logger `name` with this message would have been."""
@@ -40,7 +45,7 @@ class LoggingHook(Hook):
         if not logger.isEnabledFor(level):
             return
         sink = LoggingHook.sink
-        if sink is not None and level == logging.INFO and _only_reaches(logger, sink):
+        if sink is not None and level == logging.INFO and (sink.only_for is logger or _only_reaches(logger, sink)):
             sink.write(logger.name, line_of(call))
         else:
             logger.handle(CallRecord(logger.name, level, line_of(call), call))
@@ -56,6 +61,7 @@ def _only_reaches(logger: logging.Logger, sink: LineHandler) -> bool:
         if one.handlers or one.filters or not one.propagate:
             return False
         one = one.parent
+    sink.only_for = logger
     return True
 
 
@@ -85,16 +91,18 @@ _LONGEST = 200
 def line_of(call: Call) -> str:
     """What may be told of a call to anybody, as `name=value` pairs on one line."""
     attempts, usage, first, ended, who = call.attempts, call.usage, call.first_byte_at, call.ended_at, call.principal
-    plan = attempts[-1].plan if attempts else None
-    model = call.model if len(call.model) <= _LONGEST else f"{call.model[:_LONGEST]}..."
-    asked = _asked(None if who is None else who.tenant, model, call.stream)
-    line = f"id={call.id} operation={call.operation.name} outcome={call.outcome} status={call.status}{asked}"
-    if plan is not None:
-        model = plan.model if len(plan.model) <= _LONGEST else f"{plan.model[:_LONGEST]}..."
-        api = "" if plan.caller_api == plan.upstream_api else plan.upstream_api
-        line += _target(plan.target.provider.name, model, api)
-        if len(attempts) > 1:
-            line += f" attempts={len(attempts)}"
+    model, tenant, provider, sent, api = call.model, None if who is None else who.tenant, None, "", ""
+    if attempts:
+        plan = attempts[-1].plan
+        provider, sent = plan.target.provider.name, plan.model
+        if plan.caller_api != plan.upstream_api:
+            api = plan.upstream_api
+    if len(model) > _LONGEST or len(sent) > _LONGEST:
+        model, sent = _cut(model), _cut(sent)
+    facts = _facts(call.operation.name, call.outcome, call.status, tenant, model, call.stream, provider, sent, api)
+    line = f"id={call.id}{facts}"
+    if len(attempts) > 1:
+        line += f" attempts={len(attempts)}"
     if call.error is not None:
         line += f" error={_shown(str(call.error.code))}"
     if call.changes:
@@ -111,17 +119,32 @@ def line_of(call: Call) -> str:
     return line
 
 
+def _cut(model: str) -> str:
+    return model if len(model) <= _LONGEST else f"{model[:_LONGEST]}..."
+
+
 @functools.lru_cache(4096)
-def _asked(tenant: str | None, model: str, stream: bool) -> str:  # noqa: FBT001 - keys of the cache
-    text = "" if tenant is None else f" tenant={_shown(tenant)}"
+def _facts(  # noqa: PLR0917 - keys of the cache
+    operation: str,
+    outcome: str | None,
+    status: int,
+    tenant: str | None,
+    model: str,
+    stream: bool,  # noqa: FBT001 - one of them
+    provider: str | None,
+    sent: str,
+    api: str,
+) -> str:
+    """What many calls have in common."""
+    text = f" operation={operation} outcome={outcome} status={status}"
+    if tenant is not None:
+        text += f" tenant={_shown(tenant)}"
     if model:
         text += f" model={_shown(model)}"
-    return f"{text} stream=yes" if stream else text
-
-
-@functools.lru_cache(4096)
-def _target(provider: str, model: str, api: str) -> str:
-    text = f" provider={_shown(provider)} upstream_model={_shown(model)}"
+    if stream:
+        text += " stream=yes"
+    if provider is not None:
+        text += f" provider={_shown(provider)} upstream_model={_shown(sent)}"
     return f"{text} upstream_api={api}" if api else text
 
 

@@ -111,13 +111,20 @@ class ProviderLike(Protocol):
     async def send(self, request: ProviderRequest) -> ProviderReply: ...
 
 
+class PostedReply(ProviderReply, Protocol):
+    """A ProviderReply. `whole` is its body where nothing of it is open anymore, else None."""
+
+    @property
+    def whole(self) -> bytes | None: ...
+
+
 class Posting(ProviderLike, Protocol):
     """A provider with a short way for the plainest requests, where `posts` is True."""
 
     @property
     def posts(self) -> bool: ...
 
-    def post(self, api: str, path: str, body: bytes) -> Awaitable[ProviderReply]:
+    def post(self, api: str, path: str, body: bytes) -> Awaitable[PostedReply]:
         """As `send`, of a JSON request that asks for no events and has no headers and no key of its own.
 
         Errors need not name the provider, and a refusal is to be read through `guarded`.

@@ -15,7 +15,7 @@ from aigateway.policies import Breaker, Queue, Retry
 from aigateway.providers.catalog import CATALOG, CatalogRow
 from aigateway.providers.entry import ENTRIES, bearer
 from aigateway.providers.keys import KeyRing
-from aigateway.providers.protocol import ConnectRequest, ProviderReply, ProviderRequest
+from aigateway.providers.protocol import ConnectRequest, PostedReply, ProviderReply, ProviderRequest
 from aigateway.providers.secret import KeySource, Secret, reveal
 from aigateway.surface import APIS
 from aigateway.transport.protocol import (
@@ -233,12 +233,12 @@ class Provider:
         """
         return self._posts
 
-    def post(self, api: str, path: str, body: bytes) -> Awaitable[ProviderReply]:
+    def post(self, api: str, path: str, body: bytes) -> Awaitable[PostedReply]:
         """See Posting."""
         line = self._lines.get(path)
         return self._first_post(api, path, body) if line is None else line.post(body)
 
-    async def _first_post(self, api: str, path: str, body: bytes) -> ProviderReply:
+    async def _first_post(self, api: str, path: str, body: bytes) -> PostedReply:
         line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), await reveal(self._api_key))
         return await line.post(body)
 

@@ -28,6 +28,8 @@ _FALLBACK: Final = Fallback()
 class Course:
     """The course of one call over its targets. `target` and `lane` are where it is now; `why` it came there.
 
+    since: when the first attempt began (seconds of `time.monotonic`), where that was before.
+
     Raises UpstreamUnavailableError where the circuits of all targets are open: with a Retry-After.
     """
 
@@ -37,12 +39,14 @@ class Course:
     key: Secret | None = None
     why = ""
 
-    def __init__(self, traffic: Traffic, targets: list[Target], entry: Model | None) -> None:
+    def __init__(
+        self, traffic: Traffic, targets: list[Target], entry: Model | None, *, since: float | None = None
+    ) -> None:
         self.entry = entry
         self.hedges = entry is not None and entry.hedge is not None
         self._traffic = traffic
         self._targets = targets
-        self._began = traffic.clock()
+        self._began = traffic.clock() - (0.0 if since is None else time.monotonic() - since)
         self.target = targets[0]
         self.lane: Lane = traffic.lane(self.target)
         if self.lane.circuit is not None and self.lane.circuit.wait and not self._advance():

@@ -14,10 +14,10 @@ from aigateway.transport.body import Upload, close, trailer_lines
 from aigateway.transport.connect import Connector, refusal
 from aigateway.transport.head import head_of, length_of
 from aigateway.transport.place import Place, Places
-from aigateway.transport.protocol import TLS, HTTPRequest, HTTPResponse, Pool
+from aigateway.transport.protocol import TLS, HTTPRequest, Pool
 from aigateway.transport.proxy import NONE, Proxies, parse_proxy
-from aigateway.transport.response import Response, failure
-from aigateway.transport.wire import Wire
+from aigateway.transport.response import Response, Whole, failure
+from aigateway.transport.wire import MAX_JOINED, Owner, Wire
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _DOUBTFUL = 0.5  # seconds idle after which a connection is looked at once more before it is used
@@ -40,7 +40,7 @@ class PooledTransport:
         self._pool = pool or Pool()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._origins: dict[tuple[bool, str, int], _Origin] = {}
-        self._busy: set[Wire] = set()
+        self._wires: set[Wire] = set()
         self._connector = Connector(tls)
         fixed = None if proxy in (None, NONE) else parse_proxy(proxy)
         if fixed is not None and socket is not None:
@@ -48,16 +48,17 @@ class PooledTransport:
         _POOLS.add(self)
         self._places = Places(fixed, Proxies() if proxy is None and socket is None else None, socket)
 
-    async def send(self, request: HTTPRequest) -> HTTPResponse:
+    async def send(self, request: HTTPRequest) -> Response:
         """As Transport.send."""
         place = self._places.known.get(request.url) or self._place(request)
         loop = self._loop
         if loop is None or loop.is_closed():
             loop = self._loop = asyncio.get_running_loop()
             self._origins.clear()
+            self._wires.clear()
         origin = self._origins.get(place.key)
         if origin is None:
-            origin = self._origins[place.key] = _Origin(place.key, self._pool, self._busy)
+            origin = self._origins[place.key] = _Origin(place.key, self._pool, self._wires)
         timeout = request.timeout
         deadline = None if timeout.total is None else loop.time() + timeout.total
         body = request.body
@@ -67,7 +68,6 @@ class PooledTransport:
         wire = origin.take() if origin.slots is None else None
         if wire is None:
             wire = await self._connection(origin, place, request, deadline)
-        self._busy.add(wire)
         while True:
             response = Response(origin, wire, request)
             reused = wire.uses > 0
@@ -88,7 +88,6 @@ class PooledTransport:
                     await _refuse(response, place, request)
                 return response
             wire = await self._connection(origin, place, request, deadline, fresh=True)
-            self._busy.add(wire)
 
     def line(self, request: HTTPRequest) -> Line:
         """A line for requests that are this one, but for their bodies. Its headers are a tuple."""
@@ -101,9 +100,7 @@ class PooledTransport:
             who = f"{request.peer[:1].lower()}{request.peer[1:]}"
             raise UpstreamConnectionError(f"The proxy on the way to {who} cannot be used: {error}.") from error
 
-    async def _upload(
-        self, origin: _Origin, place: Place, request: HTTPRequest, deadline: float | None
-    ) -> HTTPResponse:
+    async def _upload(self, origin: _Origin, place: Place, request: HTTPRequest, deadline: float | None) -> Response:
         """As send(), for a body that comes in pieces."""
         pieces = cast("AsyncIterator[bytes]", request.body)
         try:
@@ -113,7 +110,6 @@ class PooledTransport:
         except BaseException:
             await close(pieces)
             raise
-        self._busy.add(wire)
         response = Response(origin, wire, request)
         try:
             response.upload = Upload(wire, pieces, length_of(request), trailers, request.timeout.idle)
@@ -149,20 +145,18 @@ class PooledTransport:
     def connections(self) -> dict[str, int]:
         """How many are `busy` and `idle`, and the bytes `sent` and `received` so far."""
         origins = self._origins.values()
+        idle = [wire for origin in origins for wire in origin.idle if not wire.is_closed]
         return {
-            "busy": len(self._busy),
-            "idle": sum(wire.is_reusable for origin in origins for wire in origin.idle),
-            "sent": sum(one.bytes_out for one in origins) + sum(wire.bytes_out for wire in self._busy),
-            "received": sum(one.bytes_in for one in origins) + sum(wire.bytes_in for wire in self._busy),
+            "busy": len(self._wires) - len(idle),
+            "idle": sum(wire.is_reusable for wire in idle),
+            "sent": sum(one.bytes_out for one in origins),
+            "received": sum(one.bytes_in for one in origins),
         }
 
     async def aclose(self) -> None:
         """Close every connection."""
         if self._loop is asyncio.get_running_loop():
-            for origin in self._origins.values():
-                for wire in origin.idle:
-                    wire.close()
-            for wire in list(self._busy):
+            for wire in list(self._wires):
                 wire.close()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -191,6 +185,7 @@ class PooledTransport:
                 if origin.slots is not None:
                     origin.slots.release()
                 raise
+            origin.own(wire)
         return wire
 
 
@@ -209,30 +204,34 @@ class Line:
         self._is_plain = timeout.total is None and not _is_safe(request)
         self._first_byte = timeout.first_byte
 
-    async def post(self, body: bytes) -> HTTPResponse:
+    async def post(self, body: bytes) -> Response | Whole:
         """As Transport.send, of the line's request with this body."""
         origin, transport = self._origin, self._transport
         loop = transport._loop  # noqa: SLF001 - a part of it
         if origin is None or loop is None or loop.is_closed() or origin is not transport._origins.get(origin.key):  # noqa: SLF001
             return await self._send(body)
-        wire = origin.take()
+        wire = origin.take() if len(body) <= MAX_JOINED else None
         if wire is None:
             return await self._send(body)
-        transport._busy.add(wire)  # noqa: SLF001
-        response = Response(origin, wire, self._request)
+        limit = self._first_byte
         try:
-            wire.begin(b"%bcontent-length: %d\r\n\r\n" % (self._start, len(body)), body, None)
-            await wire.head(self._first_byte)
+            await wire.ask(b"%bcontent-length: %d\r\n\r\n%b" % (self._start, len(body), body), limit)
+            if not wire.is_answered:
+                await wire.head(limit)
+            if wire.is_done and not wire.is_special and not wire.trailers:  # as most are
+                return Whole(wire.status, wire.headers, origin.taken_from(wire))
+            wire.settle()
+            response = Response(origin, wire, self._request)
             response.learn()
         except BaseException as error:
-            await response.aclose()
+            origin.give_back(wire)
             shown = failure(error, self._request.peer, begun=False)
             if shown is error:
                 raise
             raise shown from error
         return response
 
-    async def _send(self, body: bytes) -> HTTPResponse:
+    async def _send(self, body: bytes) -> Response:
         request, transport = structs.replace(self._request, body=body), self._transport
         response = await transport.send(request)
         place = transport._places.known.get(request.url)  # noqa: SLF001
@@ -258,17 +257,28 @@ async def _make_room() -> bool:
     return closed > 0
 
 
-class _Origin:
+class _Origin(Owner):
     """The connections of one origin: those that are idle, and how many there may be."""
 
-    def __init__(self, key: tuple[bool, str, int], pool: Pool, busy: set[Wire]) -> None:
+    __slots__ = ("_keepalive", "_wires", "idle", "key", "slots")
+
+    def __init__(self, key: tuple[bool, str, int], pool: Pool, wires: set[Wire]) -> None:
+        super().__init__()
         self.key = key
         self.idle: list[Wire] = []
-        self.bytes_out = 0
-        self.bytes_in = 0
         self.slots = None if pool.max_connections is None else asyncio.Semaphore(pool.max_connections)
         self._keepalive = pool.keepalive
-        self._busy = busy
+        self._wires = wires
+
+    def own(self, wire: Wire) -> None:
+        """A new connection."""
+        wire.owner = self
+        if not wire.is_closed:
+            self._wires.add(wire)
+
+    def lost(self, wire: Wire) -> None:
+        """A connection is over."""
+        self._wires.discard(wire)
 
     def take(self) -> Wire | None:
         """An idle connection, the one used last first; None if there is none."""
@@ -277,16 +287,18 @@ class _Origin:
             wire = idle.pop()
             if wire.is_ready(_DOUBTFUL):
                 return wire
-            wire.close()
+            self._cut(wire)
         return None
+
+    def taken_from(self, wire: Wire) -> bytes:
+        """The body of an exchange that is over; its connection is given back."""
+        body = wire.taken()
+        self.give_back(wire)
+        return body
 
     def give_back(self, wire: Wire) -> None:
         """An exchange is over."""
-        self._busy.discard(wire)
         keepalive, idle = self._keepalive, self.idle
-        self.bytes_out += wire.bytes_out
-        self.bytes_in += wire.bytes_in
-        wire.bytes_out = wire.bytes_in = 0
         if wire.keepalive is not None:
             keepalive = min(keepalive, wire.keepalive - _MARGIN)
         if wire.rest(keepalive):
@@ -294,9 +306,13 @@ class _Origin:
                 del idle[0]
             idle.append(wire)
         else:
-            wire.close()
+            self._cut(wire)
         if self.slots is not None:
             self.slots.release()
+
+    def _cut(self, wire: Wire) -> None:
+        self._wires.discard(wire)
+        wire.close()
 
 
 async def _slot(slots: asyncio.Semaphore, request: HTTPRequest) -> None:

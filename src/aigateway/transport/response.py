@@ -30,11 +30,35 @@ class Lender(Protocol):
         ...
 
 
+class Whole:
+    """An answer that came whole: an HTTPResponse whose connection was given back. `whole` is its body."""
+
+    __slots__ = ("headers", "status", "whole")
+
+    def __init__(self, status: int, headers: Sequence[tuple[str, str]], whole: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.whole = whole
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return self.whole
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The same, in one piece."""
+        if self.whole:
+            yield self.whole
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
 class Response:
     """A response of the pool: an HTTPResponse."""
 
     status = 0
     headers: Sequence[tuple[str, str]] = ()
+    whole: None = None
     upload: Upload | None = None
     _decoder: Decoder | None = None
     _whole: bytes | None = None

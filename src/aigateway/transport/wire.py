@@ -24,8 +24,8 @@ MAX_HEADERS = 1000
 Sink = Callable[[bytes], bool]
 """Takes a piece of a body at once. False = it has no room for more."""
 
-_JOINED = 32 * 1024  # bytes of a body that are sent in one write with the head
-
+MAX_JOINED = 32 * 1024
+"""Bytes of a body that are sent in one write with the head."""
 
 SPECIAL = frozenset({"content-encoding", "transfer-encoding", "connection", "keep-alive"})
 """Headers that say more of the wire than a Content-Length does."""
@@ -53,13 +53,27 @@ class LateError(Exception):
     """The upstream let a limit pass. The text goes on after its name, where the wait itself does not say it all."""
 
 
+class Owner:
+    """Whose a connection is: it counts the bytes that were sent and have come, and is told when the connection is over."""
+
+    __slots__ = ("bytes_in", "bytes_out")
+
+    def __init__(self) -> None:
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def lost(self, wire: Wire) -> None:
+        """A connection is over."""
+
+
 class Wire(asyncio.Protocol):
     """begin() a request, await head(), then read() pieces until b"".
 
     uses       requests that it has carried.
     is_special  whether a header of the answer says something of the wire besides its length.
     keepalive  seconds that the upstream keeps it while it is idle, where that was said.
-    bytes_out, bytes_in  so many were sent and have come since somebody took note of it.
+    owner      who counts its bytes.
+    is_answered  whether the head of an answer has come.
 
     Once `is_done`, the connection can carry another request if `is_reusable`. A limit in seconds guards each wait;
     `deadline` (on the loop's clock) guards all of them.
@@ -70,7 +84,6 @@ class Wire(asyncio.Protocol):
         "_error",
         "_fault",
         "_full",
-        "_head_seen",
         "_held",
         "_idle_since",
         "_interim",
@@ -92,14 +105,14 @@ class Wire(asyncio.Protocol):
         "_trailers",
         "_transport",
         "_waiter",
-        "bytes_in",
-        "bytes_out",
         "deadline",
         "headers",
+        "is_answered",
         "is_closed",
         "is_done",
         "is_special",
         "keepalive",
+        "owner",
         "status",
         "trailers",
         "uses",
@@ -113,15 +126,14 @@ class Wire(asyncio.Protocol):
         self.is_closed = False
         self.is_special = False
         self.uses = 0
-        self.bytes_out = 0
-        self.bytes_in = 0
+        self.owner = Owner()
         self.keepalive: float | None = None
         self._idle_since = 0.0
         self.deadline: float | None = None
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._head_seen = False
+        self.is_answered = False
         self._trailers: list[tuple[str, str]] = []
         self._keep_alive = False
         self._interim = False
@@ -154,7 +166,7 @@ class Wire(asyncio.Protocol):
     @property
     def is_silent(self) -> bool:
         """Whether no byte has come yet of the exchange that runs."""
-        return not self.bytes_in
+        return not self._size
 
     def begin(self, head: bytes, body: bytes | None, deadline: float | None, bodiless: bool = False) -> None:  # noqa: FBT001, FBT002 - called for every request
         """Send a request. Raises ConnectionResetError.
@@ -168,9 +180,9 @@ class Wire(asyncio.Protocol):
             self.trailers, self._trailers = (), []
         self.is_special = False
         self.uses += 1
-        self.is_done = self._head_seen = self._keep_alive = self._interim = False
+        self.is_done = self.is_answered = self._keep_alive = self._interim = False
         self._bodiless = bodiless
-        self._overhead = self._held = 0
+        self._overhead = self._size = self._held = 0
         self._pieces = []
         self._error = self._limit_at = None  # the limit was that of its rest
         self._sending = body is None
@@ -181,23 +193,51 @@ class Wire(asyncio.Protocol):
         if self._paused:
             self._paused = False
             transport.resume_reading()
-        self.bytes_out += len(head)
         if not body:
+            self.owner.bytes_out += len(head)
             transport.write(head)
             return
-        self.bytes_out += len(body)
-        if len(body) <= _JOINED:
+        self.owner.bytes_out += len(head) + len(body)
+        if len(body) <= MAX_JOINED:
             transport.write(head + body)
         else:
             transport.write(head)
             transport.write(body)
+
+    def ask(self, request: bytes, limit: float | None) -> asyncio.Future[None]:
+        """begin() a whole request that has no deadline, on a connection that rested; what is awaited for its head.
+
+        Behind it there may be no more than a part of the head: where not `is_answered`, head() waits for the rest.
+        """
+        transport = self._transport
+        if transport is None:
+            raise ConnectionResetError("the connection is gone")
+        self.uses += 1
+        self.headers = []
+        self.is_special = self.is_done = self.is_answered = self._keep_alive = False
+        self._overhead = self._size = 0
+        self.owner.bytes_out += len(request)
+        transport.write(request)
+        loop = self._loop
+        self._waiter = waiter = loop.create_future()
+        if limit is None:
+            self._limit_at = None
+        else:
+            self._limit_at = at = loop.time() + limit
+            if self._timer_at is None or at < self._timer_at:
+                self._arm(limit)
+        return waiter
+
+    def settle(self) -> None:
+        """The head that was asked for has come: its limit is over."""
+        self._waiter = self._limit_at = None
 
     async def write(self, piece: bytes, limit: float | None) -> None:
         """Send a piece of the body, and wait until there is room for another. Raises ConnectionError or LateError."""
         if self._transport is None:
             raise ConnectionResetError("the connection is gone")
         self._transport.write(piece)
-        self.bytes_out += len(piece)
+        self.owner.bytes_out += len(piece)
         if not self._full:
             return
         self._room = self._loop.create_future()
@@ -220,7 +260,7 @@ class Wire(asyncio.Protocol):
 
     async def head(self, limit: float | None) -> None:
         """Wait for the response head, `limit` seconds from the end of the request. Raises as read() does."""
-        while not self._head_seen:
+        while not self.is_answered:
             if self._error is not None:
                 raise self._error
             loop = self._loop
@@ -348,12 +388,22 @@ class Wire(asyncio.Protocol):
             return False
         if transport.is_closing() or transport.get_write_buffer_size():
             return False
+        if self._pieces or self._paused or self._interim or self._bodiless or self.trailers:
+            self._tidy(transport)
         self.deadline = None
         self._idle_since = now = self._loop.time()
         self._limit_at = at = now + seconds
         if self._timer_at is None or self._timer_at > at:
             self._arm(seconds)
         return True
+
+    def _tidy(self, transport: asyncio.Transport) -> None:
+        self._pieces, self._held = [], 0
+        self._interim = self._bodiless = False
+        self.trailers, self._trailers = (), []
+        if self._paused:
+            self._paused = False
+            transport.resume_reading()
 
     def is_ready(self, doubtful: float) -> bool:
         """Whether it still can be used after a rest.
@@ -441,7 +491,7 @@ class Wire(asyncio.Protocol):
             self.close()
             return
         self._size = size = len(data)
-        self.bytes_in += size
+        self.owner.bytes_in += size
         self._overhead += size
         try:
             self._parser.feed_data(data)
@@ -451,9 +501,9 @@ class Wire(asyncio.Protocol):
             return
         if self._overhead > MAX_HEAD and not self.is_done:
             self._pass_on()
-            self._garbled("too much framing around its body" if self._head_seen else "too large a head")
+            self._garbled("too much framing around its body" if self.is_answered else "too large a head")
             return
-        if self._bodiless and self._head_seen:  # the parser would wait for the body that the headers tell of
+        if self._bodiless and self.is_answered:  # the parser would wait for the body that the headers tell of
             self._parser = httptools.HttpResponseParser(self)
         sink = self._sink
         if sink is None:
@@ -484,9 +534,10 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
         self.is_closed = True
+        self.owner.lost(self)
         self._disarm()
         self._transport = None
-        if not self.is_done and self._head_seen and exc is None and self._error is None and self._ends_with_close():
+        if not self.is_done and self.is_answered and exc is None and self._error is None and self._ends_with_close():
             self.is_done = True
         self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("the connection was closed"))
         if self._room is not None and not self._room.done():
@@ -508,7 +559,7 @@ class Wire(asyncio.Protocol):
         known = _NAMES.get(name) or _name(name)
         if known in SPECIAL:
             self.is_special = True
-        if self._head_seen:
+        if self.is_answered:
             self.trailers = self._trailers
             self._trailers.append((known, value.decode("latin-1")))
         else:
@@ -531,7 +582,7 @@ class Wire(asyncio.Protocol):
                 self._garbled("too large a head")
                 return
         self.status = status
-        self._head_seen = True
+        self.is_answered = True
         self._overhead = 0
         if self._bodiless:
             self._keep_alive = self._parser.should_keep_alive()
