@@ -1,4 +1,4 @@
-"""The servers that are compared, and how each is started: the floor, the gateway (also with more hooks), the peers."""
+"""The servers that are compared, and how each is started: the floor, the gateway (also with a log, and with more hooks), the peers."""
 
 import dataclasses
 import json
@@ -34,12 +34,18 @@ def floor(upstream: int, _: Path) -> App:
 
 
 def gateway(upstream: int, folder: Path) -> App:
-    return _gateway("gateway", upstream, folder, ["aigateway.hooks:LoggingHook"])
+    """Authentication and metrics on; of calls that go well it logs nothing, as the peers are told too."""
+    return _gateway("gateway", upstream, folder, [])
+
+
+def logging(upstream: int, folder: Path) -> App:
+    """The same with a line in the log for every call."""
+    return _gateway("gateway+log", upstream, folder, ["aigateway.hooks:LoggingHook"])
 
 
 def hooked(upstream: int, folder: Path) -> App:
     """The same with one hook of each kind more."""
-    return _gateway("gateway+hooks", upstream, folder, ["aigateway.hooks:LoggingHook", "bench.hooks:EveryKind"])
+    return _gateway("gateway+hooks", upstream, folder, ["bench.hooks:EveryKind"])
 
 
 def _gateway(name: str, upstream: int, folder: Path, hooks: list[str]) -> App:
@@ -159,7 +165,12 @@ def litellm(upstream: int, folder: Path, programs: Path) -> App:
     return App(name="litellm", command=command, port=port, environment=environment, share=0.03, patience=180.0)
 
 
-OURS: Final[Mapping[str, Callable[[int, Path], App]]] = {"floor": floor, "gateway": gateway, "gateway+hooks": hooked}
+OURS: Final[Mapping[str, Callable[[int, Path], App]]] = {
+    "floor": floor,
+    "gateway": gateway,
+    "gateway+log": logging,
+    "gateway+hooks": hooked,
+}
 """Always there."""
 
 INSTALLED: Final[Mapping[str, Callable[[int, Path, Path], App]]] = {"ferrogw": ferrogw, "smg": smg, "litellm": litellm}

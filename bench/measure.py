@@ -39,6 +39,7 @@ PARTS: Final = (
 )
 EVENTS_PER_SECOND: Final = 5000  # offered over all connections: below what one core serves, so that reads stay apart
 _SLICES: Final = 4
+_VARIANTS: Final = ("gateway+log", "gateway+hooks")  # of the gateway: what is more of them counts, and no more
 _SPARE_FILES: Final = 1000  # what a process opens besides
 _SETTLE: Final = 0.5  # seconds between the last request and a look at the memory
 _KB: Final = 1000.0
@@ -53,7 +54,7 @@ class Work:
     request: Callable[[int], bytes]
     counted: str
     only: str = ""  # the one app that is put to it; all are, where none is named
-    without: str = ""
+    without: tuple[str, ...] = ()
 
     @property
     def is_streamed(self) -> bool:
@@ -61,7 +62,7 @@ class Work:
 
     def serves(self, name: str) -> bool:
         """Whether an app is put to it."""
-        return name != self.without and self.only in ("", name)
+        return name not in self.without and self.only in ("", name)
 
 
 def _streamed_chat(port: int) -> bytes:
@@ -75,8 +76,8 @@ def _streamed_responses(port: int) -> bytes:
 WORKS: Final = (
     Work("unary", payload.chat_request, "requests"),
     Work("responses", payload.responses_request, "requests", only="gateway"),
-    Work("conversation", payload.conversation_request, "conversations", without="gateway+hooks"),
-    Work("stream", _streamed_chat, "streams"),
+    Work("conversation", payload.conversation_request, "conversations", without=_VARIANTS),
+    Work("stream", _streamed_chat, "streams", without=("gateway+log",)),
     Work("responses-stream", _streamed_responses, "streams", only="gateway"),
 )
 
@@ -147,7 +148,7 @@ class Bench:
             return
         for number in range(self._options.rounds):
             for app in chosen:
-                if app.name != "gateway+hooks" and number < max(1, round(self._options.rounds * app.share)):
+                if app.name not in _VARIANTS and number < max(1, round(self._options.rounds * app.share)):
                     with self._forgiven(app):
                         self._start(app, is_first=number == 0)
 
@@ -292,7 +293,7 @@ class Bench:
         requests = self._options.latency
         for server in servers:
             app = server.app
-            if app.name == "gateway+hooks" or app.name in out:
+            if app.name in _VARIANTS or app.name in out:
                 continue
             with self._forgiven(app, out):
                 self._percentiles(app.port, max(10, round(requests * app.share / 10)))  # warms up

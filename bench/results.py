@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-_FIRST: Final = {"floor": -3, "gateway": -2, "gateway+hooks": -1}
+_FIRST: Final = {"floor": -4, "gateway": -3, "gateway+log": -2, "gateway+hooks": -1}
 
 Key = tuple[str, str]  # measure, app
 

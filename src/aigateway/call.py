@@ -148,12 +148,7 @@ class Call:
     principal: Principal | None = None
     model: str = ""
     stream: bool = False
-    usage: Usage | None = None
-    outcome: str | None = None
     status: int = 0
-    error: GatewayError | None = None
-    first_byte_at: float | None = None
-    ended_at: float | None = None
     _state: dict[str, Any] | None = None
     _on_unsupported: OnUnsupported | None = None
 
@@ -173,6 +168,11 @@ class Call:
         self.api = operation.api
         self.headers = headers
         self.client = client
+        self.usage: Usage | None = None
+        self.outcome: str | None = None
+        self.error: GatewayError | None = None
+        self.first_byte_at: float | None = None
+        self.ended_at: float | None = None
         self.attempts: list[Attempt] = []
         self.changes: list[Change] = []
         self.created_at = created_at

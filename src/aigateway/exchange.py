@@ -123,12 +123,9 @@ class Exchange:
     _routes_plainly: ClassVar[bool] = True
     """Whether nothing but the registry of models has a say in `_routed`."""
 
-    _lane: Lane | None = None
     _since = 0.0
     _warned = False
     _asked = ""
-    _reply: ProviderReply | None = None
-    _frames: AsyncIterator[bytes] | None = None
     _first: asyncio.Future[bytes | None] | None = None
     _opened = False
     _opening: Opening | None = None
@@ -156,6 +153,9 @@ class Exchange:
         self._new_id = new_id
         self._traffic = traffic
         self._on_unsupported = on_unsupported
+        self._lane: Lane | None = None
+        self._reply: ProviderReply | None = None
+        self._frames: AsyncIterator[bytes] | None = None
         self._format: Format = FORMATS.get(call.api) or FORMATS["chat"]
 
     @functools.cached_property

@@ -61,6 +61,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         "_between",
         "_chances",
         "_ends",
+        "_has_factory",
         "_head_begun",
         "_head_begun_at",
         "_head_size",
@@ -81,6 +82,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         self._known: KnownHead | None = None
         self._begun: Turn | None = None
         self._chances = CHANCES
+        self._has_factory = self.loop.get_task_factory() is not None
         self._between = True
         self.pipeline = cast("deque[Any]", _Waiting())
         self._pieces: list[bytes] = []
@@ -157,7 +159,12 @@ class HeadFirstProtocol(HttpToolsProtocol):
     ) -> Turn:
         turn = Turn(self, operation, headers, body, head)
         self.cycle = turn  # type: ignore[assignment]  # it has all that is asked of one
-        self.tasks.add(self.loop.create_task(turn.run_asgi(self.app)))  # it takes itself away
+        work = turn.run_asgi(self.app)
+        if self._has_factory:
+            task = self.loop.create_task(work)
+        else:
+            task = asyncio.Task(work, loop=self.loop, name="request")  # to number it costs as much as to make it
+        self.tasks.add(task)  # it takes itself away
         return turn
 
     def _is_known(self, data: bytes) -> bool:

@@ -55,6 +55,10 @@ class HeadFirstTransport:
             self._transport.write(self._head)
             self._head = b""
 
+    def is_closing(self) -> bool:
+        """As the transport's own."""
+        return self._transport.is_closing()
+
     def close(self) -> None:
         """Close after what was written."""
         self.flush()
@@ -131,12 +135,24 @@ class Turn:
     What uvicorn asks of a cycle is here; from the moment that more is needed than one write, a cycle takes its place.
     """
 
-    response_started = response_complete = disconnected = more_body = False
-    keep_alive = True
+    __slots__ = (
+        "_cycle",
+        "_gone",
+        "_protocol",
+        "_task",
+        "body",
+        "client",
+        "disconnected",
+        "head",
+        "headers",
+        "keep_alive",
+        "leaving",
+        "operation",
+        "response_complete",
+        "response_started",
+    )
+    more_body = False
     message_event = _NoEvent()
-    _cycle: RequestResponseCycle | None = None
-    _task: asyncio.Task[Any] | None = None
-    _gone = False
 
     def __init__(
         self,
@@ -152,7 +168,11 @@ class Turn:
         self.head = head
         self.leaving: Leaving = protocol.leaving
         self.client = protocol.client
+        self.response_started = self.response_complete = self.disconnected = self._gone = False
+        self.keep_alive = True
         self._protocol = protocol
+        self._cycle: RequestResponseCycle | None = None
+        self._task: asyncio.Task[Any] | None = None
 
     async def run_asgi(self, gateway: Any) -> None:
         """Let the gateway answer. The caller leaving cancels it; a connection whose answer is not whole is closed."""

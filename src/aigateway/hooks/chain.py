@@ -36,10 +36,9 @@ class Chain:
     has_...  whether any hook runs at a stage: what a call that nobody looks at is not asked twice.
     """
 
-    has_authenticate = has_before_request = has_on_route = has_before_attempt = False
-    has_on_event = has_after_response = has_on_error = has_on_complete = False
-
     def __init__(self, hooks: Iterable[object] = ()) -> None:
+        self.has_authenticate = self.has_before_request = self.has_on_route = self.has_before_attempt = False
+        self.has_on_event = self.has_after_response = self.has_on_error = self.has_on_complete = False
         self.hooks: list[object] = []
         self.steps: dict[str, list[Step]] = {stage: [] for stage in STAGES}
         for hook in hooks:
