@@ -123,7 +123,7 @@ class Translation:
 
     def encoded(self, reply: Reply) -> bytes:
         """A reply in the caller's format."""
-        return _json.encode(self._ours.encode_reply(reply, self._context))
+        return self._ours.reply_document(reply, self._context)
 
     def made(self, answer: str | dict[str, Any]) -> Reply:
         """A reply that a hook gave: a text, or a body in the caller's format."""

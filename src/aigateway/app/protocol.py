@@ -160,10 +160,8 @@ class HeadFirstProtocol(HttpToolsProtocol):
         turn = Turn(self, operation, headers, body, head)
         self.cycle = turn  # type: ignore[assignment]  # it has all that is asked of one
         work = turn.run_asgi(self.app)
-        if self._has_factory:
-            task = self.loop.create_task(work)
-        else:
-            task = asyncio.Task(work, loop=self.loop, name="request")  # to number it costs as much as to make it
+        # to number tasks costs as much as to make them
+        task = self.loop.create_task(work) if self._has_factory else asyncio.Task(work, loop=self.loop, name="request")
         self.tasks.add(task)  # it takes itself away
         return turn
 

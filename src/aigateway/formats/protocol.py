@@ -106,6 +106,10 @@ class CallerCodec(Protocol):
 
     def encode_reply(self, reply: Reply, context: ReplyContext) -> dict[str, Any]: ...
 
+    def reply_document(self, reply: Reply, context: ReplyContext) -> bytes:
+        """The same as text."""
+        ...
+
     def stream_encoder(self, context: ReplyContext) -> StreamEncoder: ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aigateway import _json
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Reply, Request
@@ -42,6 +43,10 @@ class ChatCodec:
     def encode_reply(self, reply: Reply, context: ReplyContext) -> dict[str, Any]:
         """A chat completion."""
         return encode_reply(reply, context)
+
+    def reply_document(self, reply: Reply, context: ReplyContext) -> bytes:
+        """The same as text."""
+        return _json.encode(encode_reply(reply, context))
 
     def stream_decoder(self) -> ChatStreamDecoder:
         """For one upstream's stream."""

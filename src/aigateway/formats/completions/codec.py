@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aigateway import _json
 from aigateway.canonical.types import Reply, Request
 from aigateway.formats.completions.encoder import CompletionsStreamEncoder
 from aigateway.formats.completions.reply import decode_reply, encode_reply
@@ -29,6 +30,10 @@ class CompletionsCodec:
     def encode_reply(self, reply: Reply, context: ReplyContext) -> dict[str, Any]:
         """A completion."""
         return encode_reply(reply, context)
+
+    def reply_document(self, reply: Reply, context: ReplyContext) -> bytes:
+        """The same as text."""
+        return _json.encode(encode_reply(reply, context))
 
     def stream_encoder(self, context: ReplyContext) -> CompletionsStreamEncoder:
         """For one caller's stream."""

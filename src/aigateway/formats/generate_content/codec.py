@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from aigateway import _json
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Reply, Request
@@ -45,6 +46,10 @@ class GenerateContentCodec:
     def encode_reply(self, reply: Reply, context: ReplyContext) -> dict[str, Any]:
         """A reply."""
         return encode_reply(reply, context)
+
+    def reply_document(self, reply: Reply, context: ReplyContext) -> bytes:
+        """The same as text."""
+        return _json.encode(encode_reply(reply, context))
 
     def stream_decoder(self) -> GenerateContentStreamDecoder:
         """For one upstream's stream."""

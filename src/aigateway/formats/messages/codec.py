@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aigateway import _json
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Reply, Request
@@ -43,6 +44,10 @@ class MessagesCodec:
     def encode_reply(self, reply: Reply, context: ReplyContext) -> dict[str, Any]:
         """The message for a caller."""
         return encode_reply(reply, context)
+
+    def reply_document(self, reply: Reply, context: ReplyContext) -> bytes:
+        """The same as text."""
+        return _json.encode(encode_reply(reply, context))
 
     def stream_decoder(self) -> MessagesStreamDecoder:
         """For one stream of an upstream."""

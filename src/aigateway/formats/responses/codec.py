@@ -10,7 +10,7 @@ from aigateway.formats.protocol import ReplyContext
 from aigateway.formats.responses.encoder import ResponsesStreamEncoder
 from aigateway.formats.responses.reply import decode_reply
 from aigateway.formats.responses.request import decode_request, encode_request, place_of
-from aigateway.formats.responses.resource import encode_reply
+from aigateway.formats.responses.resource import encode_reply, reply_document
 from aigateway.formats.responses.stream import ResponsesStreamDecoder
 
 
@@ -48,6 +48,10 @@ class ResponsesCodec:
     def encode_reply(self, reply: Reply, context: ReplyContext) -> dict[str, Any]:
         """The response resource for a caller."""
         return encode_reply(reply, context)
+
+    def reply_document(self, reply: Reply, context: ReplyContext) -> bytes:
+        """The same as text."""
+        return reply_document(reply, context)
 
     def stream_decoder(self) -> ResponsesStreamDecoder:
         """For one stream of an upstream."""

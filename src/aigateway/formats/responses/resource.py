@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
@@ -119,16 +120,45 @@ def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
     writer = ResourceWriter(context)
     writer.service_tier = reply.service_tier
     status, reason = ending(reply.finish_reason)
+    return writer.write(status, _output(reply, status, context), usage=reply.usage, reason=reason, only=True)
+
+
+def reply_document(reply: Reply, context: ReplyContext) -> bytes:
+    """The same as text. What most responses repeat of their requests, the defaults, is written once and for all."""
+    body = context.body
+    if context.profile == "open_responses" or not _BESIDE.isdisjoint(body):
+        return _json.encode(encode_reply(reply, context))
+    said = {name: body[name] for name in _DEFAULTS.keys() & body.keys() if body[name] is not None}
+    now, (status, reason) = context.now(), ending(reply.finish_reason)
+    head = {"id": context.new_id("resp"), "object": "response", "created_at": now, "model": context.model}
+    told = {
+        "status": status,
+        "completed_at": context.now() if status == "completed" else None,
+        "error": None,
+        "incomplete_details": {"reason": reason} if reason else None,
+        "output": _output(reply, status, context),
+        "service_tier": "default" if reply.service_tier is UNSET else reply.service_tier,
+        "usage": None if reply.usage is UNSET else encode_usage(reply.usage),
+    }
+    return b"%b,%b,%b" % (_json.encode(head | said)[:-1], _unsaid(frozenset(said)), _json.encode(told)[1:])
+
+
+@functools.lru_cache(256)
+def _unsaid(said: frozenset[str]) -> bytes:
+    """What a response repeats that its request did not say, as text without the braces."""
+    return _json.encode({name: value for name, value in _ECHO.items() if name not in said})[1:-1]
+
+
+def _output(reply: Reply, status: str, context: ReplyContext) -> list[dict[str, Any]]:
     for item in reply.items:
         note_lost(item, FORMAT, LACKING, context.changes)
     wanted = seal_of(context)
     items = [whole_item(item, wanted) for item in reply.items if is_ours(item)]
     ids = ItemIds(context)
     last = len(items) - 1
-    output = [
+    return [
         output_item(item, ids.take(item), "completed" if place < last else status) for place, item in enumerate(items)
     ]
-    return writer.write(status, output, usage=reply.usage, reason=reason, only=True)
 
 
 def empty_resource() -> dict[str, Any]:
