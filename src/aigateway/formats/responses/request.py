@@ -94,8 +94,6 @@ _STATEFUL = {
     "background": "Leave `background` out",
 }
 _ELSEWHERE = frozenset({"model", "input", "stream"})
-_RANK: Final = {name: rank for rank, name in enumerate(_KNOBS)}
-_NAMED: Final = frozenset({*_KNOBS, *_ELSEWHERE, *_STATEFUL})
 
 
 def require_stateless(body: dict[str, Any]) -> None:
@@ -113,25 +111,32 @@ def require_stateless(body: dict[str, Any]) -> None:
 
 def decode_request(body: dict[str, Any]) -> Request:
     """The body in canonical form. Raises InvalidRequestError naming the field that is wrong."""
-    require_stateless(body)
     knobs: dict[str, Any] = {}
-    for name in sorted(_KNOBS.keys() & body.keys(), key=_RANK.__getitem__):
-        value = body[name]
-        if value is not None:
-            knobs[name] = _KNOBS[name](value, name)
+    is_plain = True
+    for name, value in body.items():
+        if value is None:
+            continue
+        read = _KNOBS.get(name)
+        if read is not None:
+            knobs[name] = read(value, name)
+        elif name not in _ELSEWHERE:
+            is_plain = False
     nested: dict[str, Any] = {}
-    if not _NESTED.keys().isdisjoint(body):
-        nested = {name: optional(body, name, record) or {} for name in _NESTED}
+    unknown: dict[str, Any] = {}
+    if not is_plain:
+        require_stateless(body)
+        nested = _decode_nested(**{name: optional(body, name, record) or {} for name in _NESTED})
+        unknown = _unknown(body)
     model = body.get("model")
     if not isinstance(model, str):
         model = required(body, "model", string)
     items = _decode_input(body, needed="instructions" not in knobs)
     stream = "stream" in body and (optional(body, "stream", boolean) or False)
-    if nested:
-        knobs |= _decode_nested(**nested)
     if "include" in knobs and LOGPROBS in knobs["include"]:
         knobs["logprobs"] = True
-    return Request(model=model, items=items, stream=stream, extra=Extra(format=FORMAT, fields=_unknown(body)), **knobs)
+    return Request(
+        model=model, items=items, stream=stream, extra=Extra(format=FORMAT, fields=unknown), **knobs, **nested
+    )
 
 
 def _decode_nested(text: dict[str, Any], reasoning: dict[str, Any], stream_options: dict[str, Any]) -> dict[str, Any]:
@@ -187,8 +192,6 @@ def _parts_of(item: Item) -> tuple[str, tuple[Part, ...]]:
 def _unknown(body: dict[str, Any]) -> dict[str, Any]:
     """The keys that the canonical form does not name; those of a nested object as `object.key`."""
     fields: dict[str, Any] = {}
-    if _NAMED.issuperset(body):
-        return fields
     for key, value in body.items():
         if value is None or key in _KNOBS or key in _ELSEWHERE or key in _STATEFUL:
             continue
