@@ -35,7 +35,7 @@ def decode(data: bytes) -> Any:
     try:
         return _decode(data)
     except msgspec.DecodeError:
-        if rb"\ud" not in data and rb"\uD" not in data:
+        if data.find(rb"\ud") < 0 and data.find(rb"\uD") < 0:
             raise
     try:
         return _without_surrogates(_stdlib.loads(data, parse_constant=_no_constant))

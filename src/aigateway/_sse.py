@@ -27,7 +27,7 @@ class SSEEvent(msgspec.Struct, frozen=True):
 def encode(data: bytes, event: str = "") -> bytes:
     """One frame: an event line where there is a name, one data line per line of `data`, a blank line."""
     head = f"event: {event}\n".encode() if event else b""
-    if b"\n" in data or b"\r" in data:
+    if data.find(b"\n") >= 0 or data.find(b"\r") >= 0:
         lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         return head + b"".join(b"data: " + line + b"\n" for line in lines) + b"\n"
     return head + b"data: " + data + b"\n\n"
@@ -38,7 +38,7 @@ DONE_FRAME = encode(DONE)
 
 def _plain_events(chunk: bytes) -> list[SSEEvent] | None:
     """The events of bytes that are nothing but whole ones of one data line each, as most are; None for any others."""
-    if chunk[-2:] != b"\n\n" or b"\r" in chunk or len(chunk) > MAX_EVENT_BYTES:
+    if chunk[-2:] != b"\n\n" or chunk.find(b"\r") >= 0 or len(chunk) > MAX_EVENT_BYTES:
         return None
     bodies = chunk[6:-2].split(b"\n\ndata: ")
     return [SSEEvent(body) for body in bodies] if chunk.count(b"\n") == 2 * len(bodies) else None
@@ -116,7 +116,7 @@ class SSEDecoder:
         return events
 
     def _split(self, text: bytes) -> list[bytes]:
-        if b"\r" in text:
+        if text.find(b"\r") >= 0:
             self._after_cr = text.endswith(b"\r")
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return text.split(b"\n")

@@ -266,7 +266,7 @@ class Exchange:
         if self._chain.has_on_route:
             targets = await self._chain.on_route(call, targets)
         answer = await self._try_targets(targets, entry)
-        if self.keep is not None and b'"store"' in call.request.raw:
+        if self.keep is not None and call.request.raw.find(b'"store"') >= 0:
             return await self.keep(call, answer)
         return answer
 

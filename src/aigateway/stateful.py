@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final
 
 from aigateway import _json
@@ -82,9 +82,10 @@ class StatefulExchange(Exchange):
         body = self.call.request.raw
         wishes = top_of(body, WISHES)
         needed = wishes.stores or wishes.is_stateful or wishes.truncation == "auto" or self.local is not None
-        if needed or wishes.compact_threshold is not None or _REFERENCE in body or _COMPACTION in body:
+        if needed or wishes.compact_threshold is not None or body.find(_REFERENCE) >= 0 or body.find(_COMPACTION) >= 0:
             await self._open(wishes, body)
-        return await super()._routed()
+        entry = self._models.plain_route(self.call)
+        return await super()._routed() if entry is None else (list(entry.targets), entry)
 
     async def _open(self, wishes: Wishes, body: bytes) -> None:
         turn = Turn(self._state, self.call.tenant, wishes, body)
@@ -113,14 +114,17 @@ class StatefulExchange(Exchange):
         """Whether the response is to be made in the background."""
         return bool(turn.wishes.background)
 
-    async def _try_targets(self, targets: list[Target], entry: Model | None) -> Answer:
+    def _try_targets(self, targets: list[Target], entry: Model | None) -> Coroutine[Any, Any, Answer]:
         turn = self._turn
-        if turn is not None and turn.wishes.generate is False:
+        return super()._try_targets(targets, entry) if turn is None else self._try_in_turn(turn, targets, entry)
+
+    async def _try_in_turn(self, turn: Turn, targets: list[Target], entry: Model | None) -> Answer:
+        if turn.wishes.generate is False:
             return await self._warmed_up()
-        if turn is not None and turn.triggers and not compacts(targets):
+        if turn.triggers and not compacts(targets):
             return await self._compacted(turn, targets, entry)
-        if turn is None or not self._is_queued(turn):
-            if turn is not None and turn.wishes.compact_threshold is not None:
+        if not self._is_queued(turn):
+            if turn.wishes.compact_threshold is not None:
                 await self._make_short(turn, targets, entry)
             return await super()._try_targets(targets, entry)
         answer = await self._submit(self.call, turn)

@@ -146,9 +146,11 @@ def is_sifted(call: Call, quirks: Quirks) -> bool:
 
 def _may_be_refused(api: str, body: bytes, quirks: Quirks) -> bool:
     """Whether a body that is relayed may hold what its host does not take: reasoning of others, a thread."""
-    if api == "messages" and _THREAD in body and not quirks.threads:
+    if api == "messages" and body.find(_THREAD) >= 0 and not quirks.threads:
         return True
-    return FORMATS[api].seal in body or (api == "responses" and not is_home(quirks.origin) and ENCRYPTED_KEY in body)
+    return body.find(FORMATS[api].seal) >= 0 or (
+        api == "responses" and not is_home(quirks.origin) and body.find(ENCRYPTED_KEY) >= 0
+    )
 
 
 def upstream_request(call: Call, plan: Plan, *, wants_usage: bool) -> tuple[bytes, bool]:
@@ -187,7 +189,7 @@ _STREAM_OPTIONS: msgspec.json.Decoder[_StreamOptions] = msgspec.json.Decoder(_St
 
 
 def _with_usage(body: bytes) -> tuple[bytes, bool]:
-    if b'"stream_options"' not in body:
+    if body.find(b'"stream_options"') < 0:
         at = body.index(b"{") + 1
         return body[:at] + b'"stream_options":{"include_usage":true},' + body[at:], True
     options = _STREAM_OPTIONS.decode(body).stream_options or {}

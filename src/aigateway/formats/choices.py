@@ -37,20 +37,20 @@ class ChoicesRelay(StreamRelay):
         """
         if chunk.startswith(self._text_start) and chunk.endswith(self._text_end) and not self._held:
             text = chunk[self._text_at : self._text_to]
-            if not (b'"' in text or b"\n" in text or b"\r" in text):
+            if text.find(b'"') < 0 and text.find(b"\n") < 0 and text.find(b"\r") < 0:
                 return self._shown_text + chunk[self._text_at :]
         start = self._usual_start
         if start and chunk.startswith(start) and not self._held and self.is_plain:
             rest = chunk[len(start) :]
-            if not (
-                b'"error"' in rest
-                or b'"finish_reason":"' in rest
-                or b'"finish_reason": "' in rest
-                or b'"usage":{' in rest
-                or b'"usage": {' in rest
-                or b"\r" in rest
-                or rest.find(b"\n") != len(rest) - 2
-                or rest[-1] != 10
+            if (
+                rest.find(b'"error"') < 0
+                and rest.find(b'"finish_reason":"') < 0
+                and rest.find(b'"finish_reason": "') < 0
+                and rest.find(b'"usage":{') < 0
+                and rest.find(b'"usage": {') < 0
+                and rest.find(b"\r") < 0
+                and rest.find(b"\n") == len(rest) - 2
+                and rest[-1] == 10
             ):
                 if self._lessons:
                     self._learn(start, rest)

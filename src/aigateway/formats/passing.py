@@ -101,7 +101,7 @@ class PassingRelay(StreamRelay):
     def _tap(self, data: bytes) -> bytes:
         if not self.finished and any(mark in data for mark in self._terminals):
             self.finished = True
-        if self._usage_of is not None and _USAGE in data:
+        if self._usage_of is not None and data.find(_USAGE) >= 0:
             for event in events_in(data):
                 body = object_in(event.data) or {}
                 response = body.get("response")

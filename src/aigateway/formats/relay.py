@@ -130,7 +130,7 @@ class StreamRelay:
         mark = self.model_key
         if mark in data and not (self._wanted_key and data.count(mark) == data.count(self._wanted_key)):
             data = b"".join([self._renamed(frame) if mark in frame else frame for frame in frames_in(data)])
-        if _ERROR in data:
+        if data.find(_ERROR) >= 0:
             data = self._before_failure(data)
         return self._tap(data)
 
@@ -142,7 +142,7 @@ class StreamRelay:
         """These frames up to one that says that the upstream failed."""
         start = 0
         for frame in frames_in(data):
-            if _ERROR in frame:
+            if frame.find(_ERROR) >= 0:
                 for event in events_in(frame):
                     self.failure = self.failure or self._failure_in(event.data)
                 if self.failure is not None:
@@ -197,7 +197,7 @@ class StreamRelay:
 
     def _found(self, frame: bytes) -> tuple[int, int] | None:
         """Where the model's name stands; quick where its key is there once, and nothing nested stands before it."""
-        if len(self.path) == 1 and frame.count(self.model_key) == 1 and b"\\u00" not in frame:
+        if len(self.path) == 1 and frame.count(self.model_key) == 1 and frame.find(b"\\u00") < 0:
             early = _early(self.model_key).match(frame)
             if early is not None:
                 return early.span(1)
@@ -283,13 +283,13 @@ def object_in(data: bytes) -> dict[str, Any] | None:
 
 def _whole(data: bytes) -> int:
     """How many bytes of this are whole frames."""
-    blanks = (b"\n\n",) if b"\r" not in data else (b"\n\n", b"\n\r\n", b"\r\r")
+    blanks = (b"\n\n",) if data.find(b"\r") < 0 else (b"\n\n", b"\n\r\n", b"\r\r")
     return max(at + len(blank) if (at := data.rfind(blank)) >= 0 else 0 for blank in blanks)
 
 
 def frames_in(data: bytes) -> list[bytes]:
     """Whole frames, each with the blank line that ends it; put together they are the same bytes."""
-    if b"\r" not in data:
+    if data.find(b"\r") < 0:
         *whole, rest = data.split(b"\n\n")
         return [*(frame + b"\n\n" for frame in whole), rest] if rest else [frame + b"\n\n" for frame in whole]
     ends = [0, *(match.end() for match in _FRAME_END.finditer(data)), len(data)]

@@ -140,7 +140,7 @@ class Tape:
         """
         try:
             async for data in frames:
-                if self._begun and _RESPONSE not in data and _ITEM_DONE not in data:
+                if self._begun and data.find(_RESPONSE) < 0 and data.find(_ITEM_DONE) < 0:
                     self._note(data)
                     yield data
                     continue
@@ -156,13 +156,13 @@ class Tape:
             yield _sse.DONE_FRAME
 
     def _note(self, data: bytes) -> None:
-        if self._journal is not None and not (self.ended and _sse.DONE_FRAME in data):
+        if self._journal is not None and not (self.ended and data.find(_sse.DONE_FRAME) >= 0):
             self._journal.add(data)
 
     async def _frame(self, frame: bytes) -> list[bytes]:
-        if _ITEM_DONE in frame:
+        if frame.find(_ITEM_DONE) >= 0:
             self._items.append(frame)
-        if not self.ended and _RESPONSE in frame and any(name in frame for name in _SNAPSHOTS):
+        if not self.ended and frame.find(_RESPONSE) >= 0 and any(name in frame for name in _SNAPSHOTS):
             events = events_in(frame)
             if events and events[0].data != _sse.DONE:
                 return await self._snapshot_frame(frame, events[0])

@@ -44,10 +44,10 @@ class RepairingRelay(ChoicesRelay):
         return super()._frames(b"".join([self._repaired(frame) for frame in frames_in(data)]))
 
     def _repaired(self, frame: bytes) -> bytes:
-        if "lines" in self._repairs and (b"\r" in frame or frame.startswith(b":") or b"\n:" in frame):
+        if "lines" in self._repairs and (frame.find(b"\r") >= 0 or frame.startswith(b":") or frame.find(b"\n:") >= 0):
             frame = b"".join([_sse.encode(event.data, event.event) for event in events_in(frame)])
         if not (self._carried or any(sign.search(frame) for sign in self._signs)):
-            self._saw_done = self._saw_done or (b"[DONE]" in frame and _is_done(frame))
+            self._saw_done = self._saw_done or (frame.find(b"[DONE]") >= 0 and _is_done(frame))
             return frame
         out = b""
         for event in events_in(frame):

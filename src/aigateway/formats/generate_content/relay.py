@@ -44,6 +44,6 @@ class GenerateContentRelay(StreamRelay):
     def _tap(self, data: bytes) -> bytes:
         if not self.finished:
             self.finished = _FINISH.within(data)
-        if _USAGE in data:
+        if data.find(_USAGE) >= 0:
             self._telling = data
         return data

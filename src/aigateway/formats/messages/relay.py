@@ -29,7 +29,7 @@ class MessagesRelay(StreamRelay):
         return [WireEvent("error", {"type": "error", "error": error_object(error)})]
 
     def _tap(self, data: bytes) -> bytes:
-        if _USAGE in data or (_STOP in data and not self.finished):
+        if data.find(_USAGE) >= 0 or (data.find(_STOP) >= 0 and not self.finished):
             for event in events_in(data):
                 if _USAGE in event.data or _STOP in event.data:
                     self._note(object_in(event.data) or {})

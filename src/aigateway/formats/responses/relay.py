@@ -54,7 +54,7 @@ class ResponsesRelay(StreamRelay):
         return failure
 
     def _tap(self, data: bytes) -> bytes:
-        if b'"sequence_number"' in data:
+        if data.find(b'"sequence_number"') >= 0:
             self._last = data
         if not self.finished and _TERMINAL.within(data):
             for event in events_in(data):

@@ -7,7 +7,7 @@ that came from another format is made to fit: what the Responses API lacks is dr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from msgspec import UNSET
 

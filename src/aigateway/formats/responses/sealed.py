@@ -54,7 +54,7 @@ def _encrypted_in(item: Any) -> str | None:
 
 def sealed_reply(body: bytes, host: str) -> bytes:
     """A whole answer of this host for the caller; the same bytes where it encrypted nothing."""
-    if is_home(host) or ENCRYPTED_KEY not in body:
+    if is_home(host) or body.find(ENCRYPTED_KEY) < 0:
         return body
     reply = object_in(body)
     return _json.encode(reply) if reply is not None and _seal_in(reply, host) else body
@@ -68,8 +68,10 @@ class SealingRelay(ResponsesRelay):
         self._host = host
 
     def _frames(self, data: bytes) -> bytes:
-        if ENCRYPTED_KEY in data:
-            data = b"".join([self._sealed(frame) if ENCRYPTED_KEY in frame else frame for frame in frames_in(data)])
+        if data.find(ENCRYPTED_KEY) >= 0:
+            data = b"".join(
+                [self._sealed(frame) if frame.find(ENCRYPTED_KEY) >= 0 else frame for frame in frames_in(data)]
+            )
         return super()._frames(data)
 
     def _sealed(self, frame: bytes) -> bytes:
