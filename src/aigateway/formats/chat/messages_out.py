@@ -81,6 +81,10 @@ class _Turn:
         return not (self.spoke or self.calls or self.reasoning or self.details)
 
 
+def _is_of_assistant(item: Item) -> bool:
+    return item.role == "assistant" if isinstance(item, Message) else isinstance(item, ToolCall | Reasoning)
+
+
 class _Writer:
     def __init__(self, model: str, quirks: Quirks, changes: list[Change]) -> None:
         self.messages: list[dict[str, Any]] = []
@@ -95,16 +99,18 @@ class _Writer:
         """Write all items, each result behind its call."""
         if ToolResult in set(map(type, items)):
             self._answers = _answers(items)
-        turn = _Turn()
+        turn: _Turn | None = None
         written: set[int] = set()
         for position, item in enumerate(items):
             if position in written:
                 continue
-            if self._add(turn, item, position):
+            if _is_of_assistant(item):
+                turn = turn or _Turn()
+                self._add(turn, item, position)
                 continue
-            if not turn.is_empty:
+            if turn is not None:
                 written |= self._end_turn(turn, items, position)
-                turn = _Turn()
+                turn = None
             if isinstance(item, ToolResult):
                 if position not in written:
                     self._result(item)
@@ -114,23 +120,19 @@ class _Writer:
                 self.messages.append(self._message(item))
             elif isinstance(item, Opaque):
                 self._opaque(item)
-        self._end_turn(turn, items, len(items))
+        if turn is not None:
+            self._end_turn(turn, items, len(items))
         self._flush_media()
 
-    def _add(self, turn: _Turn, item: Item, position: int) -> bool:
-        """Whether the item belongs to the assistant's turn, and now stands there."""
+    def _add(self, turn: _Turn, item: Item, position: int) -> None:
+        """Let an item stand in the assistant's turn."""
         if isinstance(item, Message):
-            if item.role != "assistant":
-                return False
             self._said(turn, item)
         elif isinstance(item, ToolCall):
             turn.calls.append(item)
             turn.places.append(position)
         elif isinstance(item, Reasoning):
             self._reasoning(turn, item)
-        else:
-            return False
-        return True
 
     def _reasoning(self, turn: _Turn, item: Reasoning) -> None:
         text = encode_reasoning(item)
