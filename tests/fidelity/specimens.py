@@ -55,6 +55,8 @@ _GIVEN: dict[str, Any] = {
     "allowedFunctionNames": "f",
     "index": 0,
     "response": {"temperature": 7},
+    "allowed_callers": "code_execution_20260120",
+    "speed": "fast",
 }
 """What stands under a key, where it must be of some form."""
 
@@ -127,7 +129,17 @@ def _messages_requests() -> Iterator[Object]:
             continue
         beside = [{"type": "text", "text": "Hi."}] if kinds and role == "assistant" else []
         told = [*beside, *content] if isinstance(content, list) else content
-        yield {**base, "messages": [HELLO, {"role": role, "content": told}]}
+        yield {**base, "messages": [HELLO, {"role": role, "content": _called(told)}]}
+
+
+def _called(value: Any) -> Any:
+    """The same with calls that another tool makes: those that the model makes are what is meant unasked."""
+    if isinstance(value, list):
+        return [_called(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    by_tool = {"caller": {"type": "code_execution_20260120", "tool_id": "toolu_2"}} if "caller" in value else {}
+    return {key: _called(entry) for key, entry in value.items()} | by_tool
 
 
 def _reply_base() -> Object:

@@ -34,6 +34,7 @@ _NO_LOSS = {
     "model": "the path says it, or the target",
     "reasoning.summary": "thoughts are told as they are",
     "service_tier": "auto is what is done unasked",
+    "thinking(disabled)": "it is what is done unasked",
     "stream": "the path says it",
     "stream_options.include_obfuscation": "false is what is done unasked",
     "text.format(json_schema).name": "needed by OpenAI alone",

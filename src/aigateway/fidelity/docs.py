@@ -40,6 +40,7 @@ below its field too. Keys that only say what an object is (`type`, `object`, the
 Codes such as `dropped:seed` are listed in `call.changes`, in the header `x-aigateway-changes` (of a stream those that
 are known when it begins) and in the log. Where a row has no code, nothing of the caller's is lost. What is dropped of a
 request is warned about, and can be refused: `on_unsupported` (`warn`, `drop`, `reject`) per gateway, model and call.
+What means the same as its absence (a default said aloud, an empty list, null) is no loss, and is not listed.
 Unknown fields are dropped and listed under their own names; unknown types of tools are set aside, of items and content
 parts refused. What a model's own hosted tools did in earlier turns is set aside too.
 
