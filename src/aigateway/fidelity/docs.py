@@ -53,6 +53,7 @@ otherwise stands beside the row.
 
 - Of its own documents a format loses nothing: what is read is written the same again.
 - No field of a request is lost in silence, whatever two APIs speak: it makes a difference there, or it is listed.
+- Nor is one of an answer, whole or streamed: the caller sees it, or it is listed, or a row says why it goes nowhere.
 - Responses to chat and back keeps every item and part, but for the rows that say otherwise.
 - A stream tells what the whole answer would have told, however its bytes are cut.
 - Tool calls keep identity and order; arguments are valid JSON in the end, or the call is marked incomplete.
