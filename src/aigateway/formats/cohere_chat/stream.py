@@ -17,15 +17,19 @@ from aigateway.canonical.events import (
     SummaryText,
     UsageReported,
 )
-from aigateway.canonical.types import Message, Reasoning, Text
+from aigateway.canonical.types import Message, Opaque, Reasoning, Text
 from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats.cohere_chat.reply import decode_call
 from aigateway.formats.cohere_chat.wire import (
+    FORMAT,
     ORIGIN,
     broken_finish,
+    citations_item,
+    cites_text,
     decode_citation,
     decode_finish_reason,
     decode_usage,
+    is_unknown,
 )
 from aigateway.formats.relay import stream_error
 
@@ -44,6 +48,8 @@ class CohereChatStreamDecoder:
         self._started = False
         self._told = False
         self._over = False
+        self._others: list[Opaque] = []
+        self._unplaced: list[dict[str, Any]] = []
         self._handlers: dict[Any, Callable[[dict[str, Any], Any], list[StreamEvent]]] = {
             "content-start": self._content,
             "content-delta": self._content,
@@ -97,6 +103,9 @@ class CohereChatStreamDecoder:
         content = message.get("content")
         if not isinstance(content, dict):
             return []
+        if is_unknown(content):
+            self._others.append(Opaque(format=FORMAT, raw=content))
+            return []
         thought, text = content.get("thinking"), content.get("text")
         if isinstance(thought, str) and thought:
             return self._write(Reasoning, ReasoningText, thought)
@@ -112,7 +121,10 @@ class CohereChatStreamDecoder:
 
     def _citation(self, _: dict[str, Any], message: dict[str, Any]) -> list[StreamEvent]:
         raw = message.get("citations")
-        if not isinstance(raw, dict) or self._part_kind is not Text:
+        if not isinstance(raw, dict):
+            return []
+        if self._part_kind is not Text or not cites_text(raw):
+            self._unplaced.append(raw)
             return []
         return self._acc.annotate(self._item, self._part, decode_citation(raw))
 
@@ -179,7 +191,7 @@ class CohereChatStreamDecoder:
 
     def _message_end(self, _: dict[str, Any], delta: dict[str, Any]) -> list[StreamEvent]:
         reason = delta.get("finish_reason")
-        broken = broken_finish(reason)
+        broken = broken_finish(reason, delta.get("error"))
         if broken is not None:
             return self._fail(broken)
         self._over = True
@@ -191,6 +203,9 @@ class CohereChatStreamDecoder:
             events += started
             events += self._acc.start_part(index, Text)[1]
             events += self._acc.end_item(index)
+        for other in [*self._others, *([citations_item(self._unplaced)] if self._unplaced else [])]:
+            index, started = self._acc.start_item(other)
+            events += started + self._acc.end_item(index)
         usage = decode_usage(delta.get("usage"))
         if usage is not None:
             events.append(UsageReported(usage))
