@@ -15,6 +15,7 @@ import botocore.session
 from anthropic.types import message_create_params
 from google.genai import types as google_types
 
+from tests.fidelity import cohere
 from tests.fidelity.shapes import Fields, Leaf, Listed, Object, Shape, paths, shape_of, shape_of_aws, specimens
 
 _NONE: frozenset[str] = frozenset()
@@ -406,6 +407,8 @@ _MADE: dict[str, Any] = {
     "generate_content.stream": lambda: ([one] for one in _google_replies()),
     "converse.reply": _converse_replies,
     "converse.stream": _converse_streams,
+    "cohere_chat.reply": lambda: iter(cohere.REPLIES),
+    "cohere_chat.stream": lambda: iter(cohere.STREAMS),
 }
 DOCUMENTS = tuple(_MADE)
 
@@ -429,4 +432,6 @@ _SHAPES: dict[str, Callable[[], tuple[Shape, bool]]] = {
     "generate_content.stream": lambda: (_google_response(), False),
     "converse.reply": lambda: (_aws("Converse", "output"), False),
     "converse.stream": lambda: (_aws("ConverseStream", "output").of["stream"], False),
+    "cohere_chat.reply": lambda: (cohere.REPLY, False),
+    "cohere_chat.stream": lambda: (cohere.STREAM, True),
 }

@@ -31,13 +31,7 @@ _NO_LOSS = {
     "messages[*].content[search_result].content[text].cache_control": "the block has a mark too",
     "messages[*].content[redacted_thinking].data": "the whole block is listed",
     "messages[*].content[thinking].thinking": "the whole block is listed",
-    "functions[].parameters": "no parameters are an empty object",
     "messages[*].content[thinking].signature": "the whole block is listed",
-    "messages[assistant].reasoning_details[reasoning.encrypted].id": "the whole entry is listed",
-    "response_format(json_schema).json_schema.name": "needed by OpenAI alone",
-    "response_format(json_schema).json_schema.strict": "schemas are always held to",
-    "tool_choice(allowed_tools).allowed_tools.mode": "auto is what is done unasked",
-    "tools[function].function.parameters": "no parameters are an empty object",
     "model": "the path says it, or the target",
     "reasoning.summary": "thoughts are told as they are",
     "service_tier": "auto is what is done unasked",
@@ -56,13 +50,11 @@ _NO_LOSS = {
 }
 """What makes no difference in some pair of APIs, as it stands in the samples, and why that is no loss."""
 
-_LISTED_AS = {"web_search_options": "web_search"}
-
 
 def _silent(direction: Direction) -> Iterator[str]:
     """The fields without which the other side gets the same, and as much is listed."""
     heard: dict[str, Crossed] = {}
-    for row in TABLE[Direction(direction.api, "request", "responses" if direction.api == "chat" else "chat")]:
+    for row in TABLE[Direction(direction.api, "request", "chat")]:
         if row.host != "openai" or steps(row.path)[-1].way != "key" or not _matters(row):
             continue
         for sample in SAMPLES[direction.document]:
@@ -87,7 +79,7 @@ def _makes_a_difference(direction: Direction, row: Row, sample: Any, there: Cros
         rest = cross(direction, altered(sample, row.path))
     if rest.error is not None or (rest.document, rest.codes) != (there.document, there.codes):
         return True
-    around = [_LISTED_AS.get(step.name, step.name) for step in steps(row.path) if step.way == "key"]
+    around = [step.name for step in steps(row.path) if step.way == "key"]
     return any(f"dropped:{key}" in there.codes for key in around)
 
 

@@ -21,7 +21,7 @@ from tests.fidelity.test_rows import with_thing
 _PAIRS = [
     Direction(api, kind, other)
     for kind in ("reply", "stream")
-    for api in ("chat", "responses", "messages", "generate_content", "converse")
+    for api in ("chat", "responses", "messages", "generate_content", "converse", "cohere_chat")
     for other in ("chat", "responses", "messages", "generate_content")
     if api != other and Direction(api, kind, other) not in DIRECTIONS
 ]
@@ -43,6 +43,8 @@ _NO_LOSS = {
     "[response.output_item.added].item": "the item comes whole when it is done",
     "[response.output_item.done].item": "its parts were told one by one",
     "[response.output_text.annotation.added].annotation": "the part has it too",
+    "[message-start].id": "messages and responses have ids of another form",
+    "[tool-call-end].index": "the next call, or the end, says it too",
     "contentBlockStart.start.toolUse.toolUseId": "what is no JSON is no call of Gemini's, and a hosted tool's is listed",
     "error.type": "the code says it too, and the caller's API has words of its own",
     "id": "messages have ids of another form",

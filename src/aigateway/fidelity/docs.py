@@ -20,10 +20,9 @@ _HEAD = """\
 
 Where a caller speaks one API and the provider another, the gateway translates, always through one canonical form. This
 is what it carries between Chat Completions and Responses (OpenAI's, and Open Responses), Anthropic's Messages, Gemini's
-generateContent and Bedrock's Converse: [a page for each pair](#pages). Those with chat on one side have every field that
-is published; those of two without chat say where these differ from that. What Cohere's chat carries stands in
-[Providers](providers.md#more-than-a-key). Where both sides speak the same API nothing is translated, and every field passes,
-known or not.
+generateContent, Bedrock's Converse and Cohere's chat: [a page for each pair](#pages). Those with chat on one side have every field that
+is published; those of two without chat say where these differ from that. Where both sides speak the same API nothing is
+translated, and every field passes, known or not.
 
 ## How to read it
 
@@ -92,6 +91,7 @@ _NAMES: Final = {
     "messages": "Messages",
     "generate_content": "generateContent",
     "converse": "Converse",
+    "cohere_chat": "Cohere",
 }
 _THINGS: Final = {"request": "requests", "reply": "answers", "stream": "streams"}
 _HOSTS: Final = {"openai": "", "unknown": "on a host nobody knows", "strict": "on a strict host"}
@@ -102,7 +102,7 @@ _GROUP: Final = re.compile(r"[^.(]*")
 
 def pages() -> Mapping[str, str]:
     """The texts, by their places below `docs`."""
-    found = {f"translation/{_file(pair)}": _page(pair) for pair in combinations(_NAMES, 2)}
+    found = {f"translation/{_file(pair)}": _page(pair) for pair in _pairs()}
     return {"translation.md": _index()} | found
 
 
@@ -118,7 +118,7 @@ def write(docs: Path) -> None:
 
 
 def _index() -> str:
-    lines = [f"- [{_names(pair)}](translation/{_file(pair)})" for pair in combinations(_NAMES, 2)]
+    lines = [f"- [{_names(pair)}](translation/{_file(pair)})" for pair in _pairs()]
     return _HEAD + "\n".join(lines) + "\n"
 
 
@@ -133,6 +133,11 @@ def _page(pair: tuple[str, str]) -> str:
     for direction in found:
         parts += _section(direction, TABLE[direction] if direction in TABLE else PAIRS[direction])
     return "\n".join(parts)
+
+
+def _pairs() -> list[tuple[str, str]]:
+    """Those that have rows."""
+    return [pair for pair in combinations(_NAMES, 2) if _directions(pair)]
 
 
 def _directions(pair: tuple[str, str]) -> list[Direction]:

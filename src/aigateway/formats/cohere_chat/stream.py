@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from aigateway import _json, _sse
 from aigateway._sse import SSEEvent
 from aigateway.canonical.accumulator import Accumulator
@@ -19,6 +21,7 @@ from aigateway.canonical.events import (
 )
 from aigateway.canonical.types import Message, Opaque, Reasoning, Text
 from aigateway.errors import GatewayError, UpstreamProtocolError
+from aigateway.formats.call_ids import made_call_id
 from aigateway.formats.cohere_chat.reply import decode_call
 from aigateway.formats.cohere_chat.wire import (
     FORMAT,
@@ -48,6 +51,8 @@ class CohereChatStreamDecoder:
         self._started = False
         self._told = False
         self._over = False
+        self._id = ""
+        self._made = 0
         self._others: list[Opaque] = []
         self._unplaced: list[dict[str, Any]] = []
         self._handlers: dict[Any, Callable[[dict[str, Any], Any], list[StreamEvent]]] = {
@@ -78,8 +83,9 @@ class CohereChatStreamDecoder:
         events: list[StreamEvent] = []
         if not self._started:
             self._started = True
-            reply_id = body.get("id")
-            events.append(Started(reply_id if isinstance(reply_id, str) else "", "", 0))
+            told_id = body.get("id")
+            self._id = told_id if isinstance(told_id, str) else ""
+            events.append(Started(self._id, "", 0))
         handler = self._handlers.get(kind)
         if handler is not None:
             message = delta.get("message") if isinstance(delta, dict) else None
@@ -163,12 +169,14 @@ class CohereChatStreamDecoder:
         raw = message.get("tool_calls")
         events = self._end_item() + self._call_end(body, message)
         call = decode_call(raw if isinstance(raw, dict) else {})
-        index, started = self._acc.start_item(call)
+        call_id = call.call_id or made_call_id(self._id, self._made)
+        self._made += 1
+        index, started = self._acc.start_item(msgspec.structs.replace(call, call_id=call_id, arguments=""))
         self._calls[body.get("index")] = index
         if call.arguments:
             self._has_arguments.add(index)
         self._told = True
-        return events + started
+        return events + started + self._acc.delta(index, 0, call.arguments)
 
     def _call_delta(self, body: dict[str, Any], message: dict[str, Any]) -> list[StreamEvent]:
         index = self._calls.get(body.get("index"))
