@@ -93,3 +93,48 @@ def test_a_key_within_an_item_is_listed_beside_a_neutral_field_of_that_name() ->
         "changed:max_output_tokens",
         "dropped:metadata",
     ]
+
+
+_THOUGHT = [
+    {"role": "user", "content": "?"},
+    {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]},
+    {"role": "user", "content": "?"},
+]
+_HOSTED = [
+    {"type": "additional_tools", "role": "developer", "tools": [{"type": "web_search"}]},
+    {"role": "user", "content": "?"},
+]
+
+
+@pytest.mark.parametrize(
+    ("caller", "upstream", "body", "code"),
+    [
+        ("messages", "cohere_chat", {"messages": _THOUGHT, "thinking": {"type": "disabled"}}, "dropped:reasoning"),
+        ("responses", "chat", {"input": _HOSTED, "tools": []}, "dropped:tools"),
+    ],
+)
+def test_what_a_conversation_loses_is_listed_beside_a_neutral_field(
+    caller: str, upstream: str, body: Any, code: str
+) -> None:
+    request = NEUTRAL[caller]["default"] | body
+    assert code in cross(Direction(caller, "request", upstream), request).codes
+
+
+@pytest.mark.parametrize(
+    ("upstream", "model"),
+    [
+        ("generate_content", "gemini-2.0-flash"),
+        ("generate_content", "gemini-2.5-flash"),
+        ("messages", "claude-3-5-haiku-latest"),
+        ("messages", "claude-opus-4-8"),
+        ("converse", "amazon.nova-pro-v1:0"),
+        ("converse", "openai.gpt-oss-120b-1:0"),
+        ("converse", "meta.llama3-70b-instruct-v1:0"),
+    ],
+)
+@pytest.mark.parametrize("caller", CALLER_CODECS)
+def test_no_model_makes_a_loss_of_it(caller: str, upstream: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, upstream, model)
+    for kind, request in NEUTRAL[caller].items() if caller != upstream else ():
+        there = cross(Direction(caller, "request", upstream), request)
+        assert [code for code in there.codes if code.startswith("dropped")] == [], kind

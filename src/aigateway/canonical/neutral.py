@@ -57,11 +57,13 @@ _DEFAULTS_WITHIN: Final[Mapping[str, Any]] = {
 """Key of an item, part or tool -> what holds without it."""
 
 _SAID_BY_BEING_THERE: Final = frozenset({"diagnostics"})
+_OF_ITEMS_TOO: Final = frozenset({"audio", "tools"})
+"""Fields that may be about what stands in the conversation, whatever the request says under that name."""
+
 _UNSPECIFIED: Final = "unspecified"  # how every enumeration of Google's calls its default
 
 _THINKING: Final = ("reasoning_effort", "reasoning_budget")
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "reasoning": _THINKING,
     "reasoning_budget": _THINKING,
     "reasoning_effort": _THINKING,
     "stream_options.include_obfuscation": ("include_obfuscation",),
@@ -89,11 +91,15 @@ def _is_neutral(field: str, request: Request, caller: str) -> bool:
     if request.extra is not UNSET and field in request.extra.fields:
         given.append((field, request.extra.fields[field]))
     given = [(name, value) for name, value in given if value is not UNSET]
-    return bool(given) and all(
-        (_is_empty(value) and name not in _SAID_BY_BEING_THERE)
-        or _is_same(value, _DEFAULTS.get(name, UNSET))
-        or _is_same(value, own.get(name, UNSET))
-        for name, value in given
+    return (
+        field not in _OF_ITEMS_TOO
+        and bool(given)
+        and all(
+            (_is_empty(value) and name not in _SAID_BY_BEING_THERE)
+            or _is_same(value, _DEFAULTS.get(name, UNSET))
+            or _is_same(value, own.get(name, UNSET))
+            for name, value in given
+        )
     )
 
 
