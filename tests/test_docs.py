@@ -31,7 +31,12 @@ from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EVERYTHING = [*DOCUMENTS, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("*/README.md"))]
+EVERYTHING = [
+    *DOCUMENTS,
+    *sorted((ROOT / "docs").glob("*/*.md")),
+    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("*/README.md")),
+]
 PORT = re.compile(r"(?:localhost|127\.0\.0\.1):8080")
 
 

@@ -63,12 +63,20 @@ async def test_cohere_is_asked_in_its_own_form() -> None:
         ],
         "model": "ours",
         "usage": {"prompt_tokens": 7, "total_tokens": 7},
+        "id": COHERE_S["id"],
+        "meta": COHERE_S["meta"],
     }
 
 
 async def test_what_only_cohere_reads_may_be_added() -> None:
-    _, sent, _ = await through("cohere", COHERE_S, {"input": "a", "input_type": "search_query", "truncate": "END"})
-    assert (sent["texts"], sent["input_type"], sent["truncate"]) == (["a"], "search_query", "END")
+    more = {"input_type": "search_query", "truncate": "END", "max_tokens": 9, "priority": 1, "of_tomorrow": True}
+    _, sent, _ = await through("cohere", COHERE_S, {"input": "a", "embedding_types": ["float"], **more})
+    assert sent == {"model": "theirs", "texts": ["a"], "embedding_types": ["float"], **more}
+
+
+async def test_vectors_that_the_caller_s_api_cannot_hold_are_refused() -> None:
+    got, sent, _ = await through("cohere", COHERE_S, {"input": "a", "embedding_types": ["int8"]})
+    assert (got.status, got.json()["error"]["param"], sent) == (400, "embedding_types", {})
 
 
 @pytest.mark.parametrize(("type", "reply"), [("cohere", COHERE_S), ("voyage", VOYAGE_S)], ids=["cohere", "voyage"])

@@ -119,6 +119,18 @@ async def test_hosts_that_take_texts_only_get_texts_and_the_documents_come_back(
     assert got.json() == COHERE_S | {"results": EVERYBODY_S["results"]}
 
 
+async def test_what_a_host_tells_beside_the_score_comes_back() -> None:
+    spans = [{"start": 0, "end": 2, "score": 0.5}]
+    documents = [{"text": "hi", "title": "A greeting"}, "a bear"]
+    reply = {"results": [{"index": 0, "relevance_score": 0.9, "relevant_spans": spans}]}
+    asked = {"documents": documents, "return_documents": True, "relevant_spans": {"max_spans": 2}, "priority": 1}
+    got, sent, _ = await through(reply, ASKED | asked, type="cohere")
+    assert (sent["documents"], sent["relevant_spans"], sent["priority"]) == (["hi", "a bear"], {"max_spans": 2}, 1)
+    assert got.json()["results"] == [
+        {"index": 0, "relevance_score": 0.9, "relevant_spans": spans, "document": documents[0]}
+    ]
+
+
 async def test_documents_that_nobody_asked_for_do_not_come_back() -> None:
     body = {name: value for name, value in ASKED.items() if name != "return_documents"}
     got, _, _ = await through(COHERE_S, body, type="cohere")
@@ -140,7 +152,8 @@ async def test_voyage_reads_top_k_and_says_data() -> None:
 async def test_sglang_s_array_becomes_a_reply_best_first() -> None:
     got, sent, _ = await through(SGLANG_S, type="sglang")
     assert sent["documents"] == DOCUMENTS
-    assert got.json()["results"] == EVERYBODY_S["results"]
+    best, second = EVERYBODY_S["results"]
+    assert got.json()["results"] == [best, second | {"meta_info": {"id": "x"}}]
     assert got.json()["model"] == "ours"
 
 

@@ -14,6 +14,9 @@ _HEAD = """\
 
 OpenAI's whole API below `/v1`, as its description and the newest of its clients know it, and of Anthropic's what has
 to do with messages; of Google's what generates and counts, below `/v1beta`, as the paths say. A path that is not here is a 404, a path with another method a 405 that names the right ones.
+Errors are told in the form of the path's own API (below `/v1/messages` Anthropic's, below `/v1beta` Google's); on paths that are
+shared, passed on or not there in that of the caller, whom `anthropic-version`, `x-goog-api-key` or `x-goog-api-client` tells. Lists of models have
+Anthropic's pages (`limit`, `after_id`, `before_id`) and Google's (`pageSize`, `pageToken`).
 
 | | |
 | --- | --- |

@@ -28,7 +28,7 @@ from aigateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeoutError,
 )
-from aigateway.formats import CALLER_CODECS, FORMATS, Format, render_error
+from aigateway.formats import CALLER_CODECS, FORMATS, Format, render_error, spoken
 from aigateway.formats.generate_content.array import as_array
 from aigateway.formats.numbering import Numbering, without_content
 from aigateway.formats.opening import Opening, held_back
@@ -64,9 +64,6 @@ logger = logging.getLogger("aigateway")
 
 BodyReader = Callable[[], Awaitable[Any]]
 """Gives the body: bytes, or for an operation that `uploads` an iterator of them."""
-
-ANTHROPIC_VERSION = "anthropic-version"
-"""The header that tells a caller of Anthropic's API."""
 
 CHANGES_HEADER = "x-aigateway-changes"
 JSON_TYPE = ("content-type", "application/json")
@@ -737,7 +734,7 @@ class Exchange:
             result = raised
         self._note(result)
         headers = [JSON_TYPE, *result.headers.items()]
-        status, body = render_error(error_api(self.call), result, self.call.id)
+        status, body = render_error(spoken_by(self.call), result, self.call.id)
         return Answer(status, headers, _json.encode(body))
 
     async def _told(self, error: GatewayError) -> GatewayError:
@@ -821,9 +818,9 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
-def error_api(call: Call) -> str:
-    """The API in which a call's errors are told: the models are listed for callers of all of them."""
-    return "messages" if call.api == "models" and ANTHROPIC_VERSION in call.headers else call.api
+def spoken_by(call: Call) -> str:
+    """The API that the caller of a call speaks: its errors and its models are told in that."""
+    return spoken(call.api, call.headers)
 
 
 def _content_type(reply: ProviderReply) -> str:

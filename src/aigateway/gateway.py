@@ -11,7 +11,6 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from urllib.parse import urlencode
@@ -23,14 +22,22 @@ from aigateway.counting import Counting
 from aigateway.default_provider import DefaultProvider
 from aigateway.embedding import ContentEmbedding
 from aigateway.errors import InvalidRequestError, ModelNotFoundError, NotFoundError
-from aigateway.exchange import ANTHROPIC_VERSION, Answer, Exchange
+from aigateway.exchange import Answer, Exchange, spoken_by
 from aigateway.explain import Explanation, explain
 from aigateway.formats import FORMATS
 from aigateway.formats.protocol import PROFILES, Profile
 from aigateway.hooks.chain import Chain
 from aigateway.intake import Limits
 from aigateway.metrics import Metrics
-from aigateway.models import Model, Models, Resolver, Where
+from aigateway.model_list import (
+    anthropic_list,
+    anthropic_model,
+    google_list,
+    google_model,
+    openai_list,
+    openai_model,
+)
+from aigateway.models import Models, Resolver, Where
 from aigateway.passthrough import PassThrough
 from aigateway.providers.protocol import ProviderLike
 from aigateway.raw_reply import RawReply
@@ -333,17 +340,14 @@ class Journey:
         return Session(call, self._chain, self.models, self.limits, new_id, query=query, subprotocols=subprotocols)
 
     def listed(self, call: Call) -> dict[str, Any]:
-        """The models that the caller may use, as `GET /v1/models` shows them in the caller's own API."""
+        """The models that the caller may use, as `GET /v1/models` shows them in the caller's own API.
+
+        Raises InvalidRequestError for a page that there is not.
+        """
         found = self.models.listed(call.principal)
-        if ANTHROPIC_VERSION in call.headers:
-            shown = [_anthropic_model(model, model.name) for model in found]
-            ends = (
-                {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]}
-                if shown
-                else {"first_id": None, "last_id": None}
-            )
-            return {"data": shown, "has_more": False, **ends}
-        return {"object": "list", "data": [_model_object(model) for model in found]}
+        if spoken_by(call) == "messages":
+            return anthropic_list(found, call.query)
+        return openai_list(found)
 
     def health(self, call: Call) -> dict[str, Any]:
         """How the gateway and its providers do, as `GET /health?full` shows it. No address and no key is in it."""
@@ -369,13 +373,13 @@ class Journey:
             self.metrics.publish(self.traffic.state(self.providers()))
 
     def listed_for_google(self, call: Call) -> dict[str, Any]:
-        """The same as `GET /v1beta/models` shows them: all on one page."""
-        return {"models": [_google_model(model.name) for model in self.models.listed(call.principal)]}
+        """The same as `GET /v1beta/models` shows them. Raises InvalidRequestError for a page that there is not."""
+        return google_list(self.models.listed(call.principal), call.query)
 
     def retrieved_for_google(self, call: Call, name: str) -> dict[str, Any]:
         """One model, as `GET /v1beta/models/{model}` shows it. Raises ModelNotFoundError."""
         self.retrieved(call, name)
-        return _google_model(name)
+        return google_model(name)
 
     def retrieved(self, call: Call, name: str) -> dict[str, Any]:
         """One model, as `GET /v1/models/{id}` shows it. Raises ModelNotFoundError."""
@@ -385,9 +389,7 @@ class Journey:
             raise ModelNotFoundError(
                 f"model not found: {name!r}. GET /v1/models lists the models that this key may use.", param="model"
             )
-        if ANTHROPIC_VERSION in call.headers:
-            return _anthropic_model(model, name)
-        return {**_model_object(model), "id": name}
+        return anthropic_model(model, name) if spoken_by(call) == "messages" else openai_model(model, name)
 
     @overload
     async def chat(
@@ -641,19 +643,3 @@ class _Entropy:
 
 
 _entropy = _Entropy()
-
-
-def _anthropic_model(model: Model, name: str) -> dict[str, Any]:
-    created = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"type": "model", "id": name, "display_name": name, "created_at": created, "lifecycle": "active"}
-
-
-_METHODS = ("generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents")
-
-
-def _google_model(name: str) -> dict[str, Any]:
-    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": list(_METHODS)}
-
-
-def _model_object(model: Model) -> dict[str, Any]:
-    return {"id": model.name, "object": "model", "created": model.created, "owned_by": model.owned_by}

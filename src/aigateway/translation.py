@@ -15,12 +15,13 @@ from aigateway.canonical.accumulator import unfold
 from aigateway.canonical.allowed import CallLimit
 from aigateway.canonical.events import Delta, Failed, ItemEnded, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
+from aigateway.canonical.neutral import without_neutral
 from aigateway.canonical.origins import event_placed, items_placed, items_seen_at
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.toolbox import CallRestorer
 from aigateway.canonical.types import Message, Reply, Request, Text, ToolCall
-from aigateway.canonical.uncarried import UncarriedError
+from aigateway.canonical.uncarried import UncarriedError, foreign_keys
 from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
 from aigateway.formats.call_ids import made_call_id
@@ -115,7 +116,17 @@ class Translation:
         except UncarriedError as error:
             error.param = self._ours.place_of(self._request, error.content)
             raise
+        if self._call.changes:
+            self._forget_neutral()
         return _json.encode(body)
+
+    def _forget_neutral(self) -> None:
+        """Take from the list what asked for nothing."""
+        changes, plan = self._call.changes, self._plan
+        if all(change.action != "dropped" for change in changes):
+            return
+        foreign = foreign_keys(self._request, plan.upstream_api)
+        changes[:] = without_neutral(changes, self._request, plan.caller_api, foreign)
 
     def reply(self, body: bytes) -> bytes:
         """An upstream's whole answer in the caller's format."""

@@ -64,7 +64,7 @@ class _Host:
         raise AssertionError(f"nobody sends {request.model}")
 
 
-class _Side:
+class Side:
     """One call of a caller, whose upstream speaks the other API."""
 
     def __init__(self, caller: str, upstream: str, body: Object, host: Host) -> None:
@@ -88,15 +88,15 @@ def cross(direction: Direction, document: Any, host: Host = "openai") -> Crossed
     api, kind, other = direction
     if kind == "request":
         try:
-            side = _Side(api, other, document, host)
+            side = Side(api, other, document, host)
             return side.crossed(json.loads(side.translation.request_body()))
         except GatewayError as error:
             return Crossed(None, [], error)
-    side = _Side(other, api, ASKED[other], host)
+    side = Side(other, api, ASKED[other], host)
     if kind == "stream":
-        return side.crossed(_without_clocks(asyncio.run(_streamed(side, document))))
+        return side.crossed(without_clocks(asyncio.run(_streamed(side, document))))
     try:
-        return side.crossed(_without_clocks(json.loads(side.translation.reply(json.dumps(document).encode()))))
+        return side.crossed(without_clocks(json.loads(side.translation.reply(json.dumps(document).encode()))))
     except UpstreamError as error:
         return side.crossed(render_error(side.api, error)[1])
 
@@ -116,7 +116,7 @@ def _framed(api: str, event: Object) -> bytes:
     return f"{named}data: {json.dumps(event)}\n\n".encode()
 
 
-async def _streamed(side: _Side, events: list[Object]) -> list[Object]:
+async def _streamed(side: Side, events: list[Object]) -> list[Object]:
     async def pieces() -> Any:
         for event in events:
             yield _framed(side.upstream, event)
@@ -131,13 +131,13 @@ async def _streamed(side: _Side, events: list[Object]) -> list[Object]:
     return heard
 
 
-def _without_clocks(value: Any) -> Any:
+def without_clocks(value: Any) -> Any:
     """Times that the gateway tells by its own clock are all the same."""
     if isinstance(value, list):
-        return [_without_clocks(entry) for entry in value]
+        return [without_clocks(entry) for entry in value]
     if not isinstance(value, dict):
         return value
-    return {key: 1 if _is_clock(key, entry) else _without_clocks(entry) for key, entry in value.items()}
+    return {key: 1 if _is_clock(key, entry) else without_clocks(entry) for key, entry in value.items()}
 
 
 def _is_clock(key: str, entry: Any) -> bool:

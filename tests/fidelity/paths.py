@@ -73,8 +73,8 @@ def without(document: Any, path: str) -> Any:
     return shortened
 
 
-def altered(document: Any, path: str) -> Any:
-    """A copy of a document with another value wherever something stands at a path that ends with a key."""
+def altered(document: Any, path: str, value: Any = None) -> Any:
+    """A copy of a document with another value (or this one) wherever something stands at a path that ends with a key."""
     changed = copy.deepcopy(document)
     way = steps(path)
     if isinstance(document, list) and way[0].way == "key":
@@ -84,7 +84,7 @@ def altered(document: Any, path: str) -> Any:
         holders = [below for holder in holders for below in _below(holder, step)]
     for holder in holders:
         if isinstance(holder, dict) and way[-1].name in holder:
-            holder[way[-1].name] = _another(holder[way[-1].name])
+            holder[way[-1].name] = _another(holder[way[-1].name]) if value is None else value
     return changed
 
 

@@ -179,7 +179,7 @@ FREE = {
     "description": "runs",
     "format": {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"},
 }
-LATER: Object = {"defer_loading": True, "allowed_callers": ["direct"], "async": True}
+LATER: Object = {"defer_loading": True, "allowed_callers": ["programmatic"], "async": True}
 GREETING: Object = {"type": "message", "role": "user", "content": "Hello."}
 CALL: Object = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
 RUN: Object = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1", "name": "run", "input": "print(1)"}
@@ -209,7 +209,13 @@ def _results() -> list[Object]:
         for output in OUTPUTS:
             result = {"type": kind, "call_id": "call_1", "output": output if isinstance(output, str) else [output]}
             found.append(ask(GREETING, call, result))
-        facts = {"id": "fco_1", "status": "completed", "name": "f", "namespace": "crm", "caller": {"type": "direct"}}
+        facts = {
+            "id": "fco_1",
+            "status": "completed",
+            "name": "f",
+            "namespace": "crm",
+            "caller": {"type": "program", "caller_id": "prog_1"},
+        }
         found.append(ask(GREETING, call, {"type": kind, "call_id": "call_1", "output": "42", **facts}))
     return found
 
@@ -254,8 +260,17 @@ RESPONSES_REQUESTS: list[Object] = [
     ask(GREETING, said({"type": "refusal", "refusal": "I cannot."}, role="assistant")),
     ask(GREETING, CALL),
     ask(GREETING, RUN),
-    ask(GREETING, CALL | {"status": "completed", "namespace": "crm", "async": True, "caller": {"type": "direct"}}),
-    ask(GREETING, RUN | {"namespace": "crm", "async": True, "caller": {"type": "direct"}}),
+    ask(
+        GREETING,
+        CALL
+        | {
+            "status": "completed",
+            "namespace": "crm",
+            "async": True,
+            "caller": {"type": "program", "caller_id": "prog_1"},
+        },
+    ),
+    ask(GREETING, RUN | {"namespace": "crm", "async": True, "caller": {"type": "program", "caller_id": "prog_1"}}),
     *_results(),
     ask(
         GREETING,
@@ -275,7 +290,7 @@ RESPONSES_REQUESTS: list[Object] = [
         said({"type": "output_text", "text": "Said.", "annotations": []}, role="assistant"),
     ),
     ask({"type": "additional_tools", "role": "developer", "tools": [FLAT | {"name": "late"}]}, GREETING),
-    ask(GREETING, reasoning={"effort": "xhigh", "summary": "auto", "context": "all_turns", "mode": "standard"}),
+    ask(GREETING, reasoning={"effort": "xhigh", "summary": "auto", "context": "all_turns", "mode": "pro"}),
     ask(GREETING, reasoning={"generate_summary": "auto"}),
     ask(GREETING, stream=True, stream_options={"include_obfuscation": False}),
     ask(

@@ -15,6 +15,7 @@ import botocore.session
 from anthropic.types import message_create_params
 from google.genai import types as google_types
 
+from tests.fidelity import cohere
 from tests.fidelity.shapes import Fields, Leaf, Listed, Object, Shape, paths, shape_of, shape_of_aws, specimens
 
 _NONE: frozenset[str] = frozenset()
@@ -55,6 +56,8 @@ _GIVEN: dict[str, Any] = {
     "allowedFunctionNames": "f",
     "index": 0,
     "response": {"temperature": 7},
+    "allowed_callers": "code_execution_20260120",
+    "speed": "fast",
 }
 """What stands under a key, where it must be of some form."""
 
@@ -127,7 +130,17 @@ def _messages_requests() -> Iterator[Object]:
             continue
         beside = [{"type": "text", "text": "Hi."}] if kinds and role == "assistant" else []
         told = [*beside, *content] if isinstance(content, list) else content
-        yield {**base, "messages": [HELLO, {"role": role, "content": told}]}
+        yield {**base, "messages": [HELLO, {"role": role, "content": _called(told)}]}
+
+
+def _called(value: Any) -> Any:
+    """The same with calls that another tool makes: those that the model makes are what is meant unasked."""
+    if isinstance(value, list):
+        return [_called(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    by_tool = {"caller": {"type": "code_execution_20260120", "tool_id": "toolu_2"}} if "caller" in value else {}
+    return {key: _called(entry) for key, entry in value.items()} | by_tool
 
 
 def _reply_base() -> Object:
@@ -394,6 +407,8 @@ _MADE: dict[str, Any] = {
     "generate_content.stream": lambda: ([one] for one in _google_replies()),
     "converse.reply": _converse_replies,
     "converse.stream": _converse_streams,
+    "cohere_chat.reply": lambda: iter(cohere.REPLIES),
+    "cohere_chat.stream": lambda: iter(cohere.STREAMS),
 }
 DOCUMENTS = tuple(_MADE)
 
@@ -417,4 +432,6 @@ _SHAPES: dict[str, Callable[[], tuple[Shape, bool]]] = {
     "generate_content.stream": lambda: (_google_response(), False),
     "converse.reply": lambda: (_aws("Converse", "output"), False),
     "converse.stream": lambda: (_aws("ConverseStream", "output").of["stream"], False),
+    "cohere_chat.reply": lambda: (cohere.REPLY, False),
+    "cohere_chat.stream": lambda: (cohere.STREAM, True),
 }

@@ -54,7 +54,7 @@ def _document_with(name: Direction, path: str, row: Row) -> Any:
         if having:
             return next((sample for sample in having if _shows(name, sample, row)), having[0])
         if row.whole and steps(path)[-1].way != "key":
-            return _with_thing(name, path)
+            return with_thing(name, path)
         raise LookupError(f"no sample of {name} has {path}, and its row has no example")
     return with_value([*having, samples[0]][0], path, row.example)
 
@@ -64,7 +64,7 @@ def _shows(name: Direction, sample: Any, row: Row) -> bool:
     return row.result is UNSET or row.result in values(cross(name, sample, row.host).document, row.to)
 
 
-def _with_thing(name: Direction, path: str) -> Any:
+def with_thing(name: Direction, path: str) -> Any:
     """A document with an item, part, tool or event that its own format alone knows: any object of that type."""
     thing = {"type": steps(path)[-1].name, "id": "x_1"}
     if name.document == "responses.stream":

@@ -16,7 +16,7 @@ from tests.fidelity.paths import altered, steps, values, without
 _PAIRS = [
     Direction(api, "request", other)
     for api in ("chat", "responses", "messages", "generate_content")
-    for other in ("chat", "responses", "messages", "generate_content", "converse")
+    for other in ("chat", "responses", "messages", "generate_content", "converse", "cohere_chat")
     if api != other and Direction(api, "request", other) not in DIRECTIONS
 ]
 
@@ -31,9 +31,11 @@ _NO_LOSS = {
     "messages[*].content[search_result].content[text].cache_control": "the block has a mark too",
     "messages[*].content[redacted_thinking].data": "the whole block is listed",
     "messages[*].content[thinking].thinking": "the whole block is listed",
+    "messages[*].content[thinking].signature": "the whole block is listed",
     "model": "the path says it, or the target",
     "reasoning.summary": "thoughts are told as they are",
     "service_tier": "auto is what is done unasked",
+    "thinking(disabled)": "it is what is done unasked",
     "stream": "the path says it",
     "stream_options.include_obfuscation": "false is what is done unasked",
     "text.format(json_schema).name": "needed by OpenAI alone",

@@ -64,9 +64,26 @@ def test_a_row_says_what_its_verdict_needs(direction: Direction) -> None:
             assert row.code.startswith(f"{row.verdict}:"), row
 
 
-def test_the_document_is_made_of_the_table() -> None:
-    written = (Path(__file__).parents[2] / "docs" / "translation.md").read_text("utf-8")
-    assert written == docs.document(), "python -m aigateway.fidelity.docs > docs/translation.md"
+def test_the_documents_are_made_of_the_table(tmp_path: Path) -> None:
+    docs.write(tmp_path)
+    here = Path(__file__).parents[2] / "docs"
+    written = {
+        path.relative_to(here).as_posix(): path for path in [here / "translation.md", *here.glob("translation/*")]
+    }
+    made = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*.md")}
+    assert written.keys() == made.keys()
+    for name, path in made.items():
+        assert written[name].read_text("utf-8") == path.read_text("utf-8"), "python -m aigateway.fidelity.docs docs"
+
+
+def test_every_direction_stands_on_the_page_of_its_pair(tmp_path: Path) -> None:
+    docs.write(tmp_path)
+    texts = [path.read_text("utf-8") for path in (tmp_path / "translation").glob("*.md")]
+    for direction in _ROWS:
+        heading = f"\n## {docs.title(direction)}\n"
+        assert sum(heading in text for text in texts) == 1, direction
+    index = (tmp_path / "translation.md").read_text("utf-8")
+    assert all(f"](translation/{page.name})" in index for page in (tmp_path / "translation").iterdir())
 
 
 def test_who_only_uses_the_gateway_never_loads_the_table() -> None:

@@ -20,7 +20,7 @@ from aigateway.errors import (
     UpgradeRequiredError,
 )
 from aigateway.exchange import JSON_TYPE, Answer, Exchange
-from aigateway.formats import FORMATS, KEY_HEADERS, render_error
+from aigateway.formats import FORMATS, KEY_HEADERS, render_error, spoken
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id
 from aigateway.intake import Limits
@@ -28,7 +28,7 @@ from aigateway.metrics import Metrics
 from aigateway.models import Models, Resolver, Where
 from aigateway.providers.protocol import ProviderLike
 from aigateway.surface import OPERATIONS, Operation
-from aigateway.surface.routes import EXACT, GENERATING, Methods, match, parameters_of
+from aigateway.surface.routes import EXACT, GENERATING, Methods, match, parameters_of, unknown
 
 if TYPE_CHECKING:
     from aigateway.app.turn import Turn
@@ -145,7 +145,8 @@ class Gateway(Journey):
             # nothing but CORS keeps pages from a gateway that asks nobody for a key, and it knows no WebSockets
             error = error or PermissionDeniedError("Pages of this origin may not open a WebSocket here (see `cors`).")
         if error is not None or operation is None:
-            body = _json.encode(render_error("unknown", error or _NO_WEBSOCKET)[1])
+            api = spoken(unknown(route_path(scope)).api, headers)
+            body = _json.encode(render_error(api, error or _NO_WEBSOCKET)[1])
             shown = [JSON_TYPE, ("x-request-id", request_id(headers))]
             if operation is None:
                 shown.append(("upgrade", "HTTP/1.1"))
@@ -186,21 +187,23 @@ class Gateway(Journey):
             await delivery.send(Answer(200, shown, b'{"status":"ok"}'))
             return
         if headers.get("upgrade", "").lower() == "websocket":
-            body = _json.encode(render_error("unknown", _NO_HANDSHAKE if path in WEBSOCKETS else _NO_WEBSOCKET)[1])
+            api, error = spoken(unknown(path).api, headers), _NO_HANDSHAKE if path in WEBSOCKETS else _NO_WEBSOCKET
+            body = _json.encode(render_error(api, error)[1])
             shown = [JSON_TYPE, ("x-request-id", request_id(headers)), ("upgrade", "HTTP/1.1"), *cors]
             await delivery.send(Answer(426, shown, body))
             return
         operation, parameters, served = self._find(scope, path, method)
         client = scope.get("client")
         api = OPERATIONS[operation].api
-        key_asked, query = _query(scope, api)
-        key = _api_key(headers, api, *key_asked)
+        caller = spoken(api, headers)
+        key_asked, query = _query(scope, caller)
+        key = _api_key(headers, api if api in KEY_HEADERS else caller, *key_asked)
         exchange = self.exchange(operation, headers, api_key=key, client=client[0] if client else "")
         if parameters:
             exchange.call.parameters = parameters
         if query:
             exchange.call.query = query
-        extra = [*id_headers(exchange.call), *cors]
+        extra = [*id_headers(exchange.call, caller), *cors]
         await delivery.answer(exchange, extra, None if served is None else lambda: served(exchange.call))
 
     @property
@@ -234,7 +237,7 @@ class Gateway(Journey):
             operation = methods.get(method) if methods is not None else None
             parameters = parameters_of(operation, segments) if operation is not None else {}
         if operation is None:
-            return _refusal(methods, method)
+            return _refusal(methods, path, method)
         if operation.kind == "session":
             return operation.name, parameters, _raising(_NO_HANDSHAKE)
         if operation.kind != "served":
@@ -252,11 +255,13 @@ class Gateway(Journey):
         return operation.name, parameters, lambda call: self.retrieved(call, parameters["model"])
 
 
-def _refusal(methods: Methods | None, method: str) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any]]]:
+def _refusal(
+    methods: Methods | None, path: str, method: str
+) -> tuple[str, dict[str, str], Callable[[Call], dict[str, Any]]]:
     """A path that nobody knows, or not with this method."""
     if not methods:
         text = f"Not found: this gateway serves no {method} at this path."
-        return "unknown", {}, _raising(NotFoundError(text, code="not_found"))
+        return unknown(path).name, {}, _raising(NotFoundError(text, code="not_found"))
     allowed = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
     error = MethodNotAllowedError(
         f"The method {method} is not allowed here; use {allowed}.", headers={"Allow": allowed}

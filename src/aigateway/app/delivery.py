@@ -74,10 +74,10 @@ class ClientGoneError(Exception):
     """The caller left before the answer was complete."""
 
 
-def id_headers(call: Call) -> list[tuple[str, str]]:
-    """The headers that name a request: Anthropic's clients look for theirs."""
+def id_headers(call: Call, api: str = "") -> list[tuple[str, str]]:
+    """The headers that name a request: Anthropic's clients look for theirs. api: the caller's, if not the operation's."""
     shown = [("x-request-id", call.id)]
-    return [*shown, ("request-id", call.id)] if call.api == "messages" else shown
+    return [*shown, ("request-id", call.id)] if (api or call.api) == "messages" else shown
 
 
 class Delivery:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 
+from aigateway.canonical.neutral import says_nothing
 from aigateway.canonical.types import (
     AdditionalTools,
     Audio,
@@ -68,15 +69,16 @@ def is_record(opaque: Opaque) -> bool:
 
 
 def foreign_keys(request: Request, format: str) -> list[str]:
-    """The keys of a request's items, parts and tools that only another format knows, each once."""
+    """The keys of a request's items, parts and tools that only another format knows, each once; none that says nothing."""
     extras = _extras(request)
     if not extras:
         return []
     found: dict[str, None] = {}
     for extra in extras:
         if extra.format != format:
-            found.update(dict.fromkeys(key for key, value in extra.fields.items() if value is not None))
-    return [key for key in found if key not in _TOLD]
+            said = (key for key, value in extra.fields.items() if key not in _TOLD and not says_nothing(key, value))
+            found.update(dict.fromkeys(said))
+    return list(found)
 
 
 def described(schema: dict[str, Any], description: str | UnsetType | None) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""docs/translation.md, made of the table: `python -m aigateway.fidelity.docs > docs/translation.md`."""
+"""docs/translation.md and a page for each pair of APIs beside it, made of the table: `python -m aigateway.fidelity.docs docs`."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, groupby
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,8 +20,8 @@ _HEAD = """\
 
 Where a caller speaks one API and the provider another, the gateway translates, always through one canonical form. This
 is what it carries between Chat Completions and Responses (OpenAI's, and Open Responses), Anthropic's Messages, Gemini's
-generateContent and Bedrock's Converse: every field that is published of each, with chat on the other side. [Other
-pairs](#other-pairs) says where two of them without chat differ from that. Where both sides speak the same API nothing is
+generateContent, Bedrock's Converse and Cohere's chat: [a page for each pair](#pages). Those with chat on one side have every field that
+is published; those of two without chat say where these differ from that. Where both sides speak the same API nothing is
 translated, and every field passes, known or not.
 
 ## How to read it
@@ -40,6 +41,7 @@ below its field too. Keys that only say what an object is (`type`, `object`, the
 Codes such as `dropped:seed` are listed in `call.changes`, in the header `x-aigateway-changes` (of a stream those that
 are known when it begins) and in the log. Where a row has no code, nothing of the caller's is lost. What is dropped of a
 request is warned about, and can be refused: `on_unsupported` (`warn`, `drop`, `reject`) per gateway, model and call.
+What means the same as its absence (a default said aloud, an empty list, null) is no loss, and is not listed.
 Unknown fields are dropped and listed under their own names; unknown types of tools are set aside, of items and content
 parts refused. What a model's own hosted tools did in earlier turns is set aside too.
 
@@ -52,6 +54,7 @@ otherwise stands beside the row.
 
 - Of its own documents a format loses nothing: what is read is written the same again.
 - No field of a request is lost in silence, whatever two APIs speak: it makes a difference there, or it is listed.
+- Nor is one of an answer, whole or streamed: the caller sees it, or it is listed, or a row says why it goes nowhere.
 - Responses to chat and back keeps every item and part, but for the rows that say otherwise.
 - A stream tells what the whole answer would have told, however its bytes are cut.
 - Tool calls keep identity and order; arguments are valid JSON in the end, or the call is marked incomplete.
@@ -62,14 +65,24 @@ otherwise stands beside the row.
 What a response tells and chat cannot know is told from the request (`instructions`, `tools`, `text`, ...), or by its
 default: `store: true`, `background: false`, `truncation: disabled`, `service_tier: default`.
 
-<!-- What follows is written by `python -m aigateway.fidelity.docs`, from the tables in src/aigateway/fidelity/. -->
+<!-- This and the pages are written by `python -m aigateway.fidelity.docs docs`, from the tables in src/aigateway/fidelity/. -->
+
+## Pages
+
 """
 
-_PAIRS_HEAD = """\
-## Other pairs
+_PAGE_HEAD = """\
+# {one} and {other}
 
-Two APIs without chat meet in the same canonical form, so a field becomes there what its row to chat and the other API's
-row from chat say, but for these: what both know and chat does not is carried, what chat alone takes is not.
+<!-- Written by `python -m aigateway.fidelity.docs docs`, from the tables in src/aigateway/fidelity/. -->
+
+[How to read this](../translation.md#how-to-read-it)
+"""
+
+_BESIDE_CHAT = """\
+Two APIs without chat meet in the same canonical form, so a field becomes there what its row to chat
+([{one}](chat-{one_file}.md)) and the other API's row from chat ([{other}](chat-{other_file}.md)) say, but for these: what both know and chat does not is
+carried, what chat alone takes is not.
 """
 
 _NAMES: Final = {
@@ -78,6 +91,7 @@ _NAMES: Final = {
     "messages": "Messages",
     "generate_content": "generateContent",
     "converse": "Converse",
+    "cohere_chat": "Cohere",
 }
 _THINGS: Final = {"request": "requests", "reply": "answers", "stream": "streams"}
 _HOSTS: Final = {"openai": "", "unknown": "on a host nobody knows", "strict": "on a strict host"}
@@ -86,16 +100,64 @@ _INDEX: Final = re.compile(r"\[\d+\]")
 _GROUP: Final = re.compile(r"[^.(]*")
 
 
-def document() -> str:
-    """The whole text."""
-    contents = [f"- [{_title(direction)}](#{_anchor(_title(direction))})" for direction in DIRECTIONS]
-    parts = (part for direction in DIRECTIONS for part in _section(direction))
-    others = (part for direction, rows in PAIRS.items() for part in (f"### {_title(direction)}\n", _table(rows)))
-    contents.append("- [Other pairs](#other-pairs)")
-    return "\n".join([_HEAD, "## Directions\n", *contents, "", *parts, _PAIRS_HEAD, *others])
+def pages() -> Mapping[str, str]:
+    """The texts, by their places below `docs`."""
+    found = {f"translation/{_file(pair)}": _page(pair) for pair in _pairs()}
+    return {"translation.md": _index()} | found
 
 
-def _title(direction: Direction) -> str:
+def write(docs: Path) -> None:
+    """Write all of them below this directory, and take away those of pairs that are none anymore."""
+    (docs / "translation").mkdir(parents=True, exist_ok=True)
+    written = pages()
+    for old in (docs / "translation").glob("*.md"):
+        if f"translation/{old.name}" not in written:
+            old.unlink()
+    for name, text in written.items():
+        (docs / name).write_text(text, encoding="utf-8")
+
+
+def _index() -> str:
+    lines = [f"- [{_names(pair)}](translation/{_file(pair)})" for pair in _pairs()]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def _page(pair: tuple[str, str]) -> str:
+    one, other = pair
+    parts = [_PAGE_HEAD.format(one=_NAMES[one], other=_NAMES[other])]
+    if "chat" not in pair:
+        names = {"one": _NAMES[one], "other": _NAMES[other]}
+        parts.append(_BESIDE_CHAT.format(**names, one_file=_word(one), other_file=_word(other)))
+    found = _directions(pair)
+    parts.append("\n".join(f"- [{title(direction)}](#{_anchor(title(direction))})" for direction in found) + "\n")
+    for direction in found:
+        parts += _section(direction, TABLE[direction] if direction in TABLE else PAIRS[direction])
+    return "\n".join(parts)
+
+
+def _pairs() -> list[tuple[str, str]]:
+    """Those that have rows."""
+    return [pair for pair in combinations(_NAMES, 2) if _directions(pair)]
+
+
+def _directions(pair: tuple[str, str]) -> list[Direction]:
+    """Those of a pair that have rows."""
+    return [direction for direction in (*DIRECTIONS, *PAIRS) if {direction.api, direction.other} == {*pair}]
+
+
+def _names(pair: tuple[str, str]) -> str:
+    return " and ".join(_NAMES[api] for api in pair)
+
+
+def _file(pair: tuple[str, str]) -> str:
+    return f"{'-'.join(map(_word, pair))}.md"
+
+
+def _word(api: str) -> str:
+    return _NAMES[api].lower()
+
+
+def title(direction: Direction) -> str:
     """What the direction is called: `Chat requests, for an upstream with Messages`."""
     side = "an upstream with" if direction.kind == "request" else "a caller of"
     return f"{_NAMES[direction.api]} {_THINGS[direction.kind]}, for {side} {_NAMES[direction.other]}"
@@ -105,17 +167,18 @@ def _anchor(title: str) -> str:
     return title.lower().replace(",", "").replace(" ", "-")
 
 
-def _section(name: Direction) -> Iterator[str]:
-    yield f"## {_title(name)}\n"
+def _section(direction: Direction, rows: Sequence[Row]) -> Iterator[str]:
+    yield f"## {title(direction)}\n"
     single: list[Row] = []
     groups: list[tuple[str, list[Row]]] = []
-    for start, rows in groupby(TABLE[name], _group_of):
-        found = list(rows)
+    for start, group in groupby(rows, _group_of):
+        found = list(group)
         if len(found) < 4:
             single += found
         else:
             groups.append((start, found))
-    yield _table(single)
+    if single:
+        yield _table(single)
     for start, found in groups:
         yield f"### `{start}`\n"
         yield _table(found)
@@ -165,4 +228,6 @@ def _remarks(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(document())
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m aigateway.fidelity.docs DIRECTORY (that of the documents: docs)")
+    write(Path(sys.argv[1]))

@@ -136,7 +136,8 @@ STREAM: tuple[Row, ...] = (
     changed(
         "service_tier",
         "[message_start].message.usage.service_tier",
-        "`default` is `standard`; of others Anthropic's API has no word.",
+        "`default` is `standard`; of others Anthropic's API has no word. Where it is known at the end alone, that "
+        "of `message_delta` tells it.",
         result="priority",
         example="priority",
     ),

@@ -32,7 +32,7 @@ ROWS: tuple[Row, ...] = (
     changed(
         "thinking(enabled).budget_tokens",
         "reasoning_effort",
-        "The nearest effort. `disabled` is listed as `dropped:reasoning_budget`; `adaptive` is how models think unasked.",
+        "The nearest effort. `adaptive` is how models think unasked.",
         result="low",
     ),
     changed(
@@ -83,8 +83,7 @@ ROWS: tuple[Row, ...] = (
     dropped("thinking(between_tools)", "Chat has none.", "dropped:thinking"),
     dropped(
         "thinking(disabled)",
-        "Chat has no word that every model takes for no reasoning at all.",
-        "dropped:reasoning_budget",
+        "Chat has no word that every model takes for no reasoning at all; not to think is what is meant unasked.",
     ),
     *all_dropped(
         "Chat has no such tool: it is set aside. Demanded by `tool_choice` it is refused.",

@@ -9,6 +9,8 @@ from typing import Final
 from aigateway.fidelity import (
     chat_reply,
     chat_request,
+    cohere_reply,
+    cohere_upstream,
     content_caller,
     content_parts,
     content_reply,
@@ -56,6 +58,9 @@ _BY_NAME: Final[Mapping[tuple[str, str, str], tuple[Row, ...]]] = {
     ("chat", "request", "converse"): converse_upstream.ROWS,
     ("converse", "reply", "chat"): converse_reply.REPLY,
     ("converse", "stream", "chat"): converse_reply.STREAM,
+    ("chat", "request", "cohere_chat"): cohere_upstream.ROWS,
+    ("cohere_chat", "reply", "chat"): cohere_reply.REPLY,
+    ("cohere_chat", "stream", "chat"): cohere_reply.STREAM,
 }
 
 TABLE: Final[Mapping[Direction, tuple[Row, ...]]] = MappingProxyType(

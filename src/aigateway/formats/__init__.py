@@ -53,6 +53,7 @@ from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, Res
 from aigateway.formats.responses.relay import ResponsesRelay
 from aigateway.formats.responses.sealed import without_seals as responses_seals
 from aigateway.formats.usage import chat_usage, responses_usage
+from aigateway.surface import GENERATED
 
 
 def openai_error(error: GatewayError, _: str) -> tuple[int, dict[str, Any]]:
@@ -91,6 +92,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
                  and lists what it took.
     seal           what stands in the body of such a request.
     key_query      what stands for it in the query, "" where nothing does: it is taken from there, and goes no further.
+    callers_send   headers that every caller of this API sends and those of others do not; names in lower case.
     render_error   the status and the body of an error; the id is the request's.
     """
 
@@ -112,6 +114,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     without_seals: Callable[[dict[str, Any], str, str, list[Change]], None] | None = None
     seal: bytes = SEAL
     key_query: str = ""
+    callers_send: tuple[str, ...] = ()
     render_error: Callable[[GatewayError, str], tuple[int, dict[str, Any]]] = openai_error
 
 
@@ -166,6 +169,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done_on_error=False,
             path=lambda *_: "/messages",
             key_headers=("x-api-key",),
+            callers_send=("anthropic-version",),
             without_seals=messages_seals,
             render_error=messages_error,
         ),
@@ -181,6 +185,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             path=generate_content_path,
             key_headers=("x-goog-api-key",),
             key_query="key",
+            callers_send=("x-goog-api-key", "x-goog-api-client"),
             without_seals=generate_content_seals,
             seal=GENERATE_CONTENT_SEALED,
             render_error=google_errors.render_error,
@@ -300,6 +305,23 @@ KEY_HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     | {"models": tuple(dict.fromkeys(header for row in FORMATS.values() for header in row.key_headers))}
 )
 """API -> the headers that carry a caller's key beside `Authorization`; the models are listed for callers of all APIs."""
+
+
+_CALLERS: Mapping[str, str] = MappingProxyType(
+    {header: name for name, row in FORMATS.items() for header in row.callers_send}
+)
+"""Header -> the API whose callers send it."""
+
+
+def spoken(api: str, headers: Mapping[str, str]) -> str:
+    """The API that a caller speaks who asks for an operation of an API: that one where the gateway understands it.
+
+    Paths that are nobody's, passed on or shared, such as `/v1/models` and `/v1/files`, may be asked by callers of each:
+    their headers tell.
+    """
+    if api in GENERATED:
+        return api
+    return next((caller for header, caller in _CALLERS.items() if header in headers), api)
 
 
 def render_error(api: str, error: GatewayError, request_id: str = "") -> tuple[int, dict[str, Any]]:

@@ -37,7 +37,11 @@ ID, whose tokens are fetched and renewed.
 machine is asked. Tokens are renewed five minutes before they end.
 
 **Cohere** (`cohere`) is asked in its own v2 API: chat, embeddings (`input_type` is `search_document` unless the request
-says another) and rerank. `cohere-compatibility` is its endpoint in OpenAI's form.
+says another) and rerank. `cohere-compatibility` is its endpoint in OpenAI's form. A caller of any API may add what only
+Cohere's chat reads (`documents`, `citation_options`, `safety_mode`, `strict_tools`, `priority`, `raw_prompting`); what
+becomes of every other field stands in [the table](translation/chat-cohere.md). To embeddings anything may be added but
+another `embedding_types` than `float`; they come with Cohere's own `id` and `meta`, without the texts, and `user` is not
+told. Of documents that are objects rerank reads the `text` alone, and gives back the whole.
 
 **Rerank** is the same everywhere for the caller: the body that Cohere and Jina share. Hosts that have it in another form
 are told in theirs; the column of dialects says which.

@@ -21,10 +21,12 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
             Operation("health", "health", "/health", "GET", "none", kind="served"),
             Operation("metrics", "metrics", "/metrics", "GET", "none", kind="served"),
             Operation("unknown", "unknown", "", form="none", kind="served"),
+            Operation("messages.unknown", "messages", "", form="none", kind="served"),
+            Operation("generate_content.unknown", "generate_content", "", form="none", kind="served"),
         )
     }
 )
-"""By name."""
+"""By name. Without a path: what stands for one that is not there, by the API whose it would be."""
 
 APIS = frozenset(row.api for row in openai.ROWS)
 """OpenAI's APIs that a caller of models may be given: all but the administration of the account."""

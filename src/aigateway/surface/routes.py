@@ -70,6 +70,21 @@ GENERATING: Final[Mapping[bytes, Operation]] = {
 """URL -> operation, for what generates and is asked with a JSON body."""
 
 
+_UNKNOWN: Final[Mapping[str, str]] = {
+    "/messages": "messages.unknown",
+    "/?/v1beta": "generate_content.unknown",
+    "/?/v1alpha": "generate_content.unknown",
+    "/?/upload/v1beta": "generate_content.unknown",
+}
+"""What a route that is not there begins with, where that says whose it would be."""
+
+
+def unknown(route: str) -> Operation:
+    """What stands for a route that is not there."""
+    names = (name for start, name in _UNKNOWN.items() if f"{route}/".startswith(f"{start}/"))
+    return OPERATIONS[next(names, "unknown")]
+
+
 def match(segments: Sequence[str]) -> Methods | None:
     """The operations at a route, given as its decoded segments; None where nobody knows such a path."""
     node = _walk(_tree(), segments)

@@ -227,7 +227,7 @@ _ROLES: dict[str, Callable[[dict[str, Any], str, _Calls], list[Item]]] = {
 
 def _name(message: dict[str, Any], place: str) -> Any:
     name = message.get("name")
-    return UNSET if name is None else read_string(name, f"{place}.name")
+    return (None if name is None else read_string(name, f"{place}.name")) or UNSET
 
 
 def _parts(content: Any, place: str) -> tuple[Part, ...]:

@@ -283,8 +283,8 @@ def _encode_search(search: WebSearch) -> dict[str, Any]:
 def _drop_options(body: dict[str, Any], changes: list[Change]) -> None:
     """Take out of `prompt_cache_options` what only the Responses API has."""
     options = body["prompt_cache_options"]
-    lacking = [f"prompt_cache_options.{key}" for key in _LACKING_OPTIONS if key in options]
-    if lacking:
+    lacking = [f"prompt_cache_options.{key}" for key in _LACKING_OPTIONS if options.get(key) is not None]
+    if not options.keys().isdisjoint(_LACKING_OPTIONS):
         kept = {key: value for key, value in options.items() if key not in _LACKING_OPTIONS}
         body["prompt_cache_options"] = kept
         changes += [Change(field=name, action="dropped", reason=f"Chat has no {name}.") for name in lacking]

@@ -26,6 +26,7 @@ from aigateway.canonical.uncarried import UncarriedError, kind_of
 from aigateway.formats.cohere_chat.wire import FORMAT, ORIGIN
 
 _SYSTEM = frozenset({"system", "developer"})
+_DETAILS = ("auto", "low", "high")
 
 
 def encode_messages(request: Request, changes: list[Change]) -> list[dict[str, Any]]:
@@ -51,6 +52,8 @@ class _Writer:
     def write(self, item: Item) -> None:
         """Write one item; those of the assistant are gathered until another speaks."""
         if isinstance(item, ToolCall):
+            if item.signature is not UNSET:
+                self._note("tool_calls.signature", "dropped", "Cohere's calls are not signed.")
             self._calls.append(
                 {
                     "id": item.call_id,
@@ -61,6 +64,7 @@ class _Writer:
         elif isinstance(item, Reasoning):
             self._reasoning(item)
         elif isinstance(item, Message) and item.role == "assistant":
+            self._note_unsaid(item, item.content)
             self._texts += [text for part in item.content if (text := self._said(part))]
         else:
             self.end_turn()
@@ -71,18 +75,24 @@ class _Writer:
         texts, calls, plans, thoughts = self._texts, self._calls, self._plans, self._thoughts
         self._texts, self._calls, self._plans, self._thoughts = [], [], [], []
         message: dict[str, Any] = {"role": "assistant"}
+        content: list[dict[str, Any]] = [{"type": "thinking", "thinking": thought} for thought in thoughts]
         if calls:
             message["tool_calls"] = calls
+            if content:
+                message["content"] = content
             if texts:
                 self._note("messages", "changed", "What is said beside tool calls is sent to Cohere as their plan.")
             if plans or texts:
                 message["tool_plan"] = "\n".join([*plans, *texts])
             self.messages.append(message)
         elif texts:
-            content: list[dict[str, Any]] = [{"type": "thinking", "thinking": thought} for thought in thoughts]
             content += [{"type": "text", "text": text} for text in texts]
             message["content"] = texts[0] if len(content) == 1 else content
             self.messages.append(message)
+        if (thoughts and not calls and not texts) or (plans and not calls):
+            self._note(
+                "reasoning", "dropped", "Cohere takes back thoughts with what followed them, plans with their calls."
+            )
 
     def _said(self, part: Part) -> str:
         if isinstance(part, Text | Refusal):
@@ -97,11 +107,24 @@ class _Writer:
         if item.origin == ORIGIN:
             self._thoughts += item.content
             self._plans += item.summary
-        elif item.content or item.summary or item.encrypted is not UNSET:
+        elif item.content or item.summary or item.encrypted is not UNSET or item.signature is not UNSET:
             self._note("reasoning", "dropped", "Cohere's models take back no reasoning but their own.")
+
+    def _note_unsaid(self, item: Message | None, parts: Sequence[Part]) -> None:
+        """List what messages and parts tell beside their content."""
+        if item is not None and item.name is not UNSET:
+            self._note("name", "dropped", "Cohere has no names of participants.")
+        if item is not None and item.phase is not UNSET:
+            self._note("phase", "dropped", "Cohere has no phases of what the assistant says.")
+        for part in parts:
+            if getattr(part, "prompt_cache_breakpoint", UNSET) is not UNSET:
+                self._note("prompt_cache_breakpoint", "dropped", "Cohere has no marks of what to cache.")
+            if isinstance(part, Image) and part.detail not in (UNSET, *_DETAILS):
+                self._note("detail", "dropped", f"Cohere has no such detail of images: {', '.join(_DETAILS)}.")
 
     def _other(self, item: Item) -> None:
         if isinstance(item, Message):
+            self._note_unsaid(item, item.content)
             role = "system" if item.role in _SYSTEM else "user"
             self.messages.append({"role": role, "content": self._content(item.content, item, role)})
         elif isinstance(item, ToolResult):
@@ -124,7 +147,7 @@ class _Writer:
             return {"type": "text", "text": part.text}
         if isinstance(part, Image) and part.url is not UNSET:
             image: dict[str, Any] = {"url": part.url}
-            if part.detail in ("auto", "low", "high"):
+            if part.detail in _DETAILS:
                 image["detail"] = part.detail
             return {"type": "image_url", "image_url": image}
         if isinstance(part, Opaque) and part.format == FORMAT:
@@ -134,7 +157,10 @@ class _Writer:
 
     def _result(self, item: ToolResult) -> None:
         output = item.output
+        if item.is_error is True:
+            self._note("is_error", "dropped", "Cohere is not told of a result that the tool failed.")
         if not isinstance(output, str):
+            self._note_unsaid(None, output)
             lacking = next((part for part in output if not isinstance(part, Text | Refusal)), None)
             if lacking is not None:
                 raise UncarriedError("Cohere takes nothing but text in the result of a tool.", lacking)

@@ -7,14 +7,18 @@ from typing import Any
 from msgspec import UNSET
 
 from aigateway import _json
-from aigateway.canonical.types import Item, Message, Reasoning, Reply, Text, ToolCall
+from aigateway.canonical.types import Item, Message, Opaque, Reasoning, Reply, Text, ToolCall
 from aigateway.errors import UpstreamProtocolError
 from aigateway.formats.cohere_chat.wire import (
+    FORMAT,
     ORIGIN,
     broken_finish,
+    citations_item,
+    cites_text,
     decode_citation,
     decode_finish_reason,
     decode_usage,
+    is_unknown,
 )
 
 
@@ -26,10 +30,10 @@ def decode_reply(body: dict[str, Any]) -> Reply:
     message = body.get("message")
     if not isinstance(message, dict):
         raise UpstreamProtocolError("The upstream sent no reply of Cohere's chat: it has no message.")
-    broken = broken_finish(body.get("finish_reason"))
+    broken = broken_finish(body.get("finish_reason"), body.get("error"))
     if broken is not None:
         raise broken
-    thoughts, texts = _content(message)
+    thoughts, texts, others = _content(message)
     plan = message.get("tool_plan")
     plans = (plan,) if isinstance(plan, str) and plan else ()
     items: list[Item] = []
@@ -37,6 +41,7 @@ def decode_reply(body: dict[str, Any]) -> Reply:
         items.append(Reasoning(summary=plans, content=tuple(thoughts), origin=ORIGIN))
     if texts:
         items.append(Message(role="assistant", content=tuple(texts)))
+    items += others
     calls = [decode_call(raw) for raw in _objects(message.get("tool_calls"))]
     items += calls
     reply_id = body.get("id")
@@ -64,21 +69,28 @@ def decode_call(raw: dict[str, Any]) -> ToolCall:
     )
 
 
-def _content(message: dict[str, Any]) -> tuple[list[str], list[Text]]:
-    """What was thought and what was said; the citations of a text are its annotations."""
+def _content(message: dict[str, Any]) -> tuple[list[str], list[Text], list[Opaque]]:
+    """What was thought and what was said, the citations of a text being its annotations; and what is neither."""
     content = message.get("content")
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else _objects(content)
-    cited = _objects(message.get("citations"))
-    thoughts: list[str] = []
-    texts: list[Text] = []
-    for index, block in enumerate(blocks):
-        thought, text = block.get("thinking"), block.get("text")
-        if isinstance(thought, str) and thought:
-            thoughts.append(thought)
-        elif isinstance(text, str) and text:
-            own = [raw for raw in cited if raw.get("content_index", index) == index]
-            texts.append(Text(text=text, annotations=tuple(map(decode_citation, own))))
-    return thoughts, texts
+    said = [index for index, block in enumerate(blocks) if _said(block)]
+    cited: dict[int, list[dict[str, Any]]] = {index: [] for index in said}
+    unplaced: list[dict[str, Any]] = []
+    for raw in _objects(message.get("citations")):
+        index = raw.get("content_index")
+        place = index if isinstance(index, int) else next(iter(said), -1)
+        (cited[place] if place in cited and cites_text(raw) else unplaced).append(raw)
+    thoughts = [text for block in blocks if isinstance(text := block.get("thinking"), str) and text]
+    texts = [
+        Text(text=blocks[index]["text"], annotations=tuple(map(decode_citation, own))) for index, own in cited.items()
+    ]
+    others = [Opaque(format=FORMAT, raw=block) for block in blocks if is_unknown(block)]
+    return thoughts, texts, [*others, citations_item(unplaced)] if unplaced else others
+
+
+def _said(block: dict[str, Any]) -> bool:
+    text = block.get("text")
+    return isinstance(text, str) and bool(text) and not block.get("thinking") and not is_unknown(block)
 
 
 def _objects(raw: Any) -> list[dict[str, Any]]:

@@ -16,12 +16,14 @@ from aigateway.canonical.types import (
     Opaque,
     Request,
 )
-from aigateway.canonical.uncarried import foreign_keys, kind_of
+from aigateway.canonical.uncarried import described, foreign_keys, kind_of
 from aigateway.errors import UnsupportedError
 from aigateway.formats.cohere_chat.messages import encode_messages
 from aigateway.formats.cohere_chat.wire import FORMAT
 
-OWN_FIELDS: Final = frozenset({"citation_options", "documents", "priority", "raw_prompting", "safety_mode"})
+OWN_FIELDS: Final = frozenset(
+    {"citation_options", "documents", "priority", "raw_prompting", "safety_mode", "strict_tools"}
+)
 """Fields of Cohere that a caller of any API may send: they are passed on as they are."""
 
 _NAMES: Final = {
@@ -49,26 +51,36 @@ _LACKING: Final = (
     "prompt_cache_options",
     "web_search",
 )
-_TEMPERATURE_MAX: Final = 1.0
+_RANGES: Final = {
+    "temperature": (0.0, 1.0),
+    "top_p": (0.01, 0.99),
+    "top_k": (0, 500),
+    "frequency_penalty": (0.0, 1.0),
+    "presence_penalty": (0.0, 1.0),
+}
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 
 
 def encode_request(request: Request, *, model: str, changes: list[Change]) -> dict[str, Any]:
     """A request. Raises UnsupportedError for several choices, and for content that Cohere cannot hold."""
     _refuse(request)
+    foreign = foreign_keys(request, FORMAT)
     request = Toolbox(request, custom=False).flattened(changes)
     body: dict[str, Any] = {"model": model, "messages": encode_messages(request, changes), "stream": request.stream}
     body |= _tools(request, changes)
     body |= {name: getattr(request, ours) for ours, name in _NAMES.items() if getattr(request, ours) is not UNSET}
-    if isinstance(body.get("temperature"), int | float) and body["temperature"] > _TEMPERATURE_MAX:
-        body["temperature"] = _TEMPERATURE_MAX
-        changes.append(Change(field="temperature", action="changed", reason="Cohere's ends at 1."))
+    for ours, (least, most) in _RANGES.items():
+        name = _NAMES[ours]
+        if name in body and not least <= body[name] <= most:
+            body[name] = min(max(body[name], least), most)
+            reason = f"Cohere's goes from {least:g} to {most:g}."
+            changes.append(Change(field=ours, action="changed", reason=reason))
     body |= _stop(request)
     body |= _output_format(request, changes)
     body |= _thinking(request, changes)
     if request.extra is not UNSET:
         body |= {key: value for key, value in request.extra.fields.items() if key in OWN_FIELDS}
-    _note_dropped(request, changes)
+    _note_dropped(request, foreign, changes)
     return body
 
 
@@ -90,7 +102,7 @@ def _output_format(request: Request, changes: list[Change]) -> dict[str, Any]:
     if wanted is UNSET or wanted == "text":
         return {}
     if isinstance(wanted, JSONSchemaFormat):
-        schema = {} if wanted.schema is UNSET else wanted.schema
+        schema = described({} if wanted.schema is UNSET else wanted.schema, wanted.description)
         return {"response_format": {"type": "json_object", "json_schema": schema}}
     if wanted == "json_object":
         return {"response_format": {"type": "json_object"}}
@@ -134,8 +146,12 @@ def _tools(request: Request, changes: list[Change]) -> dict[str, Any]:
     if not offered:
         return {}
     body: dict[str, Any] = {"tools": [_tool(tool) for tool in offered]}
-    if all(tool.strict is True for tool in offered):
+    strict = [tool.strict is True for tool in offered]
+    if all(strict):
         body["strict_tools"] = True
+    elif any(strict):
+        reason = "Cohere holds to the schemas of all tools or of none."
+        changes.append(Change(field="tools.strict", action="changed", reason=reason))
     if choice in ("required", "none"):
         body["tool_choice"] = str(choice).upper()
     return body
@@ -155,8 +171,8 @@ def _tool(tool: FunctionTool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _note_dropped(request: Request, changes: list[Change]) -> None:
-    """List the knobs that Cohere has not."""
+def _note_dropped(request: Request, foreign: list[str], changes: list[Change]) -> None:
+    """List the knobs that Cohere has not, and what only another format knows of items, parts and tools."""
     dropped = [name for name in _LACKING if getattr(request, name) is not UNSET]
     if request.logprobs is True:
         dropped.append("logprobs")
@@ -172,5 +188,5 @@ def _note_dropped(request: Request, changes: list[Change]) -> None:
         dropped.append("include")
     if request.extra is not UNSET:
         dropped += [key for key in request.extra.fields if key not in OWN_FIELDS]
-    dropped += foreign_keys(request, FORMAT)
+    dropped += foreign
     changes += [Change(field=name, action="dropped", reason=f"Cohere has no {name}.") for name in dropped]

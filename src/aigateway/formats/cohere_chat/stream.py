@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from aigateway import _json, _sse
 from aigateway._sse import SSEEvent
 from aigateway.canonical.accumulator import Accumulator
@@ -17,15 +19,20 @@ from aigateway.canonical.events import (
     SummaryText,
     UsageReported,
 )
-from aigateway.canonical.types import Message, Reasoning, Text
+from aigateway.canonical.types import Message, Opaque, Reasoning, Text
 from aigateway.errors import GatewayError, UpstreamProtocolError
+from aigateway.formats.call_ids import made_call_id
 from aigateway.formats.cohere_chat.reply import decode_call
 from aigateway.formats.cohere_chat.wire import (
+    FORMAT,
     ORIGIN,
     broken_finish,
+    citations_item,
+    cites_text,
     decode_citation,
     decode_finish_reason,
     decode_usage,
+    is_unknown,
 )
 from aigateway.formats.relay import stream_error
 
@@ -44,6 +51,10 @@ class CohereChatStreamDecoder:
         self._started = False
         self._told = False
         self._over = False
+        self._id = ""
+        self._made = 0
+        self._others: list[Opaque] = []
+        self._unplaced: list[dict[str, Any]] = []
         self._handlers: dict[Any, Callable[[dict[str, Any], Any], list[StreamEvent]]] = {
             "content-start": self._content,
             "content-delta": self._content,
@@ -72,8 +83,9 @@ class CohereChatStreamDecoder:
         events: list[StreamEvent] = []
         if not self._started:
             self._started = True
-            reply_id = body.get("id")
-            events.append(Started(reply_id if isinstance(reply_id, str) else "", "", 0))
+            told_id = body.get("id")
+            self._id = told_id if isinstance(told_id, str) else ""
+            events.append(Started(self._id, "", 0))
         handler = self._handlers.get(kind)
         if handler is not None:
             message = delta.get("message") if isinstance(delta, dict) else None
@@ -97,6 +109,9 @@ class CohereChatStreamDecoder:
         content = message.get("content")
         if not isinstance(content, dict):
             return []
+        if is_unknown(content):
+            self._others.append(Opaque(format=FORMAT, raw=content))
+            return []
         thought, text = content.get("thinking"), content.get("text")
         if isinstance(thought, str) and thought:
             return self._write(Reasoning, ReasoningText, thought)
@@ -112,7 +127,10 @@ class CohereChatStreamDecoder:
 
     def _citation(self, _: dict[str, Any], message: dict[str, Any]) -> list[StreamEvent]:
         raw = message.get("citations")
-        if not isinstance(raw, dict) or self._part_kind is not Text:
+        if not isinstance(raw, dict):
+            return []
+        if self._part_kind is not Text or not cites_text(raw):
+            self._unplaced.append(raw)
             return []
         return self._acc.annotate(self._item, self._part, decode_citation(raw))
 
@@ -151,12 +169,14 @@ class CohereChatStreamDecoder:
         raw = message.get("tool_calls")
         events = self._end_item() + self._call_end(body, message)
         call = decode_call(raw if isinstance(raw, dict) else {})
-        index, started = self._acc.start_item(call)
+        call_id = call.call_id or made_call_id(self._id, self._made)
+        self._made += 1
+        index, started = self._acc.start_item(msgspec.structs.replace(call, call_id=call_id, arguments=""))
         self._calls[body.get("index")] = index
         if call.arguments:
             self._has_arguments.add(index)
         self._told = True
-        return events + started
+        return events + started + self._acc.delta(index, 0, call.arguments)
 
     def _call_delta(self, body: dict[str, Any], message: dict[str, Any]) -> list[StreamEvent]:
         index = self._calls.get(body.get("index"))
@@ -179,7 +199,7 @@ class CohereChatStreamDecoder:
 
     def _message_end(self, _: dict[str, Any], delta: dict[str, Any]) -> list[StreamEvent]:
         reason = delta.get("finish_reason")
-        broken = broken_finish(reason)
+        broken = broken_finish(reason, delta.get("error"))
         if broken is not None:
             return self._fail(broken)
         self._over = True
@@ -191,6 +211,9 @@ class CohereChatStreamDecoder:
             events += started
             events += self._acc.start_part(index, Text)[1]
             events += self._acc.end_item(index)
+        for other in [*self._others, *([citations_item(self._unplaced)] if self._unplaced else [])]:
+            index, started = self._acc.start_item(other)
+            events += started + self._acc.end_item(index)
         usage = decode_usage(delta.get("usage"))
         if usage is not None:
             events.append(UsageReported(usage))

@@ -29,8 +29,10 @@ def decode_finish_reason(raw: Any, *, has_tool_calls: bool) -> str:
     return reason
 
 
-def broken_finish(raw: Any) -> UpstreamError | None:
-    """The error behind a finish reason that tells of one."""
+def broken_finish(raw: Any, told: Any = None) -> UpstreamError | None:
+    """The error behind a finish reason that tells of one; `told` is what was said of it."""
+    if isinstance(told, str) and told:
+        return UpstreamError(f"The upstream broke off its answer: {told}")
     if isinstance(raw, str) and raw in _BROKEN:
         return UpstreamError(f"The upstream broke off its answer (finish_reason {raw}).")
     return None
@@ -61,3 +63,18 @@ def _count(raw: Any) -> int:
 def decode_citation(raw: dict[str, Any]) -> Annotation:
     """A citation: of a document or of a tool's result, which no other format has."""
     return Opaque(format=FORMAT, raw=raw)
+
+
+def cites_text(raw: dict[str, Any]) -> bool:
+    """Whether a citation is one of the answer, and not of the plan or of the thoughts behind it."""
+    return raw.get("type") not in ("PLAN", "THINKING_CONTENT")
+
+
+def citations_item(cited: list[dict[str, Any]]) -> Opaque:
+    """Citations of what no text of the answer says."""
+    return Opaque(format=FORMAT, raw={"type": "citations", "citations": cited})
+
+
+def is_unknown(block: dict[str, Any]) -> bool:
+    """Whether a block of content is neither text nor thought."""
+    return block.get("type") not in (None, "text", "thinking")

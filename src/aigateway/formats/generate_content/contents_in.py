@@ -44,7 +44,7 @@ def decode_instructions(raw: Any) -> tuple[str | UnsetType, dict[str, Any]]:
         return raw, {}
     place = "systemInstruction"
     parts = camel(read_object(raw, place)).get("parts")
-    entries = [parts] if isinstance(parts, dict) else read_array(parts, f"{place}.parts")
+    entries = [parts] if isinstance(parts, dict) else read_array([] if parts is None else parts, f"{place}.parts")
     texts: list[str] = []
     beside: dict[str, Any] = {}
     for number, entry in enumerate(entries):

@@ -56,10 +56,12 @@ def encode_thinking(request: Request, model: str, changes: list[Change]) -> dict
     if request.extra is not UNSET and request.extra.format == FORMAT:
         return _own(request)
     thinking = _level(request, model, changes) if is_newest(model) else _budget(request, model, changes)
-    if shows_thoughts(request) and request.reasoning_budget != 0 and request.reasoning_effort != "none":
+    is_wanted = request.reasoning_budget != 0 and request.reasoning_effort != "none"
+    if shows_thoughts(request) and is_wanted:
         thinking["includeThoughts"] = True
     if thinking and not can_think(model):
-        changes.append(Change(field="reasoning", action="dropped", reason="The target's model does not think."))
+        if is_wanted:
+            changes.append(Change(field="reasoning", action="dropped", reason="The target's model does not think."))
         return {}
     return thinking
 

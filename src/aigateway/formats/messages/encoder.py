@@ -103,7 +103,7 @@ class MessagesStreamEncoder:
         self._over = True
         reason = "refusal" if self._refused and event.reason == "stop" else stop_reason(event.reason)
         delta = {"stop_reason": reason, "stop_sequence": None}
-        ending = _event("message_delta", delta=delta, usage=encode_usage(self._usage))
+        ending = _event("message_delta", delta=delta, usage=encode_usage(self._usage, event.service_tier))
         return [*events, ending, _event("message_stop")]
 
     # items

@@ -59,16 +59,18 @@ def decode_sglang(reply: Any, body: dict[str, Any]) -> dict[str, Any]:
 def _results(given: Any, body: dict[str, Any], score: str) -> list[dict[str, Any]]:
     if not isinstance(given, list):
         raise UpstreamProtocolError("The upstream sent no list of results.")
-    documents = _texts(body) if body.get("return_documents") is True else None
+    documents = body["documents"] if body.get("return_documents") is True and _texts(body) else None
     results = []
     for entry in given:
         if not isinstance(entry, dict) or type(entry.get("index")) is not int or score not in entry:
             raise UpstreamProtocolError("The upstream sent a result without its index or its score.")
-        result: dict[str, Any] = {"index": entry["index"], "relevance_score": entry[score]}
+        more = {name: value for name, value in entry.items() if name not in ("index", score, "document")}
+        result: dict[str, Any] = {"index": entry["index"], "relevance_score": entry[score], **more}
         if documents is not None:
             if not 0 <= entry["index"] < len(documents):
                 raise UpstreamProtocolError("The upstream sent a result for a document that it was not given.")
-            result["document"] = {"text": documents[entry["index"]]}
+            document = documents[entry["index"]]
+            result["document"] = document if isinstance(document, dict) else {"text": document}
         results.append(result)
     return results
 

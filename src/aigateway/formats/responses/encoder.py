@@ -188,7 +188,8 @@ class ResponsesStreamEncoder:
         return _APPLY[type(event)](self, self._current, event)
 
     def _start_item(self, event: ItemStarted) -> list[WireEvent]:
-        if not is_ours(event.item):
+        if not is_ours(event.item):  # nor are the events that follow on it
+            note_lost(event.item, FORMAT, LACKING, self._changes)
             return []
         events = self._settle("completed")
         place = len(self._output)
