@@ -19,6 +19,8 @@ from tests.state.conftest import eventually
 from tests.state.rig import Object, Rig, answer, rigged
 from tests.state.test_websocket import answered, opened, turn
 
+pytestmark = pytest.mark.usefixtures("registered")
+
 APIS = pytest.mark.parametrize("api", ["chat", "responses"])
 LONG = "word " * 2000
 

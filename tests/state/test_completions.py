@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.testing import Script
 from tests.state.rig import Object, Rig, rigged
+
+pytestmark = pytest.mark.usefixtures("registered")
 
 ASK: Object = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 

@@ -10,6 +10,8 @@ from aigateway.state import MemoryStore, StoreUnavailableError
 from aigateway.state.state import StateSettings
 from tests.state.rig import rigged
 
+pytestmark = pytest.mark.usefixtures("registered")
+
 
 class Failing:
     """A store that fails while `down`."""

@@ -81,10 +81,14 @@ async def test_agents_tell_of_a_response_that_was_cancelled(rig: Rig, client: As
     settings = ModelSettings(store=True, extra_body={"background": True})
     agent = Agent(name="a", model=OpenAIResponsesModel("m", client), model_settings=settings)
     run = Runner.run_streamed(agent, "one", run_config=RunConfig(tracing_disabled=True))
-    with pytest.raises(ModelBehaviorError, match="incomplete"):
+
+    async def watch() -> None:
         async for event in run.stream_events():
             if isinstance(event, RawResponsesStreamEvent) and event.data.type == "response.created":
                 await client.responses.cancel(event.data.response.id)
+
+    with pytest.raises(ModelBehaviorError, match="incomplete"):
+        await watch()
 
 
 def holding(rig: Rig) -> None:

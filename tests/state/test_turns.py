@@ -16,6 +16,8 @@ from aigateway.testing import ReceivedRequest, Script
 from tests.state.conftest import BACKENDS, StoreURL
 from tests.state.rig import Object, Rig, answer, rigged, texts_of
 
+pytestmark = pytest.mark.usefixtures("registered")
+
 APIS = ("chat", "responses")
 BOTH_WAYS = pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
 

@@ -17,6 +17,8 @@ from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.testing import ReceivedRequest, Script
 from tests.state.rig import Object, Rig, answer, rigged
 
+pytestmark = pytest.mark.usefixtures("registered")
+
 CREATE = {"type": "response.create", "model": "m"}
 
 

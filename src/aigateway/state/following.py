@@ -85,10 +85,10 @@ async def check_kept(state: State, tenant: str, record: Record, id: str, after: 
         raise StreamGoneError
 
 
-async def follow(state: State, tenant: str, id: str, after: int) -> AsyncIterator[bytes]:
-    """The frames behind this event, those to come too, up to the end of the stream."""
+async def follow(state: State, tenant: str, id: str, after: int, *, is_over: bool = False) -> AsyncIterator[bytes]:
+    """The frames behind this event, those to come too, up to the end of the stream. is_over: whether there are none to come."""
     while True:
-        pieces = await state.store.read_journal(tenant, id, after, wait=_WAIT)
+        pieces = await state.store.read_journal(tenant, id, after, wait=0.0 if is_over else _WAIT)
         for piece in pieces:
             if piece.last <= after:
                 continue
@@ -106,9 +106,8 @@ async def follow(state: State, tenant: str, id: str, after: int) -> AsyncIterato
         if pieces:
             continue
         found = await state.responses.find(tenant, id)
-        if found is not None and not found.record.is_over:
-            continue
-        if await state.store.read_journal(tenant, id, after):
+        if not is_over:
+            is_over = found is None or found.record.is_over
             continue
         end = b"" if found is None else await _missing_end(state, tenant, found, after)
         yield end + _sse.DONE_FRAME

@@ -278,6 +278,8 @@ class Tape:
         if error is not None:
             body["error"] = {"code": error.code or "server_error", "message": error.message}
         top = TOP.decode(_json.encode(body))
+        if self._journal is not None:
+            await self._journal.flush()
         await self._finish(top | {"output": msgspec.Raw(listed(items))}, items)
 
     async def close_journal(self) -> None:
