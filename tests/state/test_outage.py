@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from aigateway.state import MemoryStore, StoreUnavailableError
 from aigateway.state.state import StateSettings
+from aigateway.testing import ReceivedRequest, Script
 from tests.state.rig import rigged
 
 pytestmark = pytest.mark.usefixtures("registered")
@@ -68,6 +71,46 @@ async def test_calls_that_are_to_be_stored_fail_clearly(stream: bool) -> None:
 
 
 @STREAMS
+async def test_chat_calls_that_are_to_be_stored_fail_clearly(stream: bool) -> None:
+    store: Any = Failing()
+    async with rigged("chat", state=store) as rig:
+        body = CHAT | {"store": True, "stream": stream}
+        store.down = True
+        first = await rig.ask("POST", "/chat/completions", body)
+        if stream:
+            assert first.events[-1]["error"]["code"] == "state_unavailable"
+            assert b"[DONE]" not in first.body
+        else:
+            assert (first.status, first.json["error"]["code"]) == (503, "state_unavailable")
+        again = await rig.ask("POST", "/chat/completions", body)
+        assert (again.status, again.json["error"]["code"]) == (503, "state_unavailable")
+        store.down = False
+        assert (await rig.ask("POST", "/chat/completions", body)).status == 200
+
+
+async def test_streamed_completion_that_cannot_be_kept_at_its_end_ends_in_an_error() -> None:
+    store: Any = Failing()
+    async with rigged("chat", state=store) as rig:
+        known = rig.upstream._answerer
+        assert known is not None
+        held = asyncio.Event()
+
+        def in_the_middle(request: ReceivedRequest) -> Script:
+            return msgspec.structs.replace(known(request), hold_after=(1, held))
+
+        rig.upstream.answer_with(in_the_middle)
+        body = CHAT | {"store": True, "stream": True}
+        async with rig.session.post(f"{rig.url}/v1/chat/completions", json=body) as response:
+            assert response.status == 200
+            await response.content.readuntil(b"\n\n")
+            store.down = True
+            held.set()
+            rest = await response.content.read()
+        assert b"state_unavailable" in rest
+        assert b"[DONE]" not in rest
+
+
+@STREAMS
 async def test_calls_go_on_unstored_where_that_is_wanted(stream: bool) -> None:
     store: Any = Failing()
     async with rigged("chat", state=store, state_settings=StateSettings(on_outage="continue")) as rig:
@@ -79,8 +122,9 @@ async def test_calls_go_on_unstored_where_that_is_wanted(stream: bool) -> None:
             last = reply.events[-1]["response"] if stream else reply.json
             assert last["status"] == "completed"
         assert "store" in replies[1].headers["x-aigateway-changes"]
-        chat = await rig.ask("POST", "/chat/completions", CHAT | {"store": True})
+        chat = await rig.ask("POST", "/chat/completions", CHAT | {"store": True, "stream": stream})
         assert chat.status == 200
+        assert "store" in chat.headers["x-aigateway-changes"]
         background = await rig.ask("POST", "/responses", body | {"background": True})
         assert background.status == 503
 

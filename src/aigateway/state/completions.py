@@ -32,6 +32,10 @@ class Completions:
         self._responses = responses
         self._store = responses.store
 
+    async def has(self, tenant: str, id: str) -> bool:
+        """Whether one is kept under this id."""
+        return await self._store.document(tenant, COMPLETION, id) is not None
+
     async def keep(self, tenant: str, completion: dict[str, Any], messages: bytes) -> bool:
         """Keep one under its own id; False where that is taken."""
         put = self._put(completion, messages, expect=0)
