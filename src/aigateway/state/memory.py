@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from aigateway.state.protocol import (
     Document,
     Entry,
     Erase,
+    Keep,
     Operation,
     Piece,
     Put,
@@ -24,7 +26,6 @@ from aigateway.state.protocol import (
 from aigateway.state.waiting import Waiters
 
 _Key = tuple[str, ...]
-_CONDITIONAL = (Put, Delete, Append, Truncate)
 _OVERHEAD = 200  # bytes that an object costs beside its data, roughly
 
 
@@ -105,10 +106,9 @@ class MemoryStore:
     async def commit(self, tenant: str, operations: Sequence[Operation]) -> None:
         """See ResponseStore."""
         for operation in operations:
-            if type(operation) in _CONDITIONAL:
-                self._check(tenant, operation)
+            self._check(tenant, operation)
         for operation in operations:
-            self._apply(tenant, operation)
+            _APPLIED[type(operation)](self, tenant, operation)
         while self._size > self._max and self._objects:
             self._evict(next(iter(self._objects)))
 
@@ -124,21 +124,16 @@ class MemoryStore:
             if (len(log.entries) if log is not None else 0) != operation.at:
                 raise ConflictError
 
-    def _apply(self, tenant: str, operation: Operation) -> None:
-        if isinstance(operation, Put):
-            self._put(tenant, operation)
-        elif isinstance(operation, Delete):
-            self._evict((tenant, "d", operation.kind, operation.id))
-        elif isinstance(operation, Append):
-            self._append(tenant, operation)
-        elif isinstance(operation, Truncate):
-            self._cut(tenant, operation.log, operation.length)
-        elif isinstance(operation, Erase):
-            self._erase(tenant, operation)
-        else:
-            log = self._log(tenant, operation.log)
-            if log is not None:
-                log.expires_at = operation.expires_at
+    def _delete(self, tenant: str, delete: Delete) -> None:
+        self._evict((tenant, "d", delete.kind, delete.id))
+
+    def _truncate(self, tenant: str, truncate: Truncate) -> None:
+        self._cut(tenant, truncate.log, truncate.length)
+
+    def _keep(self, tenant: str, keep: Keep) -> None:
+        log = self._log(tenant, keep.log)
+        if log is not None:
+            log.expires_at = keep.expires_at
 
     def _put(self, tenant: str, put: Put) -> None:
         key = (tenant, "d", put.kind, put.id)
@@ -325,3 +320,13 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         """See ResponseStore."""
+
+
+_APPLIED: dict[type, Callable[[MemoryStore, str, Any], None]] = {
+    Put: MemoryStore._put,  # noqa: SLF001 - its own table
+    Delete: MemoryStore._delete,  # noqa: SLF001
+    Append: MemoryStore._append,  # noqa: SLF001
+    Truncate: MemoryStore._truncate,  # noqa: SLF001
+    Erase: MemoryStore._erase,  # noqa: SLF001
+    Keep: MemoryStore._keep,  # noqa: SLF001
+}

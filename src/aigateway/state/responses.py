@@ -200,7 +200,7 @@ class Responses:
             operations: list[Operation] = [
                 self._put(id, record, expect=expect),
                 Append(log=place.log, entries=(*place.copied, *entries), at=place.at, expires_at=until),
-                *self._kept(record.spans, until),
+                *(self._kept(record.spans, until) if place.shared else ()),
             ]
             if await self._written(tenant, operations):
                 return True
