@@ -314,13 +314,27 @@ class StatefulExchange(AnnouncedExchange):
                 await asyncio.shield(self._leave())
 
     async def _leave(self) -> None:
-        try:
-            if self._tape is not None:
-                await self._tape.abandon()
-                await self._tape.aclose()
-            if self._turn is not None:
-                await self._turn.close()
-        except StoreUnavailableError:
+        if self._tape is not None and self._tape.is_open:
+            try:
+                await self._leave_tape(self._tape)
+            except Exception as error:  # noqa: BLE001 - it is judged there
+                self._tape.leave()
+                self._failed_to_leave(error)
+        if self._turn is not None:
+            try:
+                await self._leave_turn(self._turn)
+            except Exception as error:  # noqa: BLE001 - the same
+                self._failed_to_leave(error)
+
+    async def _leave_tape(self, tape: Tape) -> None:
+        await tape.abandon()
+        await tape.aclose()
+
+    async def _leave_turn(self, turn: Turn) -> None:
+        await turn.close()
+
+    def _failed_to_leave(self, error: Exception) -> None:
+        if isinstance(error, StoreUnavailableError):
             self._state.note_failure()
-        except Exception:
-            logger.exception("call %s: leaving the store of state failed", self.call.id)
+        else:
+            logger.error("call %s: leaving the store of state failed", self.call.id, exc_info=error)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from aigateway.state import MemoryStore, StoreUnavailableError
+from aigateway.state import MemoryStore, StoreUnavailableError, conversations, open_store
 from aigateway.state.state import StateSettings
 from aigateway.testing import ReceivedRequest, Script
-from tests.state.rig import rigged
-
-pytestmark = pytest.mark.usefixtures("registered")
+from tests.state.rig import Reply, Rig, rigged
 
 
 class Failing:
     """A store that fails while `down`."""
 
-    def __init__(self) -> None:
-        self._store = MemoryStore()
+    def __init__(self, store: Any = None) -> None:
+        self._store = store or MemoryStore()
         self.down = False
+        self.failed = asyncio.Event()
         self.asked = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -32,6 +32,7 @@ class Failing:
         async def asked(*arguments: Any, **named: Any) -> Any:
             self.asked += 1
             if self.down:
+                self.failed.set()
                 raise StoreUnavailableError
             return await found(*arguments, **named)
 
@@ -139,3 +140,78 @@ async def test_nothing_else_touches_the_store() -> None:
             assert (await rig.ask("POST", "/responses", body)).status == 200
         assert (await rig.ask("GET", "/models")).status == 200
         assert store.asked == 0
+
+
+class Middle:
+    """An upstream that waits in the middle of its answers until it is told to go on."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._known = rig.upstream._answerer
+        self.goes_on = asyncio.Event()
+        rig.upstream.answer_with(self.answer)
+
+    def answer(self, request: ReceivedRequest) -> Script:
+        assert self._known is not None
+        script = self._known(request)
+        return msgspec.structs.replace(script, hold_after=(1, self.goes_on)) if script.pieces else script
+
+
+async def settled(rig: Rig, id: str) -> str:
+    """The status of a response once it is neither queued nor in progress."""
+    for _ in range(1000):
+        reply = await rig.ask("GET", f"/responses/{id}")
+        if reply.status == 200 and reply.json["status"] not in ("queued", "in_progress"):
+            return str(reply.json["status"])
+        await asyncio.sleep(0.02)
+    raise AssertionError("it never ended")
+
+
+@pytest.mark.parametrize("way", ["stream", "background"])
+@pytest.mark.parametrize("back", ["at once", "later"])
+@pytest.mark.parametrize("on_outage", ["fail", "continue"])
+async def test_outage_in_the_middle_leaves_nothing_in_progress_for_ever(
+    way: str, back: str, on_outage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor a conversation locked."""
+    monkeypatch.setattr(conversations, "_LOCK_SECONDS", 0.6)
+    store: Any = Failing(open_store(f"sqlite:///{tmp_path}/s.db"))
+    told = StateSettings(lease=0.4, on_outage=on_outage)
+    async with rigged("chat", state=store, state_settings=told) as rig:
+        middle = Middle(rig)
+        talk = (await rig.ask("POST", "/conversations", {})).json["id"]
+        body = {"model": "m", "input": "x", "conversation": talk, "stream": True, "background": way == "background"}
+        async with rig.session.post(f"{rig.url}/v1/responses", json=body) as response:
+            first = await response.content.readuntil(b"\n\n")
+            id = Reply(200, first, {}).events[0]["response"]["id"]  # noqa: A001
+            assert await rig.upstream.arrived.wait()
+            if way == "background":
+                await eventually_in_progress(rig, id)
+            store.down = True
+            middle.goes_on.set()
+            if back == "at once":
+                failed = store.failed
+                await asyncio.wait_for(failed.wait(), 10)
+                store.down = False
+            if way == "stream":
+                await response.content.read()
+        if back == "later":
+            if way == "background":
+                await asyncio.wait_for(store.failed.wait(), 10)
+                await asyncio.sleep(0.1)
+            store.down = False
+        assert await settled(rig, id) in ("completed", "failed")
+        middle.goes_on.set()
+        statuses = [409]
+        while statuses[-1] == 409 and len(statuses) < 500:
+            again = await rig.ask("POST", "/responses", {"model": "m", "input": "y", "conversation": talk})
+            statuses.append(again.status)
+            await asyncio.sleep(0.02)
+        assert statuses[-1] == 200
+
+
+async def eventually_in_progress(rig: Rig, id: str) -> None:
+    for _ in range(500):
+        if (await rig.ask("GET", f"/responses/{id}")).json["status"] == "in_progress":
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never began")

@@ -111,6 +111,10 @@ class State:
         if self._held.pop((tenant, id), None) is not None and self.store.shared:
             await self.store.release(RUN, tenant, id, self.owner)
 
+    def leave(self, tenant: str, id: str) -> None:
+        """Renew it no more, as where the store is down: whoever looks after what ran out settles what becomes of it."""
+        self._held.pop((tenant, id), None)
+
     async def stop(self, tenant: str, id: str) -> None:
         """Take the right from whoever makes it."""
         if self.store.shared:

@@ -71,6 +71,7 @@ class Tape:
         self._input = turn.new if stored is None else items_of(stored.record.input)
         self._echo = turn.echo()
         self._their_id = ""
+        self._unkept: tuple[str, bytes] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -219,11 +220,20 @@ class Tape:
         if state.settings.on_outage == "fail" or (self._stored is not None and self._stored.record.background):
             raise  # noqa: PLE0704 - called from where it is handled
         logger.warning("response %s is not kept: the store of state is down", self.id)
-        self._stored = self._journal = None
+        self.leave()
+        self._stored = self._journal = self._unkept = None
         self._echo["store"] = False
 
     async def _begin(self, top: dict[str, msgspec.Raw], number: int | None) -> None:
         """Settle the response's id, and keep that it has begun before the caller learns of it."""
+        try:
+            await self._keep_begun(top, number)
+        except BaseException:
+            if self._stored is None and self.id:
+                self.turn.state.leave(self.turn.tenant, self.id)
+            raise
+
+    async def _keep_begun(self, top: dict[str, msgspec.Raw], number: int | None) -> None:
         turn = self.turn
         their_id = _json.decode(bytes(top.get("id") or b'""'))
         self._their_id = their_id if isinstance(their_id, str) else ""
@@ -268,11 +278,21 @@ class Tape:
             await self._journal.flush()
         status = _json.decode(bytes(top.get("status") or b'"completed"'))
         body = _json.encode(top | {"output": msgspec.Raw(b"[]")})
-        if not await self._finish(str(status), body, self.output):
+        self._unkept = str(status), body
+        kept = await self._finish(*self._unkept, self.output)
+        self._unkept = None
+        if not kept:
             raise StoreUnavailableError("This response was cancelled or deleted while it was made.")
+
+    async def keep_late(self) -> None:
+        """Keep what came to its end, and could not be kept then."""
+        if self._unkept is not None:
+            await self._finish(*self._unkept, self.output)
+            self._unkept = None
 
     async def abandon(self, error: GatewayError | None = None, status: str = "cancelled") -> None:
         """The stream ended before its end: keep what there is of it, with this status."""
+        await self.keep_late()
         if self.ended or not self._begun or self._stored is None:
             return
         self.ended = True
@@ -306,6 +326,11 @@ class Tape:
         await self.close_journal()
         if self._stored is not None:
             await self.turn.state.let_go(self.turn.tenant, self.id)
+
+    def leave(self) -> None:
+        """Leave the response as it is, for others to settle."""
+        if self._stored is not None:
+            self.turn.state.leave(self.turn.tenant, self.id)
 
 
 def _nothing() -> None:
