@@ -113,7 +113,11 @@ class Runs:
         await state.hold(
             tenant, response_id, lambda: self._lost(tenant, response_id)
         )  # first: nobody may find it without an owner
-        await state.responses.begin(tenant, response_id, record)
+        try:
+            await state.responses.begin(tenant, response_id, record)
+        except BaseException:
+            state.leave(tenant, response_id)
+            raise
         self._start(tenant, Stored(response_id, record, 1))
         if call.stream:
             frames = follow(state, tenant, response_id, -1)

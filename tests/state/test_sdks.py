@@ -42,7 +42,13 @@ async def test_responses_are_kept_listed_and_deleted(rig: Rig, client: AsyncOpen
     assert (two.output_text, two.previous_response_id) == ("saw 3", one.id)
     got = await client.responses.retrieve(two.id)
     assert got.output_text == "saw 3"
-    items = [item async for item in client.responses.input_items.list(one.id)]
+    asked = await client.responses.retrieve(
+        two.id, include=["reasoning.encrypted_content", "message.output_text.logprobs"]
+    )
+    assert asked == got
+    items = [
+        item async for item in client.responses.input_items.list(one.id, include=["message.input_image.image_url"])
+    ]
     assert [item.type for item in items] == ["message"]
     await client.responses.delete(one.id)
     with pytest.raises(openai.NotFoundError):
