@@ -44,9 +44,9 @@ class AnnouncedExchange(Exchange):
 
     # whole answers
 
-    async def _whole(self, translation: Translation | None, reply: ProviderReply) -> Answer:
+    async def _whole(self, translation: Translation | None, reply: ProviderReply, body: bytes | None = None) -> Answer:
         self._announce()
-        answer = await super()._whole(translation, reply)
+        answer = await super()._whole(translation, reply, body)
         if self._announcement is not None and not self._announcement.begun:
             answer.body = self._announcement.document(answer.body)
         return answer
