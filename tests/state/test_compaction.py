@@ -402,6 +402,22 @@ async def test_what_a_summary_used_is_counted_where_the_turn_itself_fails(api: s
 
 
 @APIS
+async def test_what_a_summary_used_is_counted_once_where_a_hook_refuses_the_answer(api: str) -> None:
+    class Refusing(Counter):
+        def after_response(self, call: Call, reply: ReplyLens) -> None:
+            raise PermissionDeniedError(f"not {reply.body['output'][0]['type']}")
+
+    hook = Refusing()
+    async with rigged(api, hooks=[hook]) as rig:
+        summarising(rig)
+        items = [{"role": "user", "content": LONG}, SAID, {"role": "user", "content": "go on"}]
+        reply = await rig.ask("POST", "/responses", {"model": "m", "input": items, **WANTED})
+        assert (reply.status, reply.json["error"]["message"]) == (403, "not compaction")
+        await eventually(lambda: hook.used)
+        assert [used.total_tokens for used in hook.used] == [60]
+
+
+@APIS
 async def test_hooks_see_a_compaction_as_any_other_part_of_an_answer(api: str) -> None:
     watcher = Watcher()
     async with rigged(api, hooks=[watcher]) as rig:

@@ -16,11 +16,12 @@ from tests.state.rig import Reply, Rig, rigged
 
 
 class Failing:
-    """A store that fails while `down`."""
+    """A store that fails while `down`: all of it, or the method that is named."""
 
     def __init__(self, store: Any = None) -> None:
         self._store = store or MemoryStore()
         self.down = False
+        self.fails = ""
         self.failed = asyncio.Event()
         self.asked = 0
 
@@ -31,7 +32,7 @@ class Failing:
 
         async def asked(*arguments: Any, **named: Any) -> Any:
             self.asked += 1
-            if self.down:
+            if self.down and self.fails in ("", name):
                 self.failed.set()
                 raise StoreUnavailableError
             return await found(*arguments, **named)
@@ -140,6 +141,20 @@ async def test_nothing_else_touches_the_store() -> None:
             assert (await rig.ask("POST", "/responses", body)).status == 200
         assert (await rig.ask("GET", "/models")).status == 200
         assert store.asked == 0
+
+
+async def test_background_response_that_cannot_be_kept_is_refused_and_left_to_nobody(tmp_path: Path) -> None:
+    store: Any = Failing(open_store(f"sqlite:///{tmp_path}/s.db"))
+    async with rigged("chat", state=store) as rig:
+        await rig.turn("x")
+        store.fails = "commit"
+        store.down = True
+        for stream in (False, True):
+            body = {"model": "m", "input": "x", "background": True, "stream": stream}
+            refused = await rig.ask("POST", "/responses", body)
+            assert (refused.status, refused.json["error"]["code"]) == (503, "state_unavailable")
+        assert rig.gateway.keeping.state._held == {}
+        assert len(rig.upstream.requests) == 1
 
 
 class Middle:
