@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from aigateway.state.conversations import run_owner
 from aigateway.state.ending import end_early
 from aigateway.state.following import follow
 from aigateway.state.items import entries_of, listed
-from aigateway.state.protocol import Piece
+from aigateway.state.protocol import Piece, StoreUnavailableError
 from aigateway.state.record import Record, Run
 from aigateway.state.responses import Stored
 from aigateway.state.state import RUN, State
@@ -57,14 +58,21 @@ class RunExchange(StatefulExchange):
     @property
     def ended(self) -> bool:
         """Whether the response was kept to its end."""
-        return self._tape is not None and self._tape.ended
+        return self._tape is not None and self._tape.kept
 
-    async def _leave(self) -> None:
-        """What was not ended is nobody's mistake: `Runs` settles it, or another process does."""
+    async def keep_late(self) -> None:
+        """Try again to keep what came to its end while the store was down."""
         if self._tape is not None:
-            await self._tape.close_journal()
-        if self._turn is not None and self._turn.lock is not None:
-            self._turn.lock.leave()  # it is given back by `Runs`, unless another process goes on
+            await self._tape.keep_late()
+
+    # what was not ended is nobody's mistake: `Runs` settles it, or another process does
+
+    async def _leave_tape(self, tape: Tape) -> None:
+        await tape.close_journal()
+
+    async def _leave_turn(self, turn: Turn) -> None:
+        if turn.lock is not None:
+            turn.lock.leave()  # it is given back by `Runs`, unless another process goes on
 
 
 class Runs:
@@ -105,7 +113,11 @@ class Runs:
         await state.hold(
             tenant, response_id, lambda: self._lost(tenant, response_id)
         )  # first: nobody may find it without an owner
-        await state.responses.begin(tenant, response_id, record)
+        try:
+            await state.responses.begin(tenant, response_id, record)
+        except BaseException:
+            state.leave(tenant, response_id)
+            raise
         self._start(tenant, Stored(response_id, record, 1))
         if call.stream:
             frames = follow(state, tenant, response_id, -1)
@@ -130,21 +142,30 @@ class Runs:
         exchange = self._make(run)
         exchange.stored = stored
         try:
-            await self._made(exchange, run, tenant, stored)
+            await self._settled(exchange, run, tenant, stored)
         except asyncio.CancelledError:
             if self._stopping:  # another process goes on with it at once
                 await self._state.store.renew(RUN, tenant, stored.id, self._state.owner, 0.0)
             raise
-        except Exception:
-            logger.exception("response %s failed in the background", stored.id)
-            await self._failed(tenant, stored.id, ServerError("The gateway failed on this response. Its log says why."))
-            await self._state.let_go(tenant, stored.id)
-        else:
-            await self._state.let_go(tenant, stored.id)
+        except StoreUnavailableError:
+            logger.warning("response %s in the background cannot be kept: the store of state is down", stored.id)
+            self._state.note_failure()
+            self._state.leave(tenant, stored.id)
         finally:
             await exchange.aclose()
             if not self._stopping:
-                await self._state.conversations.free(tenant, stored)
+                with contextlib.suppress(StoreUnavailableError):  # then the lock ends by itself
+                    await self._state.conversations.free(tenant, stored)
+
+    async def _settled(self, exchange: RunExchange, run: Run, tenant: str, stored: Stored) -> None:
+        try:
+            await self._made(exchange, run, tenant, stored)
+        except StoreUnavailableError:
+            raise
+        except Exception:
+            logger.exception("response %s failed in the background", stored.id)
+            await self._failed(tenant, stored.id, ServerError("The gateway failed on this response. Its log says why."))
+        await self._state.let_go(tenant, stored.id)
 
     async def _made(self, exchange: RunExchange, run: Run, tenant: str, stored: Stored) -> None:
         async def read() -> bytes:
@@ -157,6 +178,7 @@ class Runs:
             return
         async for _ in answer.frames:
             pass
+        await exchange.keep_late()
         if exchange.ended:
             exchange.delivered()
         else:

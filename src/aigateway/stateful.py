@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final
 
 from aigateway import _json
+from aigateway.announced import AnnouncedExchange
 from aigateway.call import Attempt, Call, Target
 from aigateway.canonical.types import Change
 from aigateway.errors import UpstreamError, UpstreamProtocolError
-from aigateway.exchange import Answer, Exchange
+from aigateway.exchange import Answer
 from aigateway.formats import FORMATS
 from aigateway.formats.responses.count import estimated_tokens
 from aigateway.formats.responses.resource import encode_usage
@@ -23,7 +24,6 @@ from aigateway.intake import top_of
 from aigateway.models import Model
 from aigateway.routing.course import Course
 from aigateway.routing.traffic import Lane
-from aigateway.state.announcing import announced, announced_frames
 from aigateway.state.compaction import PROMPT, transcript
 from aigateway.state.items import REFERENCE
 from aigateway.state.protocol import StoreUnavailableError
@@ -55,7 +55,7 @@ Local = MutableMapping[str, list[bytes] | None]
 Submit = Callable[[Call, Turn], Awaitable[Answer]]
 
 
-class StatefulExchange(Exchange):
+class StatefulExchange(AnnouncedExchange):
     """Runs one call of Responses: see `Exchange`.
 
     state   what the gateway keeps.
@@ -154,7 +154,9 @@ class StatefulExchange(Exchange):
         older, newer = turn.to_compact()
         length = estimated_tokens({"input": [_json.decode(item) for item in turn.context]})
         if older and length >= (turn.wishes.compact_threshold or 0):
-            await turn.compact(await self._summary_of(older, targets, entry), older, newer)
+            summary = await self._summary_of(older, targets, entry)
+            self._spent, self.call.usage = self.call.usage, None
+            await turn.compact(summary, older, newer)
 
     async def _summary_of(self, items: list[bytes], targets: list[Target], entry: Model | None) -> str:
         """What the model that is asked makes of a conversation."""
@@ -167,10 +169,11 @@ class StatefulExchange(Exchange):
             False,
             OPERATIONS["responses"],
         )
-        self._turn = None
+        self._turn, self._summarises = None, True
         try:
             answer = await super()._try_targets(targets, entry)
         finally:
+            self._summarises = False
             call.request, call.stream, call.operation, self._turn = own
         await self._release()
         summary = "\n".join(FORMATS["responses"].reply(answer.body).texts())
@@ -263,11 +266,6 @@ class StatefulExchange(Exchange):
             self.call.changes.append(Change(field="truncation", action="changed", reason=reason))
         if not turn.wishes.stores and WISHES.decode(turn.body).stores:
             self.call.changes.append(_NOT_STORED)
-        if turn.compaction is not None:
-            if answer.frames is None:
-                answer.body = announced(answer.body, turn.compaction)
-            else:
-                answer.frames, answer.pipe = announced_frames(answer.frames, turn.compaction), None
         if not turn.wishes.stores and not turn.echo() and self.local is None:
             return answer
         self._tape = tape = self._new_tape(turn)
@@ -277,6 +275,9 @@ class StatefulExchange(Exchange):
             answer.frames = tape.frames(answer.frames)
             answer.pipe = None
         return answer
+
+    def _made_on_the_way(self) -> bytes | None:
+        return None if self._turn is None else self._turn.compaction
 
     def _lock_owner(self) -> str | None:
         """Who has the right to write to the conversation already."""
@@ -313,13 +314,27 @@ class StatefulExchange(Exchange):
                 await asyncio.shield(self._leave())
 
     async def _leave(self) -> None:
-        try:
-            if self._tape is not None:
-                await self._tape.abandon()
-                await self._tape.aclose()
-            if self._turn is not None:
-                await self._turn.close()
-        except StoreUnavailableError:
+        if self._tape is not None and self._tape.is_open:
+            try:
+                await self._leave_tape(self._tape)
+            except Exception as error:  # noqa: BLE001 - it is judged there
+                self._tape.leave()
+                self._failed_to_leave(error)
+        if self._turn is not None:
+            try:
+                await self._leave_turn(self._turn)
+            except Exception as error:  # noqa: BLE001 - the same
+                self._failed_to_leave(error)
+
+    async def _leave_tape(self, tape: Tape) -> None:
+        await tape.abandon()
+        await tape.aclose()
+
+    async def _leave_turn(self, turn: Turn) -> None:
+        await turn.close()
+
+    def _failed_to_leave(self, error: Exception) -> None:
+        if isinstance(error, StoreUnavailableError):
             self._state.note_failure()
-        except Exception:
-            logger.exception("call %s: leaving the store of state failed", self.call.id)
+        else:
+            logger.error("call %s: leaving the store of state failed", self.call.id, exc_info=error)

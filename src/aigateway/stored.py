@@ -83,7 +83,7 @@ class StoredObjects(PassThrough):
         await check_kept(self._state, self._tenant, stored.record, response_id, after)
         self._state.start()
         self._opened = True
-        frames = follow(self._state, self._tenant, response_id, after)
+        frames = follow(self._state, self._tenant, response_id, after, is_over=stored.record.is_over)
         return Answer(200, list(STREAM_HEADERS), frames=frames, ready=False)
 
     async def _delete(self) -> Answer:

@@ -93,6 +93,8 @@ class TurnsSession:
         end = loop.time() + self._max_age
         while True:
             try:
+                if loop.time() >= end:  # a timeout alone would never end a queue that is never empty
+                    raise TimeoutError
                 async with asyncio.timeout_at(end):
                     frame = await frames.get()
             except TimeoutError:
@@ -135,7 +137,8 @@ class TurnsSession:
     def _remember(self, exchange: StatefulExchange, previous_id: Any) -> None:
         remembered = exchange.conversation()
         if remembered is None:
-            self._local.pop(previous_id, None)  # of a turn that failed nothing can be gone on from
+            if isinstance(previous_id, str):
+                self._local.pop(previous_id, None)  # of a turn that failed nothing can be gone on from
             return
         response_id, items = remembered
         self._local[response_id] = items

@@ -11,6 +11,7 @@ import pytest
 
 from aigateway.state import ResponseStore, open_store
 from tests.state import servers
+from tests.state.rig import REGISTERED
 
 BACKENDS = ("memory", "sqlite", "postgresql", "redis")
 SHARED = BACKENDS[1:]
@@ -67,6 +68,14 @@ def own_store_url(request: pytest.FixtureRequest, store_url: StoreURL) -> StoreU
         return store_url(backend)
 
     return url
+
+
+@pytest.fixture(params=["m", "*"], ids=["exact", "pattern"])
+def registered(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Gateways know their model by its exact name, and by a pattern."""
+    token = REGISTERED.set(request.param)
+    yield request.param
+    REGISTERED.reset(token)
 
 
 @pytest.fixture(params=BACKENDS)

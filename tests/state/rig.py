@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -79,6 +80,9 @@ def _chat(text: str, body: Object, *, calls: bool) -> Script:
 def _words(text: str) -> list[str]:
     return re.findall(r"\S+\s*", text)
 
+
+REGISTERED = ContextVar("registered", default="m")
+"""The name under which gateways have their model: its own, or a pattern, which is looked up in another way."""
 
 _numbers = iter(range(1, 1_000_000))
 
@@ -198,7 +202,7 @@ async def rigged(
         provider = Provider("up", upstream.base_url, "none", apis={upstream_api})
         if keeps:
             provider.quirks = msgspec.structs.replace(provider.quirks, keeps_responses=True)
-        gateway = Gateway(models={"*": Target(provider)}, hooks=hooks, **settings)
+        gateway = Gateway(models={REGISTERED.get(): Target(provider)}, hooks=hooks, **settings)
         async with served(gateway) as url:
             rig = Rig(url, upstream, gateway)
             try:

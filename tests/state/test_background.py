@@ -12,6 +12,7 @@ import pytest
 
 from aigateway.call import Principal
 from aigateway.hooks.api_keys import APIKeyAuthenticator
+from aigateway.lint.stream import lint_sse
 from aigateway.state import open_store
 from aigateway.state.journal import JournalLimits
 from aigateway.state.state import StateSettings
@@ -105,6 +106,23 @@ async def test_cancelled_response_stops_upstream_and_stays_cancelled(rig: Rig) -
     refused = await rig.ask("POST", f"/responses/{plain.json['id']}/cancel")
     assert refused.status == 400
     assert "background" in refused.json["error"]["message"]
+
+
+async def test_stream_of_a_cancelled_response_ends_in_an_event_that_clients_know(rig: Rig) -> None:
+    held = asyncio.Event()
+    holding(rig, held, after=2)
+    queued = await begin(rig)
+    path = f"/responses/{queued['id']}"
+    reading = asyncio.create_task(rig.ask("GET", f"{path}?stream=true"))
+    await asyncio.wait_for(rig.upstream.arrived.wait(), 10)
+    await rig.ask("POST", f"{path}/cancel")
+    seen = await reading
+    assert seen.events[-1]["type"] == "response.incomplete"
+    assert seen.events[-1]["response"] == (await rig.ask("GET", path)).json
+    assert seen.events[-1]["response"]["status"] == "cancelled"
+    assert [event["sequence_number"] for event in seen.events] == list(range(len(seen.events)))
+    assert [str(finding) for finding in lint_sse(seen.body)] == []
+    assert (await rig.ask("GET", f"{path}?stream=true")).events[-1] == seen.events[-1]
 
 
 async def test_failure_of_the_upstream_is_kept(rig: Rig) -> None:

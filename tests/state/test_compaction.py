@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
-from aigateway import _json
+from aigateway import Call, EventLens, Hook, PermissionDeniedError, ReplyLens, _json
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.lint.stream import lint_sse
 from aigateway.state.compaction import without_oldest
 from aigateway.testing import ReceivedRequest, Script
+from tests.state.conftest import eventually
 from tests.state.rig import Object, Rig, answer, rigged
 from tests.state.test_websocket import answered, opened, turn
+
+pytestmark = pytest.mark.usefixtures("registered")
 
 APIS = pytest.mark.parametrize("api", ["chat", "responses"])
 LONG = "word " * 2000
@@ -43,9 +48,10 @@ def summarising(rig: Rig) -> None:
             )
         part = {"type": "output_text", "text": "THE SUMMARY", "annotations": []}
         item = {"id": "msg_s", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
-        return Script.of_json(
-            {"id": "resp_s", "object": "response", "status": "completed", "model": "m", "output": [item]}
-        )
+        details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+        counts: Object = {"input_tokens": 50, "output_tokens": 5, "total_tokens": 55} | details
+        made = {"id": "resp_s", "object": "response", "status": "completed", "model": "m", "output": [item]}
+        return Script.of_json(made | {"usage": counts})
 
     rig.upstream.answer_with(answer_to)
 
@@ -66,6 +72,7 @@ async def test_compacted_conversation_is_taken_as_input_by_any_later_turn(api: s
         assert [item["type"] for item in compacted["output"]] == ["message", "message", "compaction"]
         assert [item["content"][0]["text"] for item in compacted["output"][:2]] == ["first", "second"]
         assert "SUMMARY" not in compacted["output"][2]["encrypted_content"]
+        assert compacted["usage"]["total_tokens"] == 55
         after = await rig.turn([*compacted["output"], {"role": "user", "content": "go on"}])
         told = rig.told
         assert (told[:2], told[-1]) == (["user: first", "user: second"], "user: go on")
@@ -86,6 +93,7 @@ async def test_trigger_is_answered_with_exactly_one_compaction_item(api: str, st
         response = reply.events[-1]["response"] if stream else reply.json
         (item,) = response["output"]
         assert item["type"] == "compaction"
+        assert response["usage"]["total_tokens"] == 55
         if stream:
             kinds = [event["type"] for event in reply.events]
             assert kinds == [
@@ -240,6 +248,7 @@ async def test_input_tokens_are_counted_with_what_came_before(api: str) -> None:
             assert low <= reply.json["input_tokens"] <= high
 
 
+SAID: Object = {"role": "assistant", "content": "yes"}
 WANTED: Object = {"context_management": [{"type": "compaction", "compact_threshold": 1000}]}
 
 
@@ -315,6 +324,177 @@ async def test_caller_who_keeps_the_conversation_himself_goes_on_from_the_compac
         assert summaries(rig) == 2
         assert len(rig.told) == 3
         assert rig.told[1].endswith("THE SUMMARY")
+
+
+class Watcher(Hook):
+    """Notes what hooks are told. edit: of each event; None = none is looked at."""
+
+    def __init__(self, edit: Callable[[EventLens], Any] | None = None) -> None:
+        self.kinds: list[str] = []
+        self.replies: list[list[str]] = []
+        self.used: list[Any] = []
+        self.edit = edit
+
+    def on_event(self, call: Call, event: EventLens) -> Any:
+        self.kinds.append(event.snapshot()["type"])
+        return self.edit(event) if self.edit is not None else event
+
+    def after_response(self, call: Call, reply: ReplyLens) -> None:
+        self.replies.append([item["type"] for item in reply.body["output"]])
+        self.used.append(call.usage.total_tokens if call.usage else None)
+
+    def on_complete(self, call: Call) -> None:
+        self.used.append(call.usage.total_tokens if call.usage else None)
+
+
+class Counter(Hook):
+    """Notes what a call has used at its end."""
+
+    def __init__(self) -> None:
+        self.used: list[Any] = []
+
+    def on_complete(self, call: Call) -> None:
+        self.used.append(call.usage)
+
+
+@APIS
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("edits", [False, True], ids=["nobody edits", "somebody edits"])
+async def test_what_a_summary_used_is_counted_once(api: str, stream: bool, edits: bool) -> None:
+    hook = Watcher() if edits else Counter()
+    async with rigged(api, hooks=[hook]) as rig:
+        summarising(rig)
+        body = {"model": "m", "input": [{"role": "user", "content": LONG}, SAID, {"role": "user", "content": "go on"}]}
+        plain = await rig.ask("POST", "/responses", body | {"stream": stream, "store": False})
+        usage = (plain.events[-1]["response"] if stream else plain.json)["usage"]
+        hook.used.clear()
+        reply = await rig.ask("POST", "/responses", body | WANTED | {"stream": stream, "store": False})
+        response = reply.events[-1]["response"] if stream else reply.json
+        for name, spent in (("input_tokens", 50), ("output_tokens", 5), ("total_tokens", 55)):
+            assert response["usage"][name] == usage[name] + spent
+        await eventually(lambda: hook.used)
+        if isinstance(hook, Watcher):
+            assert hook.used == [response["usage"]["total_tokens"]] * (1 if stream else 2)
+        else:
+            (used,) = hook.used
+            assert (used.input_tokens, used.total_tokens) == (usage["input_tokens"] + 50, usage["total_tokens"] + 55)
+
+
+@APIS
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_summary_used_is_counted_where_the_turn_itself_fails(api: str, stream: bool) -> None:
+    hook = Counter()
+    async with rigged(api, hooks=[hook]) as rig:
+        summarising(rig)
+        known = rig.upstream._answerer
+        assert known is not None
+
+        def failing(request: ReceivedRequest) -> Script:
+            is_asked_for_summary = "Summarise it" in request.body.decode()
+            return known(request) if is_asked_for_summary else Script.of_json({"error": {"message": "no"}}, 400)
+
+        rig.upstream.answer_with(failing)
+        items = [{"role": "user", "content": LONG}, SAID, {"role": "user", "content": "go on"}]
+        body = {"model": "m", "input": items, "stream": stream, **WANTED}
+        assert (await rig.ask("POST", "/responses", body)).status == 400
+        await eventually(lambda: hook.used)
+        assert [used.total_tokens for used in hook.used] == [55]
+
+
+@APIS
+async def test_what_a_summary_used_is_counted_once_where_a_hook_refuses_the_answer(api: str) -> None:
+    class Refusing(Counter):
+        def after_response(self, call: Call, reply: ReplyLens) -> None:
+            raise PermissionDeniedError(f"not {reply.body['output'][0]['type']}")
+
+    hook = Refusing()
+    async with rigged(api, hooks=[hook]) as rig:
+        summarising(rig)
+        items = [{"role": "user", "content": LONG}, SAID, {"role": "user", "content": "go on"}]
+        reply = await rig.ask("POST", "/responses", {"model": "m", "input": items, **WANTED})
+        assert (reply.status, reply.json["error"]["message"]) == (403, "not compaction")
+        await eventually(lambda: hook.used)
+        assert [used.total_tokens for used in hook.used] == [60]
+
+
+@APIS
+async def test_hooks_see_a_compaction_as_any_other_part_of_an_answer(api: str) -> None:
+    watcher = Watcher()
+    async with rigged(api, hooks=[watcher]) as rig:
+        summarising(rig)
+        items = [{"role": "user", "content": LONG}, SAID, {"role": "user", "content": "go on"}]
+        await rig.ask("POST", "/responses", {"model": "m", "input": items, "store": False, **WANTED})
+        assert watcher.replies == [["compaction", "message"]]
+        reply = await rig.ask("POST", "/responses", {"model": "m", "input": items, "stream": True, **WANTED})
+        assert watcher.kinds == [event["type"] for event in reply.events]
+        assert watcher.kinds.count("response.output_item.added") == 2
+        assert [event["sequence_number"] for event in reply.events] == list(range(len(reply.events)))
+        final = reply.events[-1]["response"]
+        assert [item["type"] for item in final["output"]] == ["compaction", "message"]
+        assert (await rig.ask("GET", f"/responses/{final['id']}?stream=true")).events == reply.events
+
+
+def _is_of_compaction(event: EventLens) -> bool:
+    return "item" in event.snapshot() and event.snapshot()["item"]["type"] == "compaction"
+
+
+@APIS
+async def test_hooks_may_edit_drop_and_refuse_the_events_of_a_compaction(api: str) -> None:
+    def tagged(event: EventLens) -> EventLens:
+        if _is_of_compaction(event):
+            event.data["item"]["created_by"] = "us"
+        return event
+
+    def refused(event: EventLens) -> EventLens:
+        if _is_of_compaction(event) and event.snapshot()["type"] == "response.output_item.done":
+            raise PermissionDeniedError("no compaction here")
+        return event
+
+    async def asked(edit: Callable[[EventLens], Any]) -> list[Object]:
+        async with rigged(api, hooks=[Watcher(edit)]) as rig:
+            summarising(rig)
+            items = [{"role": "user", "content": LONG}, SAID, {"role": "user", "content": "go on"}]
+            body = {"model": "m", "input": items, "stream": True, "store": False, **WANTED}
+            events: list[Object] = (await rig.ask("POST", "/responses", body)).events
+            assert [event["sequence_number"] for event in events] == list(range(len(events)))
+            return events
+
+    events = await asked(tagged)
+    assert [event["item"].get("created_by") for event in events if event.get("output_index") == 0] == ["us", "us"]
+    events = await asked(lambda event: None if _is_of_compaction(event) else event)
+    assert [event for event in events if event.get("output_index") == 0] == []
+    events = await asked(refused)
+    assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
+    assert events[-1]["response"]["error"]["message"] == "no compaction here"
+    assert events[-1]["response"]["output"] == []
+
+
+@APIS
+@pytest.mark.parametrize("edits", [False, True], ids=["nobody edits", "somebody edits"])
+async def test_stream_that_breaks_after_a_compaction_ends_lawfully(api: str, edits: bool) -> None:
+    async with rigged(api, hooks=[Watcher()] if edits else []) as rig:
+        summarising(rig)
+        known = rig.upstream._answerer
+        assert known is not None
+
+        broken_after = 2 if api == "chat" else 5
+
+        def breaking(request: ReceivedRequest) -> Script:
+            script = known(request)
+            if "Summarise it" in request.body.decode():
+                return script
+            return msgspec.structs.replace(script, pieces=(script.pieces or ())[:broken_after], fault="reset_body")
+
+        rig.upstream.answer_with(breaking)
+        items = [{"role": "user", "content": LONG}, SAID, {"role": "user", "content": "go on"}]
+        body = {"model": "m", "input": items, "stream": True, "store": False, **WANTED}
+        events = (await rig.ask("POST", "/responses", body)).events
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        assert events[-1]["type"] == "response.failed"
+        output = [item["type"] for item in events[-1]["response"]["output"]]
+        assert output == (["compaction", "message"] if api == "chat" else ["compaction"])
+        assert events[-1]["response"]["usage"]["total_tokens"] == 55
+        assert {event["output_index"] for event in events[4:] if "output_index" in event} == {1}
 
 
 async def test_compaction_on_the_way_goes_on_over_a_connection() -> None:

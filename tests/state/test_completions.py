@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.testing import Script
 from tests.state.rig import Object, Rig, rigged
+
+pytestmark = pytest.mark.usefixtures("registered")
 
 ASK: Object = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -147,3 +151,26 @@ async def test_stream_that_does_not_come_to_its_end_is_not_kept() -> None:
             assert reply.events[0] == begun[0]
             assert reply.body.endswith(b"\n\n")
         assert (await listed(rig))["data"] == []
+
+
+async def test_stream_whose_provider_repeats_an_id_is_kept_under_another_one() -> None:
+    async with rigged("chat", hooks=[APIKeyAuthenticator({"sk-1": "t"})]) as rig:
+        rig.key = "sk-1"
+        calls = [{"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+        told = chunks([choice(0, role="assistant", content="one")], [choice(0, "tool_calls", tool_calls=calls)])
+        ids = []
+        for number in range(3):
+            rig.upstream.script(Script.of_events(told))
+            asked = {**ASK, "store": True, "stream": True, "metadata": {"n": str(number)}}
+            events = (await rig.ask("POST", "/chat/completions", asked)).events
+            assert [{**event, "id": "chatcmpl-n"} for event in events] == told
+            (id,) = {event["id"] for event in events}  # noqa: A001
+            ids.append(id)
+            found = (await rig.ask("GET", f"/chat/completions/{id}")).json
+            assert (found["id"], found["metadata"]) == (id, {"n": str(number)})
+            assert found["choices"][0]["message"]["tool_calls"][0]["id"] == "c1"
+        assert ids[0] == "chatcmpl-n"
+        assert len(set(ids)) == 3
+        assert [one["id"] for one in (await listed(rig))["data"]] == ids
+        plain = (await rig.ask("POST", "/chat/completions", {**ASK, "stream": True})).events
+        assert plain == told  # nobody wants it stored: it passes as it is

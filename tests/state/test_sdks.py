@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import openai
 import pytest
-from agents import Agent, OpenAIConversationsSession, OpenAIResponsesModel, RunConfig, Runner
+from agents import (
+    Agent,
+    ModelBehaviorError,
+    ModelSettings,
+    OpenAIConversationsSession,
+    OpenAIResponsesModel,
+    RawResponsesStreamEvent,
+    RunConfig,
+    Runner,
+)
 from openai import AsyncOpenAI
+from openai.types.responses import ResponseIncompleteEvent
 
 from tests.state.rig import Rig, rigged
 
@@ -30,7 +42,13 @@ async def test_responses_are_kept_listed_and_deleted(rig: Rig, client: AsyncOpen
     assert (two.output_text, two.previous_response_id) == ("saw 3", one.id)
     got = await client.responses.retrieve(two.id)
     assert got.output_text == "saw 3"
-    items = [item async for item in client.responses.input_items.list(one.id)]
+    asked = await client.responses.retrieve(
+        two.id, include=["reasoning.encrypted_content", "message.output_text.logprobs"]
+    )
+    assert asked == got
+    items = [
+        item async for item in client.responses.input_items.list(one.id, include=["message.input_image.image_url"])
+    ]
     assert [item.type for item in items] == ["message"]
     await client.responses.delete(one.id)
     with pytest.raises(openai.NotFoundError):
@@ -46,6 +64,45 @@ async def test_background_response_is_followed_and_resumed(client: AsyncOpenAI) 
     assert [event.type for event in rest] == [event.type for event in seen[4:]]
     assert (await client.responses.retrieve(queued.id)).status == "completed"
     assert (await client.responses.cancel(queued.id)).status == "completed"
+
+
+async def test_stream_of_a_cancelled_response_ends_for_the_sdk(rig: Rig, client: AsyncOpenAI) -> None:
+    holding(rig)
+    async with client.responses.stream(model="m", input="first", background=True) as stream:
+        seen = []
+        async for event in stream:
+            seen.append(event)
+            if event.type == "response.created":
+                assert (await client.responses.cancel(event.response.id)).status == "cancelled"
+        assert isinstance(seen[-1], ResponseIncompleteEvent)
+        assert seen[-1].response.status == "cancelled"
+        with pytest.raises(RuntimeError, match=r"response\.completed"):
+            await stream.get_final_response()
+    raw = await client.responses.retrieve(seen[-1].response.id, stream=True)
+    assert [event async for event in raw][-1].type == "response.incomplete"
+
+
+async def test_agents_tell_of_a_response_that_was_cancelled(rig: Rig, client: AsyncOpenAI) -> None:
+    holding(rig)
+    settings = ModelSettings(store=True, extra_body={"background": True})
+    agent = Agent(name="a", model=OpenAIResponsesModel("m", client), model_settings=settings)
+    run = Runner.run_streamed(agent, "one", run_config=RunConfig(tracing_disabled=True))
+
+    async def watch() -> None:
+        async for event in run.stream_events():
+            if isinstance(event, RawResponsesStreamEvent) and event.data.type == "response.created":
+                await client.responses.cancel(event.data.response.id)
+
+    with pytest.raises(ModelBehaviorError, match="incomplete"):
+        await watch()
+
+
+def holding(rig: Rig) -> None:
+    """Let the upstream stop in the middle of its answers."""
+    known = rig.upstream._answerer
+    assert known is not None
+    held = asyncio.Event()
+    rig.upstream.answer_with(lambda request: msgspec.structs.replace(known(request), hold_after=(1, held)))
 
 
 async def test_conversations_and_their_items(rig: Rig, client: AsyncOpenAI) -> None:

@@ -366,6 +366,28 @@ async def test_memory_stays_within_its_bound_and_drops_the_least_used() -> None:
     assert await store.document("t", "response", "r499") is not None
 
 
+async def test_memory_forgets_what_has_expired_while_it_is_written_to() -> None:
+    now = 1000.0
+    store = MemoryStore(clock=lambda: now)
+    await store.commit("t", [put("old", b"x" * 1000, expires_at=1010.0, listed=True)])
+    await store.commit("t", [put("kept", b"x", listed=True)])
+    full = store.size
+    now = 1100.0
+    await store.commit("t", [put("new", b"x")])
+    assert store.size < full
+    assert [document.id for document in await store.documents("t", "response")] == ["kept"]
+
+
+async def test_listed_documents_of_memory_are_those_that_are_there() -> None:
+    store = MemoryStore()
+    for name in ("a", "b", "c"):
+        await store.commit("t", [put(name, b"1", listed=True)])
+    await store.commit("t", [put("a", b"2"), Delete(kind="response", id="b")])
+    assert [document.id for document in await store.documents("t", "response")] == ["c"]
+    await store.commit("t", [Delete(kind="response", id="c"), Delete(kind="response", id="a")])
+    assert (store.size, store._listed) == (0, {})
+
+
 # encryption
 
 

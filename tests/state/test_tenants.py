@@ -14,6 +14,8 @@ from aigateway.surface import OPERATIONS
 from tests.state.rig import Object, Rig, rigged
 from tests.state.test_websocket import opened, turn
 
+pytestmark = pytest.mark.usefixtures("registered")
+
 ASK = {"model": "m", "input": "x"}
 REFERENCE: Object = {"model": "m", "input": [{"type": "item_reference", "id": "$item"}]}
 ADDED = {"items": [{"role": "user", "content": "x"}]}

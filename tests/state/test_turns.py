@@ -11,10 +11,14 @@ import pytest
 
 from aigateway import _json
 from aigateway.hooks.api_keys import APIKeyAuthenticator
-from aigateway.state import ResponseStore, open_store
+from aigateway.state import MemoryStore, ResponseStore, open_store
+from aigateway.state.encryption import EncryptedStore
+from aigateway.state.protocol import Append, Put
 from aigateway.testing import ReceivedRequest, Script
 from tests.state.conftest import BACKENDS, StoreURL
 from tests.state.rig import Object, Rig, answer, rigged, texts_of
+
+pytestmark = pytest.mark.usefixtures("registered")
 
 APIS = ("chat", "responses")
 BOTH_WAYS = pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
@@ -516,3 +520,76 @@ async def test_stream_that_its_caller_leaves_is_kept_as_cancelled() -> None:
                 break
             await asyncio.sleep(0.01)
         assert status == "cancelled"
+
+
+class Held(MemoryStore):
+    """A store whose writes wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = asyncio.Event()
+        self.open.set()
+        self.waiting = asyncio.Event()
+        self.holds: Any = lambda operations: False
+
+    async def commit(self, tenant: str, operations: Any) -> None:
+        if self.holds(operations):
+            self.waiting.set()
+            await self.open.wait()
+        await super().commit(tenant, operations)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "end"),
+    [
+        ("/responses", {"input": "x"}, b"response.completed"),
+        ("/chat/completions", {"messages": [{"role": "user", "content": "x"}]}, b"[DONE]"),
+    ],
+    ids=["responses", "chat"],
+)
+@BOTH_WAYS
+async def test_nothing_that_ends_an_answer_leaves_before_it_is_kept(
+    path: str, body: Object, end: bytes, stream: bool
+) -> None:
+    store = Held()
+    store.open.clear()
+    store.holds = lambda operations: any(
+        isinstance(one, Append) or (isinstance(one, Put) and one.kind == "chat.completion") for one in operations
+    )
+    async with rigged("chat", state=store) as rig:
+        seen = bytearray()
+        asked = {"model": "m", "store": True, "stream": stream, **body}
+
+        async def ask() -> None:
+            async with rig.session.post(f"{rig.url}/v1{path}", json=asked) as response:
+                async for chunk in response.content.iter_any():
+                    seen.extend(chunk)
+
+        asking = asyncio.create_task(ask())
+        await asyncio.wait_for(store.waiting.wait(), 10)
+        await asyncio.sleep(0.05)  # whatever would leave too early has left by then
+        assert end not in seen
+        assert bool(seen) is stream
+        store.open.set()
+        await asyncio.wait_for(asking, 10)
+        assert not stream or end in seen
+
+
+@pytest.mark.parametrize("kind", ["responses", "conversations", "chat/completions"])
+async def test_what_was_encrypted_with_a_key_that_is_gone_says_so(kind: str) -> None:
+    store = MemoryStore()
+    ask: dict[str, Object] = {
+        "responses": {"model": "m", "input": "x"},
+        "conversations": {},
+        "chat/completions": {"model": "m", "store": True, "messages": [{"role": "user", "content": "x"}]},
+    }
+    hooks = [APIKeyAuthenticator({"sk-1": "t"})]
+    async with rigged("chat", state=EncryptedStore(store, [bytes(32)]), hooks=hooks) as rig:
+        rig.key = "sk-1"
+        id = (await rig.ask("POST", f"/{kind}", ask[kind])).json["id"]  # noqa: A001
+    for other in (store, EncryptedStore(store, [bytes(31) + b"1"])):
+        async with rigged("chat", state=other, hooks=hooks) as rig:
+            rig.key = "sk-1"
+            reply = await rig.ask("GET", f"/{kind}/{id}")
+            assert (reply.status, reply.json["error"]["code"]) == (503, "state_unreadable")
+            assert "encryption_keys" in reply.json["error"]["message"]

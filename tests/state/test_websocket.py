@@ -17,6 +17,8 @@ from aigateway.hooks.api_keys import APIKeyAuthenticator
 from aigateway.testing import ReceivedRequest, Script
 from tests.state.rig import Object, Rig, answer, rigged
 
+pytestmark = pytest.mark.usefixtures("registered")
+
 CREATE = {"type": "response.create", "model": "m"}
 
 
@@ -160,6 +162,8 @@ async def test_frames_that_come_early_wait_for_their_turn() -> None:
         '{"type":"response.stop"}',
         '{"type":"response.create"}',
         '{"type":"response.create","model":"m","input":"x","background":true}',
+        '{"type":"response.create","model":"m","input":"x","previous_response_id":{}}',
+        '{"type":"response.create","model":"m","input":"x","previous_response_id":["a"],"store":false}',
     ],
 )
 async def test_bad_frame_is_told_and_the_connection_goes_on(frame: str) -> None:
@@ -196,6 +200,34 @@ async def test_connection_that_is_too_old_is_told_so_and_closed(monkeypatch: pyt
         assert told["error"]["code"] == "websocket_connection_limit_reached"
         with pytest.raises(ConnectionClosed):
             await socket.recv()
+
+
+async def test_connection_that_is_never_idle_ends_too() -> None:
+    told: list[str] = []
+
+    class Busy:
+        """A client that has always sent another frame already."""
+
+        async def receive(self) -> str:
+            return "no json"
+
+        async def send(self, frame: str) -> None:
+            told.append(json.loads(frame)["error"]["code"])
+            await asyncio.sleep(0)
+
+        async def close(self, code: int = 1000, reason: str = "") -> None:
+            told.append(reason)
+
+    client: Any = Busy()
+    async with rigged("chat") as rig:
+        call = rig.gateway.exchange("responses", {}).call
+        chain: Any = rig.gateway._chain
+        session = turns_session.TurnsSession(call, chain, lambda: None, max_age=0.05)  # type: ignore[arg-type, return-value]
+        async with asyncio.timeout(20):
+            await session.run(client)
+        await session.aclose()
+    assert told[-2:] == ["websocket_connection_limit_reached"] * 2
+    assert set(told[:-2]) == {"invalid_json"}
 
 
 async def test_key_is_asked_for_at_the_handshake_and_hooks_run_for_every_turn() -> None:

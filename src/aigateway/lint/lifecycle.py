@@ -18,6 +18,7 @@ _EARLY = ("response.created", "response.queued", "response.in_progress")
 _STATUS: Mapping[str, tuple[str, ...]] = {
     **{name: (name.removeprefix("response."),) for name in (*TERMINAL, *_EARLY)},
     "response.created": ("in_progress", "queued"),
+    "response.incomplete": ("incomplete", "cancelled"),
 }
 _STABLE = (
     "id",
@@ -190,8 +191,10 @@ class Lifecycle:
             self._report("event-status", "response.status", f"the status is `{status}`")
         self._compare(response, name)
         if name in TERMINAL:
-            self._found += resource.faults_of({**response, "status": _STATUS[name][0]}, place, self._profile)
-            self._compare_output(response, failed=name == "response.failed")
+            if status not in _STATUS[name]:
+                response = {**response, "status": _STATUS[name][0]}
+            self._found += resource.faults_of(response, place, self._profile)
+            self._compare_output(response, is_cut=name == "response.failed" or status == "cancelled")
             return
         if listed(response.get("output")) or response.get("usage") is not None:
             key = "output" if listed(response.get("output")) else "usage"
@@ -214,11 +217,11 @@ class Lifecycle:
         else:
             self._snapshot_keys &= set(response)
 
-    def _compare_output(self, response: Object, *, failed: bool) -> None:
+    def _compare_output(self, response: Object, *, is_cut: bool) -> None:
         output = response.get("output")
         if not isinstance(output, list):
             return
-        if not failed:
+        if not is_cut:
             for index, item in self._items.items():
                 if item.final is None:
                     self._report("item-closed", f"response.output[{index}]", f"item {index} is not done")
@@ -226,16 +229,16 @@ class Lifecycle:
                 message = f"{len(output)} items, and {len(self._items)} were streamed"
                 self._report("final-snapshot", "response.output", message)
                 return
-        for key, item, raw in self._pairs(output, failed=failed):
+        for key, item, raw in self._pairs(output, is_cut=is_cut):
             if not _same(item, raw):
                 self._report("final-snapshot", key, "this is not the item that was streamed")
 
-    def _pairs(self, output: list[Any], *, failed: bool) -> Iterator[tuple[str, OpenItem, Object]]:
-        """The items of the last snapshot with what was streamed of each: by place, after a failure by id."""
+    def _pairs(self, output: list[Any], *, is_cut: bool) -> Iterator[tuple[str, OpenItem, Object]]:
+        """The items of the last snapshot with what was streamed of each: by place, where it was cut short by id."""
         by_id = {item.id: item for item in self._items.values() if item.id is not None}
         for index, raw in enumerate(output):
             if isinstance(raw, dict):
-                item = by_id.get(str(raw.get("id"))) if failed else self._items.get(index)
+                item = by_id.get(str(raw.get("id"))) if is_cut else self._items.get(index)
                 if item is not None and not item.suspect:
                     yield f"response.output[{index}]", item, raw
 

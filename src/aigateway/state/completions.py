@@ -9,7 +9,7 @@ import msgspec
 from aigateway import _json
 from aigateway.errors import InvalidRequestError, NotFoundError, ServerError
 from aigateway.state.paging import Page, list_object
-from aigateway.state.protocol import ConflictError, Delete, Document, Put
+from aigateway.state.protocol import ConflictError, Delete, Document, Put, UnreadableError
 from aigateway.state.responses import Responses
 
 COMPLETION: Final = "chat.completion"
@@ -22,7 +22,14 @@ class _Kept(msgspec.Struct):
     messages: msgspec.Raw
 
 
-_DECODE = msgspec.json.Decoder(_Kept).decode
+_DECODER: Final = msgspec.json.Decoder(_Kept)
+
+
+def _decoded(document: Document) -> _Kept:
+    try:
+        return _DECODER.decode(document.data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableError from error
 
 
 class Completions:
@@ -31,6 +38,10 @@ class Completions:
     def __init__(self, responses: Responses) -> None:
         self._responses = responses
         self._store = responses.store
+
+    async def has(self, tenant: str, id: str) -> bool:
+        """Whether one is kept under this id."""
+        return await self._store.document(tenant, COMPLETION, id) is not None
 
     async def keep(self, tenant: str, completion: dict[str, Any], messages: bytes) -> bool:
         """Keep one under its own id; False where that is taken."""
@@ -60,13 +71,13 @@ class Completions:
 
     async def get(self, tenant: str, id: str) -> dict[str, Any]:
         """One. Raises NotFoundError."""
-        return _DECODE((await self._find(tenant, id)).data).completion
+        return _decoded(await self._find(tenant, id)).completion
 
     async def update(self, tenant: str, id: str, metadata: dict[str, str]) -> dict[str, Any]:
         """Replace its metadata. Raises NotFoundError."""
         for _ in range(_RETRIES):
             found = await self._find(tenant, id)
-            kept = _DECODE(found.data)
+            kept = _decoded(found)
             kept.completion["metadata"] = metadata
             try:
                 await self._store.commit(
@@ -98,7 +109,7 @@ class Completions:
             if not batch:
                 break
             after = batch[-1].id
-            completions = [_DECODE(document.data).completion for document in batch]
+            completions = [_decoded(document).completion for document in batch]
             found += [one for one in completions if _fits(one, model, metadata or {})]
         return list_object(found[: page.limit], has_more=len(found) > page.limit)
 
@@ -108,7 +119,7 @@ class Completions:
 
     async def messages(self, tenant: str, id: str, page: Page) -> dict[str, Any]:
         """The messages that it was asked with. Raises NotFoundError."""
-        kept = _DECODE((await self._find(tenant, id)).data)
+        kept = _decoded(await self._find(tenant, id))
         messages = [
             {"id": f"{id}-{place}", "content": None, **message}
             for place, message in enumerate(_json.decode(bytes(kept.messages)))

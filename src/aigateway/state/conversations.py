@@ -23,6 +23,7 @@ from aigateway.state.protocol import (
     Operation,
     Put,
     Span,
+    UnreadableError,
 )
 from aigateway.state.responses import Responses, Stored
 
@@ -52,7 +53,14 @@ class _Facts(msgspec.Struct):
 
 
 _ENCODE = msgspec.json.Encoder().encode
-_DECODE = msgspec.json.Decoder(_Facts).decode
+_DECODER: Final = msgspec.json.Decoder(_Facts)
+
+
+def _decoded(document: Document) -> _Facts:
+    try:
+        return _DECODER.decode(document.data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableError from error
 
 
 class Conversations:
@@ -88,7 +96,7 @@ class Conversations:
 
     async def get(self, tenant: str, id: str) -> dict[str, Any]:
         """One. Raises NotFoundError."""
-        return _shown(id, _DECODE((await self.find(tenant, id)).data))
+        return _shown(id, _decoded(await self.find(tenant, id)))
 
     async def find(self, tenant: str, id: str, *, param: str = "conversation_id") -> Document:
         """Its document. Raises NotFoundError."""
@@ -101,7 +109,7 @@ class Conversations:
         """Replace its metadata. Raises NotFoundError."""
         for _ in range(_RETRIES):
             found = await self.find(tenant, id)
-            facts = _Facts(metadata, _DECODE(found.data).created_at)
+            facts = _Facts(metadata, _decoded(found).created_at)
             try:
                 await self._store.commit(
                     tenant,
@@ -114,7 +122,7 @@ class Conversations:
 
     async def touch(self, tenant: str, document: Document) -> None:
         """It was used: it lives on."""
-        put = self._put(document.id, _DECODE(document.data), expect=document.version)
+        put = self._put(document.id, _decoded(document), expect=document.version)
         try:
             await self._store.commit(tenant, [put, Keep(log=document.id, expires_at=self._responses.until())])
         except ConflictError:

@@ -24,7 +24,7 @@ from aigateway.state.protocol import (
     Put,
     ResponseStore,
     Span,
-    StoreUnavailableError,
+    UnreadableError,
 )
 
 _MARK: Final = b"\x01"
@@ -59,7 +59,7 @@ class Cipher:
 class EncryptedStore:
     """A ResponseStore that keeps in another one what only it can read.
 
-    keys  32 bytes each: the first encrypts, all decrypt. What no key fits is answered with StoreUnavailableError.
+    keys  32 bytes each: the first encrypts, all decrypt. What no key fits is answered with UnreadableError.
     """
 
     def __init__(self, store: ResponseStore, keys: Sequence[bytes]) -> None:
@@ -74,9 +74,7 @@ class EncryptedStore:
     def _opened(self, data: bytes, *place: str) -> bytes:
         opened = self._cipher.decrypt(data, _place(place))
         if opened is None:
-            raise StoreUnavailableError(
-                "The gateway cannot decrypt this: it was kept under a key that is not configured anymore."
-            )
+            raise UnreadableError
         return opened
 
     async def document(self, tenant: str, kind: str, id: str) -> Document | None:

@@ -18,6 +18,17 @@ from aigateway.state.state import State
 from aigateway.state.turn import TOP
 
 _WAIT: Final = 2.0  # seconds for which a reader waits before it asks what became of the response
+_END_OF: Final = {"cancelled": "response.incomplete"}
+"""Neither OpenAI nor Open Responses has an event of its own for that; the `status` of the response in it says what it is."""
+
+_BEGUN: Final[dict[str, Any]] = {
+    "status": "in_progress",
+    "output": [],
+    "usage": None,
+    "error": None,
+    "incomplete_details": None,
+    "completed_at": None,
+}
 _ENDS: Final = (b"response.completed", b"response.incomplete", b"response.failed", b"response.cancelled")
 
 
@@ -61,6 +72,8 @@ async def resource_of(state: State, tenant: str, record: Record) -> bytes:
 
 async def check_kept(state: State, tenant: str, record: Record, id: str, after: int) -> None:
     """Raise StreamGoneError where the events behind this one are gone."""
+    if record.status == "cancelled" and record.background and after < 0:
+        return  # whatever is left of it, its end can be told
     if record.first is None and record.run is None and record.is_over:
         raise StreamGoneError
     pieces = await state.store.read_journal(tenant, id, after)
@@ -72,10 +85,10 @@ async def check_kept(state: State, tenant: str, record: Record, id: str, after: 
         raise StreamGoneError
 
 
-async def follow(state: State, tenant: str, id: str, after: int) -> AsyncIterator[bytes]:
-    """The frames behind this event, those to come too, up to the end of the stream."""
+async def follow(state: State, tenant: str, id: str, after: int, *, is_over: bool = False) -> AsyncIterator[bytes]:
+    """The frames behind this event, those to come too, up to the end of the stream. is_over: whether there are none to come."""
     while True:
-        pieces = await state.store.read_journal(tenant, id, after, wait=_WAIT)
+        pieces = await state.store.read_journal(tenant, id, after, wait=0.0 if is_over else _WAIT)
         for piece in pieces:
             if piece.last <= after:
                 continue
@@ -93,9 +106,8 @@ async def follow(state: State, tenant: str, id: str, after: int) -> AsyncIterato
         if pieces:
             continue
         found = await state.responses.find(tenant, id)
-        if found is not None and not found.record.is_over:
-            continue
-        if await state.store.read_journal(tenant, id, after):
+        if not is_over:
+            is_over = found is None or found.record.is_over
             continue
         end = b"" if found is None else await _missing_end(state, tenant, found, after)
         yield end + _sse.DONE_FRAME
@@ -108,11 +120,21 @@ def _is_end(frame: bytes) -> bool:
 
 
 async def _missing_end(state: State, tenant: str, stored: Stored, after: int) -> bytes:
-    """The event that a stream ends with whose own was never written; nothing where it was, or was told already."""
+    """The event that a stream ends with whose own was never written; nothing where it was, or was told already.
+
+    Where no event was written at all, those that come first stand in front of it.
+    """
     seen = await state.store.read_journal(tenant, stored.id, -1)
     number = seen[-1].last + 1 if seen else 0
     if number <= after or any(_is_end(frame) for piece in seen for frame in frames_in(piece.data)):
         return b""
-    name = f"response.{stored.record.status}"
     response = _json.decode(await resource_of(state, tenant, stored.record))
-    return _sse.encode(_json.encode({"type": name, "sequence_number": number, "response": response}), name)
+    end = _END_OF.get(stored.record.status, f"response.{stored.record.status}")
+    told = [(end, response)]
+    if number == 0:  # it was over before anything of it was written
+        begun = response | _BEGUN
+        told = [("response.created", begun), ("response.in_progress", begun), *told]
+    return b"".join(
+        _sse.encode(_json.encode({"type": name, "sequence_number": place, "response": snapshot}), name)
+        for place, (name, snapshot) in enumerate(told, number)
+    )

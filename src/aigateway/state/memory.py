@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from aigateway.state.protocol import (
     Document,
     Entry,
     Erase,
+    Keep,
     Operation,
     Piece,
     Put,
@@ -24,7 +26,7 @@ from aigateway.state.protocol import (
 from aigateway.state.waiting import Waiters
 
 _Key = tuple[str, ...]
-_CONDITIONAL = (Put, Delete, Append, Truncate)
+_SWEEP = 60.0  # seconds between two looks for what has expired
 _OVERHEAD = 200  # bytes that an object costs beside its data, roughly
 
 
@@ -62,7 +64,9 @@ class MemoryStore:
         self._size = 0
         self._objects: OrderedDict[_Key, _Document | _Log | _Journal] = OrderedDict()
         self._names: dict[tuple[str, str], tuple[str, int]] = {}
+        self._listed: dict[tuple[str, str], dict[_Key, None]] = {}
         self._leases: dict[_Key, tuple[str, float]] = {}
+        self._swept = clock()
         self._waiters = Waiters(None)
 
     @property
@@ -88,11 +92,11 @@ class MemoryStore:
         self, tenant: str, kind: str, *, after: str | None = None, limit: int = 20, descending: bool = False
     ) -> list[Document]:
         """See ResponseStore."""
+        known = [self._objects.get(key) for key in self._listed.get((tenant, kind), ())]
         found = [
             kept.document
-            for key, kept in self._objects.items()
-            if isinstance(kept, _Document) and kept.listed and key[0] == tenant and key[2] == kind
-            if not self._is_over(kept.document.expires_at)
+            for kept in known
+            if isinstance(kept, _Document) and not self._is_over(kept.document.expires_at)
         ]
         found.sort(key=lambda document: (document.created_at, document.id), reverse=descending)
         if after is not None:
@@ -105,12 +109,13 @@ class MemoryStore:
     async def commit(self, tenant: str, operations: Sequence[Operation]) -> None:
         """See ResponseStore."""
         for operation in operations:
-            if type(operation) in _CONDITIONAL:
-                self._check(tenant, operation)
+            self._check(tenant, operation)
         for operation in operations:
-            self._apply(tenant, operation)
+            _APPLIED[type(operation)](self, tenant, operation)
         while self._size > self._max and self._objects:
             self._evict(next(iter(self._objects)))
+        if self._clock() - self._swept >= _SWEEP:
+            await self.sweep()
 
     def _check(self, tenant: str, operation: Operation) -> None:
         if isinstance(operation, (Put, Delete)):
@@ -124,21 +129,16 @@ class MemoryStore:
             if (len(log.entries) if log is not None else 0) != operation.at:
                 raise ConflictError
 
-    def _apply(self, tenant: str, operation: Operation) -> None:
-        if isinstance(operation, Put):
-            self._put(tenant, operation)
-        elif isinstance(operation, Delete):
-            self._evict((tenant, "d", operation.kind, operation.id))
-        elif isinstance(operation, Append):
-            self._append(tenant, operation)
-        elif isinstance(operation, Truncate):
-            self._cut(tenant, operation.log, operation.length)
-        elif isinstance(operation, Erase):
-            self._erase(tenant, operation)
-        else:
-            log = self._log(tenant, operation.log)
-            if log is not None:
-                log.expires_at = operation.expires_at
+    def _delete(self, tenant: str, delete: Delete) -> None:
+        self._evict((tenant, "d", delete.kind, delete.id))
+
+    def _truncate(self, tenant: str, truncate: Truncate) -> None:
+        self._cut(tenant, truncate.log, truncate.length)
+
+    def _keep(self, tenant: str, keep: Keep) -> None:
+        log = self._log(tenant, keep.log)
+        if log is not None:
+            log.expires_at = keep.expires_at
 
     def _put(self, tenant: str, put: Put) -> None:
         key = (tenant, "d", put.kind, put.id)
@@ -152,6 +152,8 @@ class MemoryStore:
         size = len(put.data) + _OVERHEAD
         self._objects[key] = _Document(document, put.listed, size)
         self._size += size
+        if put.listed:
+            self._listed.setdefault((tenant, put.kind), {})[key] = None
 
     def _append(self, tenant: str, append: Append) -> None:
         key = (tenant, "l", append.log)
@@ -199,6 +201,11 @@ class MemoryStore:
         if isinstance(kept, _Log):
             for seq, (name, _) in enumerate(kept.entries):
                 self._forget_name(key[0], key[2], seq, name)
+        elif isinstance(kept, _Document) and kept.listed:
+            listed = self._listed[key[0], key[2]]
+            del listed[key]
+            if not listed:
+                del self._listed[key[0], key[2]]
 
     def _forget_name(self, tenant: str, log: str, seq: int, name: str) -> None:
         if name and self._names.get((tenant, name)) == (log, seq):
@@ -311,6 +318,7 @@ class MemoryStore:
 
     async def sweep(self, limit: int = 1000) -> int:
         """See ResponseStore."""
+        self._swept = self._clock()
         over = [
             key
             for key, kept in self._objects.items()
@@ -325,3 +333,13 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         """See ResponseStore."""
+
+
+_APPLIED: dict[type, Callable[[MemoryStore, str, Any], None]] = {
+    Put: MemoryStore._put,  # noqa: SLF001 - its own table
+    Delete: MemoryStore._delete,  # noqa: SLF001
+    Append: MemoryStore._append,  # noqa: SLF001
+    Truncate: MemoryStore._truncate,  # noqa: SLF001
+    Erase: MemoryStore._erase,  # noqa: SLF001
+    Keep: MemoryStore._keep,  # noqa: SLF001
+}

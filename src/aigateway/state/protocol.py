@@ -30,6 +30,20 @@ class StoreUnavailableError(GatewayError):
         super().__init__(message, headers={"Retry-After": "1"})
 
 
+class UnreadableError(StoreUnavailableError):
+    """What is kept there cannot be understood: it is encrypted, or of another version."""
+
+    code = "state_unreadable"
+    retryable = False
+
+    def __init__(self) -> None:
+        GatewayError.__init__(
+            self,
+            "The gateway cannot read what it kept under this id. It may be encrypted with a key that is not configured "
+            "anymore (state: encryption_keys), or be of a newer version of the gateway.",
+        )
+
+
 # Values without cycles (gc=False): the collector need not walk what a store in memory keeps.
 
 

@@ -27,6 +27,7 @@ from aigateway.state.protocol import (
     ResponseStore,
     Span,
     Truncate,
+    UnreadableError,
 )
 from aigateway.state.record import DECODE, ENCODE, Record
 
@@ -80,7 +81,12 @@ class Responses:
     async def find(self, tenant: str, id: str) -> Stored | None:
         """One that is kept."""
         found = await self.store.document(tenant, RESPONSE, id)
-        return None if found is None else Stored(id, DECODE(found.data), found.version)
+        if found is None:
+            return None
+        try:
+            return Stored(id, DECODE(found.data), found.version)
+        except msgspec.DecodeError as error:
+            raise UnreadableError from error
 
     async def get(self, tenant: str, id: str) -> Stored:
         """The same. Raises NotFoundError."""
@@ -200,7 +206,7 @@ class Responses:
             operations: list[Operation] = [
                 self._put(id, record, expect=expect),
                 Append(log=place.log, entries=(*place.copied, *entries), at=place.at, expires_at=until),
-                *self._kept(record.spans, until),
+                *(self._kept(record.spans, until) if place.shared else ()),
             ]
             if await self._written(tenant, operations):
                 return True

@@ -27,6 +27,7 @@ RUN: Final = "run"
 _DAY: Final = 86_400.0
 _CAUTION: Final = 5.0  # seconds after a failure in which the store is asked before a model is
 _SWEEP: Final = 60.0
+_AT_ONCE: Final = 1000  # rows that a sweep removes; where there are more, the next one follows soon
 
 OnOutage = Literal["fail", "continue"]
 """What becomes of calls that are to be stored while the store is down: they fail, or go on unstored."""
@@ -110,6 +111,10 @@ class State:
         if self._held.pop((tenant, id), None) is not None and self.store.shared:
             await self.store.release(RUN, tenant, id, self.owner)
 
+    def leave(self, tenant: str, id: str) -> None:
+        """Renew it no more, as where the store is down: whoever looks after what ran out settles what becomes of it."""
+        self._held.pop((tenant, id), None)
+
     async def stop(self, tenant: str, id: str) -> None:
         """Take the right from whoever makes it."""
         if self.store.shared:
@@ -124,14 +129,14 @@ class State:
             self._keeper = asyncio.create_task(self._keep())
 
     async def _keep(self) -> None:
-        swept = time.monotonic()
+        due = time.monotonic() + _SWEEP
         while True:
             try:
                 await self._renew()
                 await self._take_over()
-                if time.monotonic() - swept > _SWEEP:
-                    swept = time.monotonic()
-                    await self.store.sweep()
+                if time.monotonic() >= due:
+                    is_all = await self.store.sweep(_AT_ONCE) < _AT_ONCE
+                    due = time.monotonic() + (_SWEEP if is_all else 0.0)
             except StoreUnavailableError:
                 self.note_failure()
             except Exception:

@@ -37,6 +37,13 @@ class _Event(msgspec.Struct):
     response: msgspec.Raw = msgspec.Raw()
 
 
+class _Whole(msgspec.Struct):
+    id: str | None = None
+    status: str | None = None
+    output: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+_WHOLE: Final = msgspec.json.Decoder(_Whole)
 _EVENT: Final = msgspec.json.Decoder(_Event)
 
 
@@ -64,6 +71,7 @@ class Tape:
         self._input = turn.new if stored is None else items_of(stored.record.input)
         self._echo = turn.echo()
         self._their_id = ""
+        self._unkept: tuple[str, bytes] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -75,32 +83,31 @@ class Tape:
     async def whole(self, body: bytes) -> bytes:
         """The response as the caller gets it, kept. Raises StoreUnavailableError."""
         try:
-            top = TOP.decode(body)
-            output = [bytes(raw) for raw in _LIST.decode(top.get("output") or b"[]")]
-            their_id = _json.decode(bytes(top.get("id") or b'""'))
+            head = _WHOLE.decode(body)
+            output = [bytes(raw) for raw in _LIST.decode(head.output)]
         except (msgspec.DecodeError, RecursionError) as error:
             raise UpstreamProtocolError("The upstream answered with something that is not a response.") from error
-        self._their_id = their_id if isinstance(their_id, str) else ""
+        self._their_id = head.id or ""
         self.id = self.id or self._their_id
         if not self.id:
             return body  # nobody could ask for it
-        told: dict[str, Any] = {}
+        answer = body
         for _ in range(2):
             told = self._echo if self.id == self._their_id else self._echo | {"id": self.id}
-            for name, value in told.items():
-                top[name] = msgspec.Raw(_json.encode(value))
-            if not self.turn.wishes.stores or await self._finish(top, output):
+            answer = _with(body, told) if told else body
+            if not self.turn.wishes.stores:
+                break
+            if await self._finish(head.status or "completed", _without_output(answer, head.output), output):
                 break
             self.id = self.turn.state.responses.new_id("resp")
         self.ended = True
         await self._let_others_write()
-        return _json.encode(top) if told else body
+        return answer
 
-    async def _finish(self, top: dict[str, msgspec.Raw], output: list[bytes]) -> bool:
-        """Keep the response with its items; False where another one has its id."""
+    async def _finish(self, status: str, body: bytes, output: list[bytes]) -> bool:
+        """Keep the response, whose `output` is empty in the body, with its items; False where another one has its id."""
         turn = self.turn
-        status = _json.decode(bytes(top.get("status") or b'"completed"'))
-        record = self._record(str(status), _json.encode(top | {"output": msgspec.Raw(b"[]")}))
+        record = self._record(status, body)
         previous = None if turn.previous is None else turn.previous.record
         items = self._input
         if turn.refers and turn.conversation is not None:  # its items are its own, wherever they came from
@@ -213,11 +220,20 @@ class Tape:
         if state.settings.on_outage == "fail" or (self._stored is not None and self._stored.record.background):
             raise  # noqa: PLE0704 - called from where it is handled
         logger.warning("response %s is not kept: the store of state is down", self.id)
-        self._stored = self._journal = None
+        self.leave()
+        self._stored = self._journal = self._unkept = None
         self._echo["store"] = False
 
     async def _begin(self, top: dict[str, msgspec.Raw], number: int | None) -> None:
         """Settle the response's id, and keep that it has begun before the caller learns of it."""
+        try:
+            await self._keep_begun(top, number)
+        except BaseException:
+            if self._stored is None and self.id:
+                self.turn.state.leave(self.turn.tenant, self.id)
+            raise
+
+    async def _keep_begun(self, top: dict[str, msgspec.Raw], number: int | None) -> None:
         turn = self.turn
         their_id = _json.decode(bytes(top.get("id") or b'""'))
         self._their_id = their_id if isinstance(their_id, str) else ""
@@ -260,11 +276,23 @@ class Tape:
     async def _end(self, top: dict[str, msgspec.Raw]) -> None:
         if self._journal is not None:
             await self._journal.flush()
-        if not await self._finish(top, self.output):
+        status = _json.decode(bytes(top.get("status") or b'"completed"'))
+        body = _json.encode(top | {"output": msgspec.Raw(b"[]")})
+        self._unkept = str(status), body
+        kept = await self._finish(*self._unkept, self.output)
+        self._unkept = None
+        if not kept:
             raise StoreUnavailableError("This response was cancelled or deleted while it was made.")
+
+    async def keep_late(self) -> None:
+        """Keep what came to its end, and could not be kept then."""
+        if self._unkept is not None:
+            await self._finish(*self._unkept, self.output)
+            self._unkept = None
 
     async def abandon(self, error: GatewayError | None = None, status: str = "cancelled") -> None:
         """The stream ended before its end: keep what there is of it, with this status."""
+        await self.keep_late()
         if self.ended or not self._begun or self._stored is None:
             return
         self.ended = True
@@ -277,8 +305,9 @@ class Tape:
         body = self._snapshot | self._echo | {"id": self.id, "status": status, "output": []}
         if error is not None:
             body["error"] = {"code": error.code or "server_error", "message": error.message}
-        top = TOP.decode(_json.encode(body))
-        await self._finish(top | {"output": msgspec.Raw(listed(items))}, items)
+        if self._journal is not None:
+            await self._journal.flush()
+        await self._finish(status, _json.encode(body), items)
 
     async def close_journal(self) -> None:
         """Write what is left of the events, unless others have ended or deleted the response meanwhile."""
@@ -298,6 +327,30 @@ class Tape:
         if self._stored is not None:
             await self.turn.state.let_go(self.turn.tenant, self.id)
 
+    def leave(self) -> None:
+        """Leave the response as it is, for others to settle."""
+        if self._stored is not None:
+            self.turn.state.leave(self.turn.tenant, self.id)
+
 
 def _nothing() -> None:
     """Nobody needs to know: what is made goes to its caller anyway."""
+
+
+def _with(body: bytes, fields: dict[str, Any]) -> bytes:
+    """A response that says these of itself."""
+    top = TOP.decode(body)
+    for name, value in fields.items():
+        top[name] = msgspec.Raw(_json.encode(value))
+    return _json.encode(top)
+
+
+def _without_output(body: bytes, output: msgspec.Raw) -> bytes:
+    """A response whose output is empty: it was this."""
+    raw = bytes(output)
+    if raw == b"[]":
+        return body
+    at = body.find(raw)
+    if at >= 0 and body.find(raw, at + 1) < 0:  # it stands there and nowhere else
+        return body[:at] + b"[]" + body[at + len(raw) :]
+    return _json.encode(TOP.decode(body) | {"output": msgspec.Raw(b"[]")})
