@@ -5,7 +5,7 @@ Hooks see the compaction as any other part of an answer, and nothing of the summ
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from aigateway import _json, _sse
@@ -17,6 +17,8 @@ from aigateway.formats.protocol import WireEvent
 from aigateway.providers.protocol import ProviderReply
 from aigateway.state.announcing import Announcement, with_spent
 from aigateway.translation import Translation
+
+Answering = Coroutine[Any, Any, Answer]
 
 
 class AnnouncedExchange(Exchange):
@@ -32,9 +34,10 @@ class AnnouncedExchange(Exchange):
         """The compaction item."""
         return None
 
-    def _announce(self) -> None:
+    def _announce(self) -> Announcement | None:
         made = self._made_on_the_way()
-        self._announcement = None if made is None else Announcement(made, self._spent)
+        self._announcement = announcement = None if made is None else Announcement(made, self._spent)
+        return announcement
 
     def _count_spent(self) -> None:
         """Count what the summary used among the usage of the call, once."""
@@ -42,19 +45,27 @@ class AnnouncedExchange(Exchange):
             self.call.usage = with_spent(self.call.usage, self._spent)
             self._spent = None
 
-    # whole answers
+    # whole answers; where there is nothing to tell, nothing stands between
 
-    async def _whole(self, translation: Translation | None, reply: ProviderReply, body: bytes | None = None) -> Answer:
-        self._announce()
-        answer = await super()._whole(translation, reply, body)
-        if self._announcement is not None and not self._announcement.begun:
-            answer.body = self._announcement.document(answer.body)
+    def _whole(self, translation: Translation | None, reply: ProviderReply, body: bytes | None = None) -> Answering:
+        announcement, answering = self._announce(), super()._whole(translation, reply, body)
+        return answering if announcement is None else self._whole_telling(announcement, answering)
+
+    async def _whole_telling(self, announcement: Announcement, answering: Answering) -> Answer:
+        answer = await answering
+        if not announcement.begun:
+            answer.body = announcement.document(answer.body)
         return answer
 
-    async def _answer_document(self, document: bytes | dict[str, Any], headers: list[tuple[str, str]]) -> Answer:
+    def _answer_document(self, document: bytes | dict[str, Any], headers: list[tuple[str, str]]) -> Answering:
         announcement = self._announcement
         if not self._summarises and (announcement is None or announcement.begun):
-            return await super()._answer_document(document, headers)
+            return super()._answer_document(document, headers)
+        return self._document_telling(announcement, document, headers)
+
+    async def _document_telling(
+        self, announcement: Announcement | None, document: bytes | dict[str, Any], headers: list[tuple[str, str]]
+    ) -> Answer:
         raw = document if isinstance(document, bytes) else _json.encode(document)
         if self._summarises or announcement is None:
             return Answer(200, headers, raw)
@@ -69,9 +80,9 @@ class AnnouncedExchange(Exchange):
 
     # streams
 
-    async def _stream(self, attempt: Attempt, translation: Translation | None, reply: ProviderReply) -> Answer:
+    def _stream(self, attempt: Attempt, translation: Translation | None, reply: ProviderReply) -> Answering:
         self._announce()
-        return await super()._stream(attempt, translation, reply)
+        return super()._stream(attempt, translation, reply)
 
     def _edited(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         return super()._edited(frames if self._announcement is None else self._announcement.frames(frames))
@@ -101,14 +112,17 @@ class AnnouncedExchange(Exchange):
         self._announcement = None  # what a hook puts in an error's place has nothing to do with it
         return await super()._failure(error)
 
-    async def aclose(self) -> None:
+    def aclose(self) -> Coroutine[Any, Any, None]:
         """See Exchange."""
-        if self._spent is not None and self.call.ended_at is None:
-            try:
-                await self._release()  # what is open settles the usage of its own
-            finally:
-                self._count_spent()
-        await super().aclose()
+        closing = super().aclose()
+        return closing if self._spent is None or self.call.ended_at is not None else self._close_counting(closing)
+
+    async def _close_counting(self, closing: Coroutine[Any, Any, None]) -> None:
+        try:
+            await self._release()  # what is open settles the usage of its own
+        finally:
+            self._count_spent()
+            await closing
 
 
 async def _framed(events: AsyncIterator[WireEvent]) -> AsyncIterator[bytes]:

@@ -13,17 +13,18 @@ from typing import Any, Final
 
 from aigateway import _json
 from aigateway.announced import AnnouncedExchange
-from aigateway.call import Attempt, Call, Target
+from aigateway.call import Attempt, Call, OnUnsupported, Target
 from aigateway.canonical.types import Change
 from aigateway.errors import UpstreamError, UpstreamProtocolError
 from aigateway.exchange import Answer
 from aigateway.formats import FORMATS
 from aigateway.formats.responses.count import estimated_tokens
 from aigateway.formats.responses.resource import encode_usage
-from aigateway.intake import top_of
-from aigateway.models import Model
+from aigateway.hooks.chain import Chain
+from aigateway.intake import Limits, top_of
+from aigateway.models import Model, Models
 from aigateway.routing.course import Course
-from aigateway.routing.traffic import Lane
+from aigateway.routing.traffic import Lane, Traffic
 from aigateway.state.compaction import PROMPT, transcript
 from aigateway.state.items import REFERENCE
 from aigateway.state.protocol import StoreUnavailableError
@@ -71,8 +72,20 @@ class StatefulExchange(AnnouncedExchange):
     _turn: Turn | None = None
     _tape: Tape | None = None
 
-    def __init__(self, *arguments: Any, state: State, submit: Submit, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
+    def __init__(
+        self,
+        call: Call,
+        chain: Chain,
+        models: Models,
+        limits: Limits,
+        new_id: Callable[[str], str],
+        *,
+        traffic: Traffic,
+        on_unsupported: OnUnsupported,
+        state: State,
+        submit: Submit,
+    ) -> None:
+        super().__init__(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=on_unsupported)
         self._state = state
         self._submit = submit
 
@@ -302,12 +315,16 @@ class StatefulExchange(AnnouncedExchange):
             return None
         return tape.id, None if tape.kept and turn.conversation is not None else [*turn.items, *tape.output]
 
-    async def aclose(self) -> None:
+    def aclose(self) -> Coroutine[Any, Any, None]:
         """See Exchange; state is left as it shall stay."""
-        if self.call.ended_at is not None:
-            return
+        closing = super().aclose()
+        if (self._tape is None and self._turn is None) or self.call.ended_at is not None:
+            return closing
+        return self._close_turn(closing)
+
+    async def _close_turn(self, closing: Coroutine[Any, Any, None]) -> None:
         try:
-            await super().aclose()
+            await closing
         finally:
             tape, turn = self._tape, self._turn
             if (tape is not None and tape.is_open) or (turn is not None and turn.lock is not None):
