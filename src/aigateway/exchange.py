@@ -501,7 +501,10 @@ class Exchange:
         if body is None:
             body = await reply.read()
         if translation is not None:
-            return await self._answer_document(self._translated(translation.reply(body)), headers)
+            body = translation.reply(body)
+            if not self._chain.has_after_response:
+                return Answer(200, headers, body)
+            return await self._answer_document(self._translated(body), headers)
         body, self.call.usage = unary_head(self.call, body, self._asked)
         if not self._chain.has_after_response:
             return Answer(200, headers, body)

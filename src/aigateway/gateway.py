@@ -274,9 +274,15 @@ class Journey:
         )
 
     def exchange(
-        self, operation: str, headers: Mapping[str, str], *, api_key: str | None = None, client: str = ""
+        self,
+        operation: str,
+        headers: Mapping[str, str],
+        *,
+        api_key: str | None = None,
+        client: str = "",
+        body: bytes = b"",
     ) -> Exchange:
-        """A new call, ready to be answered. Names in `headers` are lower-case."""
+        """A new call, ready to be answered. Names in `headers` are lower-case. body: of the request, where it is known."""
         call, chain, models, limits = (
             self._call(operation, headers, api_key, client),
             self._chain,
@@ -290,7 +296,7 @@ class Journey:
                 exchange.keep = self._kept
             return exchange
         if self._store is not None and operation in _STATEFUL:
-            return self.keeping.exchange(call)
+            return self.keeping.exchange(call, body)
         if operation == "metrics" and self.metrics is not None and self.metrics.chain is not None:
             chain = self.metrics.chain
         kind = call.operation.kind

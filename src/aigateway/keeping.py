@@ -15,6 +15,7 @@ from aigateway.state.memory import MemoryStore
 from aigateway.state.protocol import ResponseStore
 from aigateway.state.record import Run
 from aigateway.state.state import State, StateSettings
+from aigateway.state.turn import keeps_nothing
 from aigateway.stateful import StatefulExchange
 from aigateway.stored import SERVED, StoredObjects
 from aigateway.turns_session import TurnsSession
@@ -54,12 +55,14 @@ class Keeping:
         self._turn: Callable[..., StatefulExchange] = partial(_TURN, **known)
         self._journeys = {name: partial(kind, **known) for name, kind in _JOURNEYS.items()}
 
-    def exchange(self, call: Call) -> Exchange:
-        """The journey of a call."""
+    def exchange(self, call: Call, body: bytes = b"") -> Exchange:
+        """The journey of a call. body: of its request, where it is known and nobody changes it; else empty."""
         self.state.start()
         if call.operation.name in SERVED:
             return StoredObjects(call, *self._parts, default=self._default, state=self.state, **self._options)
         chain, models, limits, new_id = self._parts
+        if body and call.operation.name == "responses" and not chain.has_before_request and keeps_nothing(body):
+            return Exchange(call, chain, models, limits, new_id, **self._options)
         return self._journeys.get(call.operation.name, self._turn)(call, chain, models, limits, new_id)
 
     async def completion(self, call: Call, answer: Answer) -> Answer:

@@ -26,12 +26,11 @@ from aigateway.models import Model, Models
 from aigateway.routing.course import Course
 from aigateway.routing.traffic import Lane, Traffic
 from aigateway.state.compaction import PROMPT, transcript
-from aigateway.state.items import REFERENCE
 from aigateway.state.protocol import StoreUnavailableError
 from aigateway.state.record import Upstream
 from aigateway.state.state import State
 from aigateway.state.tape import Tape
-from aigateway.state.turn import WISHES, Turn, Wishes
+from aigateway.state.turn import WISHES, Turn, Wishes, needs_state
 from aigateway.surface import OPERATIONS
 from aigateway.translation import Translation
 from aigateway.upstream import plan_for, quirks_of
@@ -42,8 +41,6 @@ _UNKNOWN_ID: Final = frozenset({"previous_response_not_found", "item_not_found"}
 _NOT_STORED: Final = Change(
     field="store", action="dropped", reason="The store of state is down; this response is not kept."
 )
-_REFERENCE: Final = REFERENCE.encode()
-_COMPACTION: Final = b'"compaction'
 
 
 def compacts(targets: list[Target]) -> bool:
@@ -94,8 +91,7 @@ class StatefulExchange(AnnouncedExchange):
     async def _routed(self) -> tuple[list[Target], Model | None]:
         body = self.call.request.raw
         wishes = top_of(body, WISHES)
-        needed = wishes.stores or wishes.is_stateful or wishes.truncation == "auto" or self.local is not None
-        if needed or wishes.compact_threshold is not None or body.find(_REFERENCE) >= 0 or body.find(_COMPACTION) >= 0:
+        if self.local is not None or needs_state(wishes, body):
             await self._open(wishes, body)
         entry = self._models.plain_route(self.call)
         return await super()._routed() if entry is None else (list(entry.targets), entry)

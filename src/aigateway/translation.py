@@ -53,12 +53,12 @@ class Translation:
         self._call = call
         self._plan = plan
         self._ours = CALLER_CODECS[plan.caller_api]
-        body = call.request.snapshot()
-        self._request = self._ours.decode_request(body) if plan.translates else _understood(self._ours, body)
+        body, translates = call.request.snapshot(), plan.translates
+        self._request = self._ours.decode_request(body) if translates else _understood(self._ours, body)
         if self._request.stream is not call.stream:  # where the path says so, and not the body
             self._request = msgspec.structs.replace(self._request, model=call.model, stream=call.stream)
         self._quirks = quirks = quirks_of(plan.target.provider)
-        if plan.translates:
+        if translates:
             items = items_seen_at(self._request.items, quirks.origin)
             if items is not self._request.items:
                 self._request = msgspec.structs.replace(self._request, items=items)
@@ -70,7 +70,7 @@ class Translation:
             new_id=new_id,
             now=_now,
             profile=call.profile,
-            translated=plan.translates,
+            translated=translates,
             changes=call.changes,
         )
         self._encoder: StreamEncoder | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Final
 
@@ -72,20 +73,25 @@ def plan_for(call: Call, target: Target) -> Plan:
     apis = target.provider.apis
     if target.prefer is None and call.api in apis:
         return Plan(target, target.model or call.model, call.api, call.api)
-    wanted: tuple[str, ...] = (call.api,)
-    if call.api in CALLER_CODECS:
-        wanted = _TRANSLATED_INTO
-        if target.prefer is not None:
-            wanted = (target.prefer if target.prefer in UPSTREAM_CODECS else call.api, call.api, *wanted)
-    for api in wanted:
-        if api in apis:
-            return Plan(target, target.model or call.model, call.api, api)
+    spoken = _spoken(call.api, target.prefer, frozenset(apis))
+    if spoken is not None:
+        return Plan(target, target.model or call.model, call.api, spoken)
     raise UnsupportedError(
         f"Provider '{target.provider.name}' does not offer the '{call.api}' API, and it cannot be translated into "
         "one that it offers.",
         param="model",
         code="unsupported_api",
     )
+
+
+@functools.lru_cache(256)
+def _spoken(api: str, prefer: str | None, apis: frozenset[str]) -> str | None:
+    wanted: tuple[str, ...] = (api,)
+    if api in CALLER_CODECS:
+        wanted = _TRANSLATED_INTO
+        if prefer is not None:
+            wanted = (prefer if prefer in UPSTREAM_CODECS else api, api, *wanted)
+    return next((one for one in wanted if one in apis), None)
 
 
 def upstream_path(call: Call, plan: Plan) -> str:

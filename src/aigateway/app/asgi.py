@@ -221,7 +221,8 @@ class Gateway(Journey):
                 head.headers, head.key = headers.copy(), key
         else:
             headers, key = head.headers.copy(), head.key
-        return self.exchange(turn.operation.name, headers, api_key=key, client=client[0] if client else "")
+        name, address = turn.operation.name, client[0] if client else ""
+        return self.exchange(name, headers, api_key=key, client=address, body=turn.body)
 
     def _find(
         self, scope: Scope, path: str, method: str

@@ -19,7 +19,7 @@ from aigateway.state.compaction import (
     without_oldest,
 )
 from aigateway.state.conversations import Lock
-from aigateway.state.items import head_of, items_of, listed, references, require_calls, without_references
+from aigateway.state.items import REFERENCE, head_of, items_of, listed, references, require_calls, without_references
 from aigateway.state.record import Upstream
 from aigateway.state.responses import Stored, previous_not_found
 from aigateway.state.state import State
@@ -64,6 +64,28 @@ class Wishes(msgspec.Struct):
 
 
 WISHES: Final = msgspec.json.Decoder(Wishes)
+_REFERENCE: Final = REFERENCE.encode()
+_COMPACTION: Final = b'"compaction'
+
+
+def needs_state(wishes: Wishes, body: bytes) -> bool:
+    """Whether a request is about anything that is kept, or is to be."""
+    return (
+        wishes.store is not False
+        or wishes.truncation == "auto"
+        or bool(wishes.previous_response_id or wishes.conversation or wishes.background)
+        or wishes.context_management is not None
+        or body.find(_REFERENCE) >= 0
+        or body.find(_COMPACTION) >= 0
+    )
+
+
+def keeps_nothing(body: bytes) -> bool:
+    """Whether a request is understood well enough to say that it has nothing to do with state."""
+    try:
+        return not needs_state(WISHES.decode(body), body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _check_management(entries: Any) -> None:

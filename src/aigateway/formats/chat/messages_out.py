@@ -81,6 +81,16 @@ class _Turn:
         return not (self.spoke or self.calls or self.reasoning or self.details)
 
 
+def _bare_text(item: Item) -> str | None:
+    """What a user said, where that is one text and nothing else, as mostly."""
+    if not isinstance(item, Message) or item.role != "user" or len(item.content) != 1:
+        return None
+    part = item.content[0]
+    if not isinstance(part, Text) or part.prompt_cache_breakpoint is not UNSET or part.extra is not UNSET:
+        return None
+    return part.text if item.name is UNSET and item.extra is UNSET else None
+
+
 def _is_of_assistant(item: Item) -> bool:
     return item.role == "assistant" if isinstance(item, Message) else isinstance(item, ToolCall | Reasoning)
 
@@ -104,6 +114,10 @@ class _Writer:
         for position, item in enumerate(items):
             if position in written:
                 continue
+            text = _bare_text(item) if turn is None and not self._media else None
+            if text is not None:
+                self.messages.append({"role": "user", "content": text})
+                continue
             if _is_of_assistant(item):
                 turn = turn or _Turn()
                 self._add(turn, item, position)
@@ -111,18 +125,21 @@ class _Writer:
             if turn is not None:
                 written |= self._end_turn(turn, items, position)
                 turn = None
-            if isinstance(item, ToolResult):
-                if position not in written:
-                    self._result(item)
-            elif isinstance(item, Message):
-                if self._media:
-                    self._flush_media()
-                self.messages.append(self._message(item))
-            elif isinstance(item, Opaque):
-                self._opaque(item)
+            if position not in written:
+                self._stand_alone(item)
         if turn is not None:
             self._end_turn(turn, items, len(items))
         self._flush_media()
+
+    def _stand_alone(self, item: Item) -> None:
+        if isinstance(item, ToolResult):
+            self._result(item)
+        elif isinstance(item, Message):
+            if self._media:
+                self._flush_media()
+            self.messages.append(self._message(item))
+        elif isinstance(item, Opaque):
+            self._opaque(item)
 
     def _add(self, turn: _Turn, item: Item, position: int) -> None:
         """Let an item stand in the assistant's turn."""

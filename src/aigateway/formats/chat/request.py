@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 from aigateway.canonical.effort import effort_of
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.toolbox import Toolbox
-from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, Opaque, OutputFormat, Request, WebSearch
+from aigateway.canonical.types import Change, Extra, JSONSchemaFormat, Message, Opaque, OutputFormat, Request, WebSearch
 from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import UnsupportedError
 from aigateway.formats.chat.fields import (
@@ -79,6 +79,7 @@ _BESIDE = (
 )
 """What few requests have: one look tells whether there is any."""
 _BESIDE_OF = operator.itemgetter(*map(Request.__struct_fields__.index, _BESIDE))
+_MESSAGES = frozenset({Message})
 _NOTHING_BESIDE = (UNSET,) * len(_BESIDE)
 
 _READ_ALONE = {"parallel_tool_calls": read_boolean, "logprobs": read_boolean, "top_logprobs": read_integer}
@@ -192,7 +193,8 @@ def encode_request(request: Request, *, model: str, quirks: Quirks, changes: lis
     foreign = foreign_keys(request, FORMAT)
     if request.reasoning_budget is not UNSET:
         request = msgspec.structs.replace(request, reasoning_effort=effort_of(request))
-    request = Toolbox(request, custom=quirks.custom_tools).flattened(changes)
+    if request.tools is not UNSET or not _MESSAGES.issuperset(map(type, request.items)):
+        request = Toolbox(request, custom=quirks.custom_tools).flattened(changes)
     body: dict[str, Any] = {"model": model, "messages": encode_messages(request, model, quirks, changes)}
     if request.stream:
         body["stream"] = True

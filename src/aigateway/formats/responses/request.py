@@ -94,6 +94,7 @@ _STATEFUL = {
     "background": "Leave `background` out",
 }
 _ELSEWHERE = frozenset({"model", "input", "stream"})
+_PLAIN = _ELSEWHERE | _KNOBS.keys()
 
 
 def require_stateless(body: dict[str, Any]) -> None:
@@ -112,18 +113,12 @@ def require_stateless(body: dict[str, Any]) -> None:
 def decode_request(body: dict[str, Any]) -> Request:
     """The body in canonical form. Raises InvalidRequestError naming the field that is wrong."""
     knobs: dict[str, Any] = {}
-    is_plain = True
     for name, value in body.items():
-        if value is None:
-            continue
-        read = _KNOBS.get(name)
-        if read is not None:
-            knobs[name] = read(value, name)
-        elif name not in _ELSEWHERE:
-            is_plain = False
+        if value is not None and name in _KNOBS:
+            knobs[name] = _KNOBS[name](value, name)
     nested: dict[str, Any] = {}
     unknown: dict[str, Any] = {}
-    if not is_plain:
+    if not _PLAIN.issuperset(body):
         require_stateless(body)
         nested = _decode_nested(**{name: optional(body, name, record) or {} for name in _NESTED})
         unknown = _unknown(body)

@@ -150,6 +150,10 @@ def _unsaid(said: frozenset[str]) -> bytes:
 
 
 def _output(reply: Reply, status: str, context: ReplyContext) -> list[dict[str, Any]]:
+    if len(reply.items) == 1 and isinstance(reply.items[0], Message):  # as mostly
+        plain = _plain_output(reply.items[0], context, status)
+        if plain is not None:
+            return [plain]
     for item in reply.items:
         note_lost(item, FORMAT, LACKING, context.changes)
     wanted = seal_of(context)
@@ -298,8 +302,8 @@ _BESIDE_TEXT_OF = operator.attrgetter("annotations", "logprobs", "extra", "promp
 _BARE = ((), (), UNSET, UNSET)
 
 
-def _plain_output(item: Message, id: str, status: str) -> dict[str, Any] | None:
-    """The same of a message with nothing but bare texts, as most are; None of any other."""
+def _plain_output(item: Message, id: str | ReplyContext, status: str) -> dict[str, Any] | None:
+    """The same of a message with nothing but bare texts, as most are; None of any other. id: or who makes one."""
     if _FACTS_OF(item) != _NO_FACTS:
         return None
     content: list[dict[str, Any]] = []
@@ -307,7 +311,8 @@ def _plain_output(item: Message, id: str, status: str) -> dict[str, Any] | None:
         if not isinstance(part, Text) or _BESIDE_TEXT_OF(part) != _BARE:
             return None
         content.append({"type": "output_text", "text": part.text, "annotations": [], "logprobs": []})
-    return {"type": "message", "role": "assistant", "content": content, "id": id, "status": status}
+    known = id if isinstance(id, str) else id.new_id("msg")
+    return {"type": "message", "role": "assistant", "content": content, "id": known, "status": status}
 
 
 def output_parts(message: Message) -> tuple[Part, ...]:
