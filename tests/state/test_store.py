@@ -22,6 +22,7 @@ from aigateway.state.protocol import (
     Span,
     Truncate,
 )
+from aigateway.state.redis import RedisStore
 from tests.state.conftest import SHARED, StoreURL
 
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
@@ -93,6 +94,37 @@ async def test_of_two_who_write_on_the_same_version_one_wins(store: ResponseStor
     )
     assert sum(result is None for result in results) == 1
     assert all(isinstance(result, ConflictError) for result in results if result is not None)
+
+
+@pytest.mark.parametrize("length", [1, 40])
+async def test_names_in_redis_live_as_long_as_their_log(store_url: StoreURL, tenant: str, length: int) -> None:
+    store = RedisStore(store_url("redis"))
+    prefix = store._key("n", tenant)
+
+    async def left(key: str) -> int:
+        return int(await store._redis.pttl(key))
+
+    try:
+        now = time.time()
+        names = [f"item{number}" for number in range(length)]
+        await store.commit(
+            tenant, [Append(log="log", entries=tuple((name, b"x") for name in names), expires_at=now + 60)]
+        )
+        for turn, later in enumerate((61.0, 100.0, 3600.0, 3601.0)):
+            added = Append(log="log", entries=((f"turn{turn}", b"x"),), expires_at=now + later)
+            await store.commit(tenant, [added])
+            names.append(f"turn{turn}")
+            log = await left(store._key("l", tenant, "log"))
+            assert min([await left(f"{prefix}:{name}") for name in names]) >= log - 5
+        await store.commit(tenant, [Keep(log="log", expires_at=now + 90_000)])
+        assert await left(f"{prefix}:item0") > 89_000_000
+        await store.commit(tenant, [Keep(log="log", expires_at=None)])
+        assert {await left(f"{prefix}:{name}") for name in names} == {-1}
+        await store.commit(tenant, [Append(log="log", entries=(("last", b"x"),), expires_at=now + 60)])
+        assert 0 < await left(f"{prefix}:item0") < 120_000
+        assert len(await store.named(tenant, [*names, "last"])) == len(names) + 1
+    finally:
+        await store.aclose()
 
 
 async def test_deleted_document_is_gone_and_may_come_anew(store: ResponseStore, tenant: str) -> None:

@@ -62,6 +62,20 @@ local function forget(o, packed, seq)
     redis.call('DEL', o.names .. name)
   end
 end
+-- Names live as long as their log, or longer: half a lifetime more is given to all of them, so that few turns have to.
+local function names_until(o)
+  local marker = o.key .. ':names'
+  local known = redis.call('GET', marker)
+  if o.px == nil and not known then return nil end
+  if o.px and known and tonumber(known) >= o.px then return tonumber(known) end
+  local till = o.px and o.px + math.floor(math.max(0, o.px - o.now) / 2)
+  for at, packed in ipairs(redis.call('LRANGE', o.key, 0, -1)) do
+    local name = name_of(packed)
+    if name ~= '' and redis.call('GET', o.names .. name) == (at - 1) .. ' ' .. o.log then live(o.names .. name, till) end
+  end
+  if till then redis.call('SET', marker, string.format('%.0f', till), 'PXAT', till) else redis.call('DEL', marker) end
+  return till
+end
 for _, o in ipairs(operations) do
   if o.op == 'put' then
     local version = (tonumber(redis.call('HGET', o.key, 'v')) or 0) + 1
@@ -74,11 +88,12 @@ for _, o in ipairs(operations) do
     redis.call('ZREM', o.index, o.id)
   elseif o.op == 'append' then
     local seq = redis.call('LLEN', o.key)
+    local till = names_until(o)
     for _, entry in ipairs(o.entries) do
       redis.call('RPUSH', o.key, ARGV[entry[2]])
       if entry[1] ~= '' then
         redis.call('SET', o.names .. entry[1], seq .. ' ' .. o.log)
-        live(o.names .. entry[1], o.px)
+        live(o.names .. entry[1], till)
       end
       seq = seq + 1
     end
@@ -86,7 +101,7 @@ for _, o in ipairs(operations) do
   elseif o.op == 'truncate' then
     local gone = redis.call('LRANGE', o.key, o.length, -1)
     for at, packed in ipairs(gone) do forget(o, packed, o.length + at - 1) end
-    if o.length == 0 then redis.call('DEL', o.key) else redis.call('LTRIM', o.key, 0, o.length - 1) end
+    if o.length == 0 then redis.call('DEL', o.key, o.key .. ':names') else redis.call('LTRIM', o.key, 0, o.length - 1) end
   elseif o.op == 'erase' then
     local packed = redis.call('LINDEX', o.key, o.seq)
     if packed then
@@ -94,6 +109,7 @@ for _, o in ipairs(operations) do
       redis.call('LSET', o.key, o.seq, '0:')
     end
   else
+    names_until(o)
     live(o.key, o.px)
   end
 end
@@ -236,6 +252,7 @@ class RedisStore:
             "key": self._key("l", tenant, operation.log),
             "log": operation.log,
             "names": self._key("n", tenant) + ":",
+            "now": int(self._clock() * 1000),
         }
         if isinstance(operation, Append):
             first = len(blobs) + 2
