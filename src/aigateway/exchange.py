@@ -7,7 +7,6 @@ process. An error before the answer began is answered with its status; one after
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -120,17 +119,10 @@ class Exchange:
     _routes_plainly: ClassVar[bool] = True
     """Whether nothing but the registry of models has a say in `_routed`."""
 
-    _since = 0.0
     _warned = False
     _asked = ""
-    _first: asyncio.Future[bytes | None] | None = None
-    _opened = False
-    _opening: Opening | None = None
     _refused = False
     _error_told = False
-    _delivered = False
-    _asked_usage = False
-    _pipe: Pipe | None = None
 
     def __init__(
         self,
@@ -152,12 +144,22 @@ class Exchange:
         self._on_unsupported = on_unsupported
         self._lane: Lane | None = None
         self._reply: ProviderReply | None = None
+        # what only streams have too: a name that comes late to one of many instances gives it a dict of its own
         self._frames: AsyncIterator[bytes] | None = None
+        self._first: asyncio.Future[bytes | None] | None = None
+        self._pipe: Pipe | None = None
+        self._opening: Opening | None = None
+        self._numbering: Numbering | None = None
+        self._opened = self._asked_usage = self._delivered = False
+        self._since = 0.0
         self._format: Format = FORMATS.get(call.api) or FORMATS["chat"]
 
-    @functools.cached_property
+    @property
     def _numbers(self) -> Numbering:
-        return Numbering(self.call.api)
+        numbering = self._numbering
+        if numbering is None:
+            self._numbering = numbering = Numbering(self.call.api)
+        return numbering
 
     # the way in
 
@@ -558,7 +560,7 @@ class Exchange:
         headers: list[tuple[str, str]],
     ) -> Answer:
         """Hold the head back until the upstream has begun to answer well, or has been silent for a while."""
-        self.__dict__.pop("_numbers", None)
+        self._numbering = None
         self._frames = guarded = self._guarded(frames, fail)
         self._first = first = asyncio.ensure_future(_next(guarded))
         await asyncio.wait((first,), timeout=self._limits.keepalive)
@@ -647,6 +649,7 @@ class Exchange:
                     break
             if begun and pipe is not None and pipe.write is not None:
                 await source.aclose()  # type: ignore[attr-defined]  # the stream of a reply is a generator
+                chunk = out = b""  # or they would be held as long as the stream is open
                 await _pour(reply, relay, pipe, pipe.write)
             out = held + relay.flush()
             held = b""

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from aigateway.app.delivery import LEAVING, WRITING, Leaving
@@ -53,6 +54,32 @@ class _Waiting(list[Any]):
         self.insert(0, item)
 
 
+class _Flow(FlowControl):
+    """uvicorn's, with an event only while somebody may wait for it: few callers ever fall behind, and an event is large."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.read_paused = False
+        self.write_paused = False
+
+    async def drain(self) -> None:
+        """Wait until the caller has caught up."""
+        if self.write_paused:
+            await self._is_writable_event.wait()
+
+    def pause_writing(self) -> None:
+        """The caller has fallen behind."""
+        if not self.write_paused:
+            self._is_writable_event = asyncio.Event()
+            self.write_paused = True
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        if self.write_paused:
+            self.write_paused = False
+            self._is_writable_event.set()
+
+
 class HeadFirstProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=...)`."""
 
@@ -89,6 +116,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         self._serves_plainly = not self.root_path and self.limit_concurrency is None
         self._ends = False
         super().connection_made(cast("asyncio.Transport", HeadFirstTransport(transport)))
+        self.flow = _Flow(self.transport)
         self._look_again_in(self.timeout_keep_alive)
 
     def on_message_begin(self) -> None:
