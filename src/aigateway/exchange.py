@@ -332,7 +332,7 @@ class Exchange:
         else:
             attempt, translation, _ = self._prepared(target, why)
             api = attempt.plan.upstream_api
-            path = POSTED.get(api, "")
+            path = POSTED[False].get(api, "")
         try:
             if chain.has_before_attempt:
                 await chain.before_attempt(call, attempt)
@@ -476,11 +476,27 @@ class Exchange:
             request_id=call.id,
         )
 
+    def _stream_path(self, attempt: Attempt) -> str:
+        """Where a stream is asked for that needs nothing but its body, as most do; "" for every other request."""
+        call, plan = self.call, attempt.plan
+        if not call.stream or call.api not in CALLER_CODECS or attempt.headers or attempt.api_key is not None:
+            return ""
+        if call.query or not getattr(plan.target.provider, "posts", False) or has_forwarded_headers(call):
+            return ""
+        if plan.translates:
+            return POSTED[True].get(plan.upstream_api, "")
+        return "" if "{" in call.operation.path else call.operation.path
+
     async def _send(self, attempt: Attempt) -> ProviderReply:
         key = None if attempt.api_key is None else await reveal(attempt.api_key)
-        request = self._request(attempt, key)
+        provider, path = attempt.plan.target.provider, self._stream_path(attempt)
+        request = None if path else self._request(attempt, key)
         try:
-            return await attempt.plan.target.provider.send(request)
+            if request is not None:
+                return await provider.send(request)
+            posting: Posting = provider  # type: ignore[assignment]  # it is one, or there is no such path
+            reply = await posting.post(attempt.plan.upstream_api, path, attempt.body, stream=True)
+            return reply if reply.status < 300 else await posting.guarded(reply)
         except GatewayError:
             raise
         except TimeoutError as error:

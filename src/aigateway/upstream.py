@@ -52,13 +52,15 @@ def quirks_of(provider: ProviderLike) -> Quirks:
     return quirks if isinstance(quirks, Quirks) else _NO_QUIRKS
 
 
-_UNARY: Final = False
-POSTED: Final = {
-    name: row.path("one", _UNARY)
-    for name, row in FORMATS.items()
-    if row.path is not None and row.path("one", _UNARY) == row.path("another", _UNARY)
-}
-"""API -> where it is asked, of those where that is the same for all models."""
+POSTED: Final = tuple(
+    {
+        name: row.path("one", stream)
+        for name, row in FORMATS.items()
+        if row.path is not None and row.path("one", stream) == row.path("another", stream)
+    }
+    for stream in (False, True)
+)
+"""API -> where it is asked, of those where that is the same for all models: for whole answers, and for streams."""
 
 _TRANSLATED_INTO = ("generate_content", *(name for name in UPSTREAM_CODECS if name != "generate_content"))
 """The order in which APIs are translated into: Google's own tells more than its likeness of OpenAI's chat."""

@@ -124,8 +124,8 @@ class Posting(ProviderLike, Protocol):
     @property
     def posts(self) -> bool: ...
 
-    def post(self, api: str, path: str, body: bytes) -> Awaitable[PostedReply]:
-        """As `send`, of a JSON request that asks for no events and has no headers and no key of its own.
+    def post(self, api: str, path: str, body: bytes, *, stream: bool = False) -> Awaitable[PostedReply]:
+        """As `send`, of a JSON request that has no headers and no key of its own. stream: whether it asks for events.
 
         Errors need not name the provider, and a refusal is to be read through `guarded`.
         """

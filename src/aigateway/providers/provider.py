@@ -153,7 +153,7 @@ class Provider:
         kind = self.__class__
         sends = kind.send is Provider.send and kind._located is Provider._located and transport is None  # noqa: SLF001 (its own)
         self._posts = sends and has_fixed_key and not self._dialects
-        self._lines: dict[str, Line] = {}
+        self._lines: tuple[dict[str, Line], dict[str, Line]] = {}, {}  # of whole answers, and of streams
         self._base = {"accept-encoding": "identity", "user-agent": USER_AGENT}
 
     def __repr__(self) -> str:
@@ -233,14 +233,14 @@ class Provider:
         """
         return self._posts
 
-    def post(self, api: str, path: str, body: bytes) -> Awaitable[PostedReply]:
+    def post(self, api: str, path: str, body: bytes, *, stream: bool = False) -> Awaitable[PostedReply]:
         """See Posting."""
-        line = self._lines.get(path)
-        return self._first_post(api, path, body) if line is None else line.post(body)
+        line = self._lines[stream].get(path)
+        return self._first_post(api, path, body, stream=stream) if line is None else line.post(body)
 
-    async def _first_post(self, api: str, path: str, body: bytes) -> PostedReply:
-        line = self._new_line(ProviderRequest(api=api, path=path, model="", body=b""), await reveal(self._api_key))
-        return await line.post(body)
+    async def _first_post(self, api: str, path: str, body: bytes, *, stream: bool) -> PostedReply:
+        request = ProviderRequest(api=api, path=path, model="", body=b"", stream=stream)
+        return await self._new_line(request, await reveal(self._api_key)).post(body)
 
     async def guarded(self, reply: ProviderReply) -> ProviderReply:
         """See Posting."""
@@ -252,7 +252,7 @@ class Provider:
         line = cast("PooledTransport", self._open_transport()).line(
             HTTPRequest(method="POST", url=url, headers=headers, timeout=self.timeout, peer=self._peer)
         )
-        self._lines[request.path] = line
+        self._lines[request.stream][request.path] = line
         return line
 
     async def connect(self, request: ConnectRequest) -> WebSocket:
@@ -314,7 +314,8 @@ class Provider:
 
     async def aclose(self) -> None:
         """Close the connections of its own pool."""
-        self._lines.clear()
+        for lines in self._lines:
+            lines.clear()
         if self._transport is not None and self._owns_transport:
             await self._transport.aclose()
 
