@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from aigateway.call import Call
@@ -20,8 +19,7 @@ from aigateway.stateful import StatefulExchange
 from aigateway.stored import SERVED, StoredObjects
 from aigateway.turns_session import TurnsSession
 
-_TURN: Final[Callable[..., StatefulExchange]] = StatefulExchange
-_JOURNEYS: Final[dict[str, Callable[..., StatefulExchange]]] = {
+_JOURNEYS: Final[dict[str, type[StatefulExchange]]] = {
     "responses.compact": Compacting,
     "responses.input_tokens": CountingInput,
 }
@@ -51,19 +49,17 @@ class Keeping:
         self._options = options
         self._default = default
         self.runs = Runs(self.state, self._run)
-        known = {"state": self.state, "submit": self.runs.submit, **options}
-        self._turn: Callable[..., StatefulExchange] = partial(_TURN, **known)
-        self._journeys = {name: partial(kind, **known) for name, kind in _JOURNEYS.items()}
 
     def exchange(self, call: Call, body: bytes = b"") -> Exchange:
         """The journey of a call. body: of its request, where it is known and nobody changes it; else empty."""
         self.state.start()
         if call.operation.name in SERVED:
             return StoredObjects(call, *self._parts, default=self._default, state=self.state, **self._options)
-        chain, models, limits, new_id = self._parts
-        if body and call.operation.name == "responses" and not chain.has_before_request and keeps_nothing(body):
-            return Exchange(call, chain, models, limits, new_id, **self._options)
-        return self._journeys.get(call.operation.name, self._turn)(call, chain, models, limits, new_id)
+        is_settled = body and not self._parts[0].has_before_request
+        if is_settled and call.operation.name == "responses" and keeps_nothing(body):
+            return Exchange(call, *self._parts, **self._options)
+        made = _JOURNEYS.get(call.operation.name, StatefulExchange)
+        return made(call, *self._parts, state=self.state, submit=self.runs.submit, **self._options)
 
     async def completion(self, call: Call, answer: Answer) -> Answer:
         """The answer to a chat call, kept if it asks for that."""
@@ -75,7 +71,7 @@ class Keeping:
         def make() -> StatefulExchange:
             key = call._api_key  # noqa: SLF001 - each turn authenticates anew
             turn = self._make_call("responses", {**call.headers, "x-request-id": ""}, key, call.client)
-            return self._turn(turn, *self._parts)
+            return StatefulExchange(turn, *self._parts, state=self.state, submit=self.runs.submit, **self._options)
 
         self.state.start()
         return TurnsSession(call, self._parts[0], make)

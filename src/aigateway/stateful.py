@@ -13,18 +13,17 @@ from typing import Any, Final
 
 from aigateway import _json
 from aigateway.announced import AnnouncedExchange
-from aigateway.call import Attempt, Call, OnUnsupported, Target
+from aigateway.call import Attempt, Call, Target
 from aigateway.canonical.types import Change
 from aigateway.errors import UpstreamError, UpstreamProtocolError
 from aigateway.exchange import Answer
 from aigateway.formats import FORMATS
 from aigateway.formats.responses.count import estimated_tokens
 from aigateway.formats.responses.resource import encode_usage
-from aigateway.hooks.chain import Chain
-from aigateway.intake import Limits, top_of
-from aigateway.models import Model, Models
+from aigateway.intake import top_of
+from aigateway.models import Model
 from aigateway.routing.course import Course
-from aigateway.routing.traffic import Lane, Traffic
+from aigateway.routing.traffic import Lane
 from aigateway.state.compaction import PROMPT, transcript
 from aigateway.state.protocol import StoreUnavailableError
 from aigateway.state.record import Upstream
@@ -69,20 +68,8 @@ class StatefulExchange(AnnouncedExchange):
     _turn: Turn | None = None
     _tape: Tape | None = None
 
-    def __init__(
-        self,
-        call: Call,
-        chain: Chain,
-        models: Models,
-        limits: Limits,
-        new_id: Callable[[str], str],
-        *,
-        traffic: Traffic,
-        on_unsupported: OnUnsupported,
-        state: State,
-        submit: Submit,
-    ) -> None:
-        super().__init__(call, chain, models, limits, new_id, traffic=traffic, on_unsupported=on_unsupported)
+    def __init__(self, *arguments: Any, state: State, submit: Submit, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
         self._state = state
         self._submit = submit
 
