@@ -627,25 +627,26 @@ def request_id(headers: Mapping[str, str]) -> str:
 
 def new_id(prefix: str) -> str:
     """A fresh id such as `resp_4f1c...` (128 random bits); ids of completions join with a dash, as OpenAI's do."""
-    return f"{prefix}{'-' if prefix in ('chatcmpl', 'cmpl') else '_'}{_entropy.take().hex()}"
+    return f"{prefix}{'-' if prefix in _DASHED else '_'}{_entropy.take()}"
+
+
+_DASHED = frozenset({"chatcmpl", "cmpl"})
 
 
 class _Entropy:
-    """Random bytes of the system, read in stock: to ask it for every id costs as much as to write one."""
+    """Random digits of the system, read in stock: to ask it for every id costs as much as to write one."""
 
     def __init__(self) -> None:
-        self._stock: list[bytes] = []
+        self._stock: list[str] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._stock.clear)  # or two processes would make the same ids
 
-    def take(self) -> bytes:
-        """16 bytes that nobody has had."""
-        try:
-            return self._stock.pop()
-        except IndexError:
-            read = os.urandom(16 * 256)
-            self._stock += [read[at : at + 16] for at in range(16, len(read), 16)]
-            return read[:16]
+    def take(self) -> str:
+        """32 hexadecimal digits that nobody has had."""
+        if not self._stock:
+            read = os.urandom(16 * 256).hex()
+            self._stock += [read[at : at + 32] for at in range(0, len(read), 32)]
+        return self._stock.pop()
 
 
 _entropy = _Entropy()

@@ -172,7 +172,7 @@ def _check(call: Call, head: _Head) -> None:
         _check_list("prompt", head.prompt, b'"', "Send a text that describes the image.")
     elif call.api == "responses":
         stored = (head.prompt, head.previous_response_id, head.conversation)
-        if not _is_empty(head.input) or all(_is_empty(raw) for raw in stored):
+        if not _is_empty(head.input) or all(map(_is_empty, stored)):
             _check_list("input", head.input, b'"[', "Send a string or an array of items.")
 
 

@@ -52,13 +52,14 @@ class Keeping:
 
     def exchange(self, call: Call, body: bytes = b"") -> Exchange:
         """The journey of a call. body: of its request, where it is known and nobody changes it; else empty."""
-        self.state.start()
-        if call.operation.name in SERVED:
-            return StoredObjects(call, *self._parts, default=self._default, state=self.state, **self._options)
+        name = call.operation.name
         is_settled = body and not self._parts[0].has_before_request
-        if is_settled and call.operation.name == "responses" and keeps_nothing(body):
+        if is_settled and name == "responses" and keeps_nothing(body):
             return Exchange(call, *self._parts, **self._options)
-        made = _JOURNEYS.get(call.operation.name, StatefulExchange)
+        self.state.start()
+        if name in SERVED:
+            return StoredObjects(call, *self._parts, default=self._default, state=self.state, **self._options)
+        made = _JOURNEYS.get(name, StatefulExchange)
         return made(call, *self._parts, state=self.state, submit=self.runs.submit, **self._options)
 
     async def completion(self, call: Call, answer: Answer) -> Answer:

@@ -12,7 +12,7 @@ import msgspec
 from aigateway import _json, _sse
 from aigateway.call import Call, Plan
 from aigateway.canonical.accumulator import unfold
-from aigateway.canonical.allowed import CallLimit
+from aigateway.canonical.allowed import limit_of
 from aigateway.canonical.events import Delta, Failed, ItemEnded, StreamEvent, UsageReported
 from aigateway.canonical.laws import debug_build
 from aigateway.canonical.neutral import without_neutral
@@ -26,7 +26,6 @@ from aigateway.errors import GatewayError, UpstreamProtocolError
 from aigateway.formats import CALLER_CODECS, FORMATS, UPSTREAM_CODECS
 from aigateway.formats.call_ids import made_call_id
 from aigateway.formats.protocol import (
-    CallerCodec,
     Profile,
     ReplyContext,
     StreamEncoder,
@@ -53,8 +52,8 @@ class Translation:
         self._call = call
         self._plan = plan
         self._ours = CALLER_CODECS[plan.caller_api]
-        body, translates = call.request.snapshot(), plan.translates
-        self._request = self._ours.decode_request(body) if translates else _understood(self._ours, body)
+        translates = plan.translates
+        self._request = (_request_of if translates else _understood)(call, plan.caller_api)
         if self._request.stream is not call.stream:  # where the path says so, and not the body
             self._request = msgspec.structs.replace(self._request, model=call.model, stream=call.stream)
         self._quirks = quirks = quirks_of(plan.target.provider)
@@ -62,10 +61,10 @@ class Translation:
             items = items_seen_at(self._request.items, quirks.origin)
             if items is not self._request.items:
                 self._request = msgspec.structs.replace(self._request, items=items)
-        self._limit = CallLimit(self._request, call.changes)
+        self._limit = limit_of(self._request, call.changes)
         self._context = ReplyContext(
             model=asked,
-            body=body,
+            document=call.request,
             request=self._request,
             new_id=new_id,
             now=_now,
@@ -96,7 +95,7 @@ class Translation:
     @property
     def delta_frame(self) -> Callable[[Delta], bytes | None] | None:
         """The short way of a delta, where the encoder has one and nothing stands between."""
-        if self._checks is not None or self._calls is not None or self._signed is not None or self._limit.active:
+        if self._checks is not None or self._calls is not None or self._signed is not None or self._limit is not None:
             return None
         return getattr(self.encoder, "delta_frame", None)
 
@@ -193,7 +192,7 @@ class Translation:
             elif isinstance(event, ItemEnded) and isinstance(event.item, ToolCall) and not event.item.name:
                 raise UpstreamProtocolError(_NAMELESS)
             for told in self._told(event):
-                shown = self._limit.filter_event(told) if self._limit.active else told
+                shown = told if self._limit is None else self._limit.filter_event(told)
                 if shown is not None:
                     yield from encoder.feed(shown)
 
@@ -221,7 +220,7 @@ class Translation:
                 reply = self._calls.reply(reply)
         if self._signed is not None:
             reply = self._signed.reply(reply)
-        return self._limit.filter_reply(reply) if self._limit.active else reply
+        return reply if self._limit is None else self._limit.filter_reply(reply)
 
 
 class TranslatedStream:
@@ -322,10 +321,17 @@ def _checks(api: str, profile: Profile) -> StreamChecks:
     return StreamChecks(api, profile)
 
 
-def _understood(codec: CallerCodec, body: dict[str, Any]) -> Request:
+def _request_of(call: Call, api: str) -> Request:
+    """What a caller of an API asks for. Raises InvalidRequestError naming the field that is wrong."""
+    document, plain = call.request, FORMATS[api].plain_request
+    request = None if plain is None or document.touched else plain(document.raw)
+    return CALLER_CODECS[api].decode_request(document.snapshot()) if request is None else request
+
+
+def _understood(call: Call, api: str) -> Request:
     """A request that has gone out in its own API already: what no other API could ask is no reason to refuse it now."""
     try:
-        return codec.decode_request(body)
+        return _request_of(call, api)
     except GatewayError:
         return Request(model="", items=())
 

@@ -12,6 +12,7 @@ from msgspec import UNSET
 from aigateway import _json, _sse
 from aigateway.canonical.accumulator import Accumulator
 from aigateway.canonical.events import ReasoningText, Started, StreamEvent, SummaryText, UsageReported
+from aigateway.canonical.lens import Document
 from aigateway.canonical.types import Message, Reasoning, Refusal, Reply, Request, Text, ToolCall
 from aigateway.formats.chat.stream import ChatStreamDecoder, ChatStreamEncoder
 from aigateway.formats.protocol import ReplyContext, WireEvent
@@ -23,7 +24,7 @@ DONE = "[DONE]"
 def context(*, include_usage: bool = False) -> ReplyContext:
     return ReplyContext(
         model="m",
-        body={},
+        document=Document({}),
         request=Request(model="m", items=(), stream=True, include_usage=include_usage),
         new_id=lambda prefix: f"{prefix}-new",
         now=lambda: 1700000001,

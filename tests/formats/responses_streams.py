@@ -27,6 +27,7 @@ from aigateway.canonical.events import (
     SummaryText,
     UsageReported,
 )
+from aigateway.canonical.lens import Document
 from aigateway.canonical.types import (
     Annotation,
     Item,
@@ -76,7 +77,7 @@ def context(body: dict[str, Any] | None = None, profile: Profile = "openai") -> 
     count = itertools.count()
     return ReplyContext(
         model="asked-for",
-        body=body,
+        document=Document(_json.encode(body)),
         request=CODEC.decode_request(body),
         new_id=lambda prefix: f"{prefix}_{next(count)}",
         now=lambda: 1_700_000_000,

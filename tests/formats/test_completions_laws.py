@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from aigateway import _json, _sse
 from aigateway.canonical.accumulator import unfold
+from aigateway.canonical.lens import Document
 from aigateway.canonical.types import Item, Message, Reasoning, Refusal, Reply, Request, Text, ToolCall, Usage
 from aigateway.errors import GatewayError
 from aigateway.formats.choices import ChoicesRelay
@@ -80,7 +81,7 @@ def replies(draw: st.DrawFn, *, plain: bool = False) -> Reply:
 def context(body: Object | None = None) -> ReplyContext:
     return ReplyContext(
         model="m",
-        body=body or {},
+        document=Document(body or {}),
         request=Request(model="m", items=()),
         new_id=lambda prefix: f"{prefix}-new",
         now=lambda: 1700000001,

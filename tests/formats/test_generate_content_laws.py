@@ -15,6 +15,7 @@ from aigateway import _json, _sse
 from aigateway.canonical.accumulator import fold, unfold
 from aigateway.canonical.events import StreamEvent
 from aigateway.canonical.laws import StreamLaws
+from aigateway.canonical.lens import Document
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.signed_calls import SignedCalls
 from aigateway.canonical.types import (
@@ -135,7 +136,11 @@ def documents(draw: st.DrawFn) -> Object:
 
 def context() -> ReplyContext:
     return ReplyContext(
-        model="m", body={}, request=Request(model="m", items=()), new_id=lambda prefix: f"{prefix}-new", now=lambda: 1
+        model="m",
+        document=Document({}),
+        request=Request(model="m", items=()),
+        new_id=lambda prefix: f"{prefix}-new",
+        now=lambda: 1,
     )
 
 

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from aigateway import _json, _sse
 from aigateway.canonical.accumulator import fold, unfold
+from aigateway.canonical.lens import Document
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.types import Item, Opaque, Reasoning, Reply, Request, ToolCall, Usage
 from aigateway.errors import UpstreamError
@@ -37,7 +38,11 @@ def exchanges() -> list[Any]:
 
 def context() -> ReplyContext:
     return ReplyContext(
-        model="m", body={}, request=Request(model="m", items=()), new_id=lambda prefix: f"{prefix}-new", now=lambda: 1
+        model="m",
+        document=Document({}),
+        request=Request(model="m", items=()),
+        new_id=lambda prefix: f"{prefix}-new",
+        now=lambda: 1,
     )
 
 

@@ -16,6 +16,7 @@ from aigateway.canonical.accumulator import fold, unfold
 from aigateway.canonical.claude import version_of
 from aigateway.canonical.events import StreamEvent
 from aigateway.canonical.laws import StreamLaws
+from aigateway.canonical.lens import Document
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.seal import Sealed, seal
 from aigateway.canonical.types import (
@@ -60,7 +61,11 @@ def asked(**more: Any) -> Request:
 def context() -> ReplyContext:
     ids = iter(range(1000))
     return ReplyContext(
-        model="asked", body={}, request=Request(model="", items=()), new_id=lambda p: f"{p}_{next(ids)}", now=lambda: 7
+        model="asked",
+        document=Document({}),
+        request=Request(model="", items=()),
+        new_id=lambda p: f"{p}_{next(ids)}",
+        now=lambda: 7,
     )
 
 

@@ -10,12 +10,18 @@ from hypothesis import strategies as st
 
 from aigateway import _json, _sse
 from aigateway._sse import SSEDecoder, SSEEvent
+from aigateway.canonical.accumulator import fold
 from aigateway.canonical.events import Delta, StreamEvent
+from aigateway.canonical.quirks import Quirks
+from aigateway.canonical.types import Change
+from aigateway.canonical.uncarried import foreign_keys
 from aigateway.errors import GatewayError
+from aigateway.formats.chat.messages_out import encode_messages, plain_messages
 from aigateway.formats.chat.reply import decode_plain_reply, decode_reply
 from aigateway.formats.chat.stream import ChatStreamDecoder
 from aigateway.formats.protocol import Profile
 from aigateway.formats.responses.items import decode_item, plain_message
+from aigateway.formats.responses.plain import decode_plain_request
 from aigateway.formats.responses.tools import decode_tools
 from tests.formats.responses_streams import CODEC, context, streams
 
@@ -112,6 +118,112 @@ def test_messages_as_most_are_are_read_quickly() -> None:
         {"role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]},
     ):
         assert plain_message(raw) == decode_item(raw, "input[0]")
+
+
+SAID = st.one_of(
+    st.builds(lambda role, text: {"role": role, "content": text}, st.sampled_from(["user", "assistant"]), TEXTS), ITEMS
+)
+KNOBS: dict[str, st.SearchStrategy[Any]] = {
+    "stream": st.booleans(),
+    "instructions": TEXTS,
+    "parallel_tool_calls": st.booleans(),
+    "max_output_tokens": COUNTS,
+    "temperature": st.one_of(COUNTS, st.floats(0, 2)),
+    "top_p": st.floats(0, 1),
+    "metadata": st.dictionaries(TEXTS, TEXTS, max_size=2),
+    "store": st.booleans(),
+    "service_tier": TEXTS,
+    "user": TEXTS,
+    "safety_identifier": TEXTS,
+    "prompt_cache_key": TEXTS,
+}
+ODD_KNOB = st.dictionaries(
+    st.sampled_from(["model", "input", "tools", "text", "truncation", "foreign", *KNOBS]), ODD, min_size=1, max_size=1
+)
+REQUESTS = st.builds(
+    lambda plain, odd: plain | odd,
+    st.fixed_dictionaries(
+        {"model": TEXTS, "input": st.one_of(TEXTS, st.lists(SAID, min_size=1, max_size=2))}, optional=KNOBS
+    ),
+    st.one_of(st.just({}), st.just({}), ODD_KNOB),
+)
+
+
+@given(REQUESTS)
+def test_a_request_is_read_quickly_as_it_is_slowly(body: dict[str, Any]) -> None:
+    quickly = decode_plain_request(_json.encode(body))
+    if quickly is not None:
+        slowly = CODEC.decode_request(_json.decode(_json.encode(body)))
+        assert quickly == slowly
+        assert type(quickly.temperature) is type(slowly.temperature)  # 1 is not to become 1.0
+
+
+def test_requests_as_most_are_are_read_quickly() -> None:
+    said: list[Any] = [
+        "Hi.",
+        [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Yes?"}],
+        [{"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Hi."}]}],
+    ]
+    for one in said:
+        body = {"model": "m", "input": one, "instructions": "Be brief.", "temperature": 1, "store": False}
+        assert decode_plain_request(_json.encode(body)) == CODEC.decode_request(body)
+
+
+CALLED = objects(type=st.just("function_call"), call_id=TEXTS, name=TEXTS, arguments=st.just("{}"))
+QUIRKS = st.sampled_from([Quirks(), Quirks(developer_role=True, text_parts=False), Quirks(strict_fields=True)])
+
+
+@given(st.lists(st.one_of(ITEMS, CALLED), max_size=4), TEXTS, QUIRKS)
+def test_a_conversation_of_texts_is_written_quickly_as_it_is_slowly(said: list[Any], text: str, quirks: Quirks) -> None:
+    try:
+        request = CODEC.decode_request({"model": "m", "input": said, "instructions": text})
+    except GatewayError:
+        return
+    quickly = plain_messages(request, quirks)
+    if quickly is not None:
+        changes: list[Change] = []
+        assert quickly == encode_messages(request, "m", quirks, changes)
+        assert (changes, foreign_keys(request, "chat")) == ([], [])
+
+
+def test_conversations_of_texts_are_written_quickly() -> None:
+    said = [
+        {"role": "user", "content": "Hi."},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": ""},
+    ]
+    request = CODEC.decode_request({"model": "m", "input": said, "instructions": "Be brief."})
+    assert plain_messages(request, Quirks()) == [{"role": "system", "content": "Be brief."}, *said]
+
+
+ECHOED = objects(
+    instructions=TEXTS,
+    temperature=st.one_of(COUNTS, st.floats(0, 2)),
+    metadata=st.dictionaries(TEXTS, TEXTS, max_size=2),
+    store=st.booleans(),
+    user=TEXTS,
+    tools=st.just([]),
+    text=st.just({"verbosity": "low"}),
+    reasoning=st.just({"effort": "low"}),
+    tool_choice=st.sampled_from(["auto", "none"]),
+    truncation=st.just("auto"),
+    prompt_cache_retention=TEXTS,
+    **{key: st.just("x") for key in ("id", "status", "error", "output", "usage", "completed_at", "object")},
+)
+
+
+@given(ECHOED, streams(), st.sampled_from(["openai", "open_responses"]))
+def test_a_response_is_written_quickly_as_it_is_slowly(
+    body: dict[str, Any], stream: list[StreamEvent], profile: Profile
+) -> None:
+    reply = fold(stream)
+    body = {"model": "m", "input": "Hi.", **body}
+    try:
+        CODEC.decode_request(body)
+    except GatewayError:
+        return
+    quickly = _json.decode(CODEC.reply_document(reply, context(body, profile)))
+    assert quickly == _json.decode(_json.encode(CODEC.encode_reply(reply, context(body, profile))))
 
 
 TOOLS = objects(

@@ -6,18 +6,20 @@ import msgspec
 from msgspec import UNSET
 
 from aigateway.canonical.events import Finished, ItemStarted, StreamEvent
-from aigateway.canonical.types import AllowedTools, Change, NamedTool, Reply, Request, ToolCall
+from aigateway.canonical.types import AllowedTools, Change, NamedTool, Reply, Request, ToolCall, ToolChoice
+
+
+def limit_of(request: Request, changes: list[Change]) -> CallLimit | None:
+    """The limit that a request sets; None where it sets none. What is held back is listed in `changes`."""
+    allowed = None if request.tool_choice is UNSET else _allowed(request.tool_choice)
+    return None if allowed is None else CallLimit(allowed, changes)
 
 
 class CallLimit:
-    """Lets through the calls that a request allows; lists what it held back in `changes`. State of one reply.
+    """Lets through the calls that are allowed. State of one reply."""
 
-    active  whether the request limits anything.
-    """
-
-    def __init__(self, request: Request, changes: list[Change]) -> None:
-        self._allowed = _allowed(request)
-        self.active = self._allowed is not None
+    def __init__(self, allowed: tuple[NamedTool, ...], changes: list[Change]) -> None:
+        self._allowed = allowed
         self._changes = changes
         self._held: set[int] = set()
         self._passed = 0
@@ -42,7 +44,7 @@ class CallLimit:
         return event
 
     def _forbids(self, call: ToolCall) -> bool:
-        if self._allowed is None or any(_names(tool, call) for tool in self._allowed):
+        if any(_names(tool, call) for tool in self._allowed):
             self._passed += 1
             return False
         self._changes.append(Change(field="tool_choice", action="dropped", reason="a call that is not allowed"))
@@ -53,10 +55,7 @@ class CallLimit:
         return "stop" if reason == "tool_calls" and not calls else reason
 
 
-def _allowed(request: Request) -> tuple[NamedTool, ...] | None:
-    choice = request.tool_choice
-    if choice is UNSET:
-        return None
+def _allowed(choice: ToolChoice) -> tuple[NamedTool, ...] | None:
     if choice == "none":
         return ()
     if isinstance(choice, NamedTool):

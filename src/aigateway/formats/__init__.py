@@ -11,7 +11,7 @@ import msgspec
 from aigateway._sse import SSEDecoder
 from aigateway.canonical.lens import EventLens, ReplyLens, RequestLens
 from aigateway.canonical.seal import SEAL
-from aigateway.canonical.types import Change, Reply, Usage
+from aigateway.canonical.types import Change, Reply, Request, Usage
 from aigateway.errors import GatewayError
 from aigateway.formats.audio.lens import AudioEvent, AudioReply, AudioRequest, audio_usage
 from aigateway.formats.chat.codec import ChatCodec
@@ -50,6 +50,7 @@ from aigateway.formats.relay import StreamRelay, error_object
 from aigateway.formats.rerank.lens import RerankReply, RerankRequest, rerank_usage
 from aigateway.formats.responses.codec import ResponsesCodec
 from aigateway.formats.responses.lens import ResponsesEvent, ResponsesReply, ResponsesRequest
+from aigateway.formats.responses.plain import decode_plain_request
 from aigateway.formats.responses.relay import ResponsesRelay
 from aigateway.formats.responses.sealed import without_seals as responses_seals
 from aigateway.formats.usage import chat_usage, responses_usage
@@ -74,6 +75,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     codec          translates through the canonical form, both ways; None = other APIs cannot be told in this one.
     caller_codec   where `codec` is None: lets other APIs serve the callers of this one; None = it is only relayed.
     upstream_codec  where `codec` is None: serves the callers of other APIs, and has none of its own.
+    plain_request  reads a request as most are from its bytes, quickly; None for any other. What it gives is what the
+                   codec would.
     plain_reply    reads a whole reply as most are from its bytes, quickly; None for any other. What it gives is what the
                    codec would.
     framing        how its streams are cut into events.
@@ -107,6 +110,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     asks_usage: bool = False
     caller_codec: CallerCodec | None = None
     upstream_codec: UpstreamCodec | None = None
+    plain_request: Callable[[bytes], Request | None] | None = None
     plain_reply: Callable[[bytes], Reply | None] | None = None
     framing: Callable[[], FrameDecoder] = SSEDecoder
     path: Callable[[str, bool], str] | None = None
@@ -155,6 +159,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             done=True,
             done_on_error=True,
             path=lambda *_: "/responses",
+            plain_request=decode_plain_request,
             without_seals=responses_seals,
             render_error=_responses_error,
         ),

@@ -9,6 +9,7 @@ import msgspec
 
 from aigateway._sse import SSEEvent
 from aigateway.canonical.events import StreamEvent
+from aigateway.canonical.lens import Document
 from aigateway.canonical.quirks import Quirks
 from aigateway.canonical.toolbox import Toolbox
 from aigateway.canonical.types import Change, Reply, Request
@@ -31,7 +32,7 @@ class ReplyContext(msgspec.Struct, kw_only=True):
     """What an encoder needs to know beside the reply: time and ids come from here, never from the codec itself.
 
     model    the name that the caller asked for, which the reply names.
-    body     the caller's own request body, for what is echoed.
+    document  the caller's own request, for what is echoed.
     request  the same, decoded.
     new_id   makes a fresh id with a prefix: new_id("msg") -> "msg_...".
     now      Unix seconds.
@@ -41,13 +42,18 @@ class ReplyContext(msgspec.Struct, kw_only=True):
     """
 
     model: str
-    body: dict[str, Any]
+    document: Document
     request: Request
     new_id: Callable[[str], str]
     now: Callable[[], int]
     profile: Profile = "openai"
     translated: bool = True
     changes: list[Change] = msgspec.field(default_factory=list)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The request's body, for who only reads."""
+        return self.document.snapshot()
 
 
 class FrameDecoder(Protocol):

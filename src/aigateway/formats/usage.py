@@ -86,24 +86,25 @@ def usage_of(counts: ChatCounts) -> Usage | None:
     spent, made, total = counts.prompt_tokens, counts.completion_tokens, counts.total_tokens
     if spent + made != total or spent < 0 or made < 0:
         return None
+    given, produced = counts.prompt_tokens_details, counts.completion_tokens_details
+    said_otherwise = counts.prompt_cache_hit_tokens is not None or counts.cached_tokens is not None
     if (
-        counts.prompt_tokens_details is None
-        and counts.completion_tokens_details is None
-        and counts.prompt_cache_hit_tokens is None
-        and counts.cached_tokens is None
+        (given is None or not (given.cached_tokens or given.audio_tokens or given.cache_write_tokens))
+        and (produced is None or not (produced.reasoning_tokens or produced.audio_tokens))
+        and not said_otherwise
     ):
         return Usage(input_tokens=spent, output_tokens=made, total_tokens=total)
-    given = counts.prompt_tokens_details or _NOTHING_GIVEN
-    produced = counts.completion_tokens_details or _NOTHING_MADE
+    given = given or _NOTHING_GIVEN
+    produced = produced or _NOTHING_MADE
     cached, written, heard = given.cached_tokens or 0, given.cache_write_tokens or 0, given.audio_tokens or 0
     thought, told = produced.reasoning_tokens or 0, produced.audio_tokens or 0
-    if (cached or written or heard or thought or told) and (
+    if (
         max(cached, written, heard) > spent
         or max(thought, told) > made
         or min(cached, written, heard, thought, told) < 0
     ):
         return None
-    if not cached and not (counts.prompt_cache_hit_tokens is None and counts.cached_tokens is None):
+    if said_otherwise and not cached:
         return None
     return Usage(
         input_tokens=spent,

@@ -46,10 +46,34 @@ def encode_messages(request: Request, model: str, quirks: Quirks, changes: list[
     """The messages of a request to this model. Raises UnsupportedError for content that chat cannot hold."""
     writer = _Writer(model, quirks, changes)
     if request.instructions is not UNSET and request.instructions:
-        role = "developer" if quirks.developer_role else "system"
-        writer.messages.append({"role": role, "content": request.instructions})
+        writer.messages.append({"role": _role_of_instructions(quirks), "content": request.instructions})
     writer.write(request.items)
     return writer.messages
+
+
+def plain_messages(request: Request, quirks: Quirks) -> list[dict[str, Any]] | None:
+    """The same of a conversation in which user and assistant exchange bare texts, quickly; None of any other."""
+    messages: list[dict[str, Any]] = []
+    if request.instructions is not UNSET and request.instructions:
+        messages.append({"role": _role_of_instructions(quirks), "content": request.instructions})
+    before = ""
+    for item in request.items:
+        if type(item) is not Message or len(item.content) != 1:
+            return None
+        role, part = item.role, item.content[0]
+        if role != "user" and (role != "assistant" or before == "assistant"):
+            return None
+        if item.name is not UNSET or item.phase is not UNSET or item.extra is not UNSET or type(part) is not Text:
+            return None
+        if part.prompt_cache_breakpoint is not UNSET or part.extra is not UNSET:
+            return None
+        messages.append({"role": role, "content": part.text})
+        before = role
+    return messages
+
+
+def _role_of_instructions(quirks: Quirks) -> str:
+    return "developer" if quirks.developer_role else "system"
 
 
 _REMEDIES = {
@@ -81,16 +105,6 @@ class _Turn:
         return not (self.spoke or self.calls or self.reasoning or self.details)
 
 
-def _bare_text(item: Item) -> str | None:
-    """What a user said, where that is one text and nothing else, as mostly."""
-    if not isinstance(item, Message) or item.role != "user" or len(item.content) != 1:
-        return None
-    part = item.content[0]
-    if not isinstance(part, Text) or part.prompt_cache_breakpoint is not UNSET or part.extra is not UNSET:
-        return None
-    return part.text if item.name is UNSET and item.extra is UNSET else None
-
-
 def _is_of_assistant(item: Item) -> bool:
     return item.role == "assistant" if isinstance(item, Message) else isinstance(item, ToolCall | Reasoning)
 
@@ -113,10 +127,6 @@ class _Writer:
         written: set[int] = set()
         for position, item in enumerate(items):
             if position in written:
-                continue
-            text = _bare_text(item) if turn is None and not self._media else None
-            if text is not None:
-                self.messages.append({"role": "user", "content": text})
                 continue
             if _is_of_assistant(item):
                 turn = turn or _Turn()

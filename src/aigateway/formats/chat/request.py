@@ -28,7 +28,7 @@ from aigateway.formats.chat.fields import (
     read_strings,
 )
 from aigateway.formats.chat.messages_in import decode_messages
-from aigateway.formats.chat.messages_out import encode_messages
+from aigateway.formats.chat.messages_out import encode_messages, plain_messages
 from aigateway.formats.chat.tools import decode_tool_choice, decode_tools, encode_tools
 from aigateway.formats.chat.wire import FORMAT
 
@@ -66,6 +66,10 @@ _KNOBS = {
 _KNOBS_OF = operator.itemgetter(*map(Request.__struct_fields__.index, _KNOBS))
 """Of a request as a tuple, which costs less than to ask for one field after the other."""
 _NO_KNOBS = (UNSET,) * len(_KNOBS)
+_Given: Callable[..., msgspec.Struct] = msgspec.defstruct("_Given", [(key, Any, UNSET) for key in _KNOBS])
+"""The knobs again, as what tells the ones that are set without a look at each."""
+_LISTED = frozenset({"stop", "modalities"})
+_OPENAI_ONLY = frozenset(key for key, knob in _KNOBS.items() if knob.openai_only)
 _BESIDE = (
     "logprobs",
     "top_logprobs",
@@ -190,12 +194,16 @@ def _decode_format(raw: Any) -> OutputFormat | UnsetType:
 
 def encode_request(request: Request, *, model: str, quirks: Quirks, changes: list[Change]) -> dict[str, Any]:
     """A chat request for a host with these quirks. Raises UnsupportedError for what cannot be left out."""
-    foreign = foreign_keys(request, FORMAT)
     if request.reasoning_budget is not UNSET:
         request = msgspec.structs.replace(request, reasoning_effort=effort_of(request))
-    if request.tools is not UNSET or not _MESSAGES.issuperset(map(type, request.items)):
-        request = Toolbox(request, custom=quirks.custom_tools).flattened(changes)
-    body: dict[str, Any] = {"model": model, "messages": encode_messages(request, model, quirks, changes)}
+    messages = plain_messages(request, quirks) if request.tools is UNSET else None
+    foreign: list[str] = []
+    if messages is None:
+        foreign = foreign_keys(request, FORMAT)
+        if request.tools is not UNSET or not _MESSAGES.issuperset(map(type, request.items)):
+            request = Toolbox(request, custom=quirks.custom_tools).flattened(changes)
+        messages = encode_messages(request, model, quirks, changes)
+    body: dict[str, Any] = {"model": model, "messages": messages}
     if request.stream:
         body["stream"] = True
         _encode_stream_options(body, request, quirks, changes)
@@ -221,14 +229,15 @@ def encode_request(request: Request, *, model: str, quirks: Quirks, changes: lis
 
 
 def _encode_knobs(body: dict[str, Any], values: tuple[Any, ...], quirks: Quirks, changes: list[Change]) -> None:
-    for key, value in zip(_KNOBS, values, strict=True):
-        if value is UNSET:
-            continue
-        if quirks.strict_fields and _KNOBS[key].openai_only:
+    given: dict[str, Any] = msgspec.to_builtins(_Given(*values))
+    if quirks.strict_fields:
+        for key in [key for key in given if key in _OPENAI_ONLY]:
             changes.append(Change(field=key, action="dropped", reason=f"The target does not know {key}."))
-        else:
-            body[key] = list(value) if isinstance(value, tuple) else value
-    if "prompt_cache_options" in body:
+            del given[key]
+    for key in _LISTED & given.keys():
+        given[key] = list(given[key]) if isinstance(given[key], tuple) else given[key]
+    body |= given
+    if "prompt_cache_options" in given:
         _drop_options(body, changes)
 
 

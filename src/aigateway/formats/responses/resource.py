@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
@@ -12,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from aigateway import _json
 from aigateway.canonical.accumulator import is_json
+from aigateway.canonical.lens import Document
 from aigateway.canonical.seal import Sealed, seal
 from aigateway.canonical.types import (
     Audio,
@@ -39,25 +38,77 @@ LACKING = (Audio,)
 """What a response cannot hold."""
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-_DEFAULTS: dict[str, Any] = {
-    "previous_response_id": None,
-    "instructions": None,
-    "truncation": "disabled",
-    "parallel_tool_calls": True,
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "top_logprobs": 0,
-    "max_output_tokens": None,
-    "max_tool_calls": None,
-    "store": True,
-    "background": False,
-    "metadata": {},
-    "safety_identifier": None,
-    "prompt_cache_key": None,
-}
 _IF_GIVEN = ("user", "prompt_cache_retention")
+
+
+def _echoed_reasoning(value: Any) -> dict[str, Any]:
+    wanted = value if isinstance(value, dict) else {}
+    return {"effort": wanted.get("effort"), "summary": wanted.get("summary") or wanted.get("generate_summary")}
+
+
+_ECHOED: dict[str, Callable[[Any], Any]] = {
+    "tools": echoed_tools,
+    "tool_choice": echoed_tool_choice,
+    "text": echoed_text,
+    "reasoning": _echoed_reasoning,
+}
+"""What a response repeats in another form than its request has it."""
+
+
+def _unsaid(name: str) -> msgspec.Raw:
+    return msgspec.Raw(_json.encode(_ECHOED[name](None)))
+
+
+class _Echo(msgspec.Struct):
+    """What a response repeats of its request, with what it says where that is silent."""
+
+    id: Any = ""
+    object: Any = "response"
+    created_at: Any = 0
+    model: Any = ""
+    previous_response_id: str | None = None
+    instructions: str | None = None
+    truncation: str = "disabled"
+    parallel_tool_calls: bool = True
+    temperature: int | float = 1.0
+    top_p: int | float = 1.0
+    presence_penalty: int | float = 0.0
+    frequency_penalty: int | float = 0.0
+    top_logprobs: int = 0
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    store: bool = True
+    background: bool = False
+    metadata: dict[str, str] = {}
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    tools: msgspec.Raw = _unsaid("tools")
+    tool_choice: msgspec.Raw = _unsaid("tool_choice")
+    text: msgspec.Raw = _unsaid("text")
+    reasoning: msgspec.Raw = _unsaid("reasoning")
+    user: str | UnsetType = UNSET
+    prompt_cache_retention: str | UnsetType = UNSET
+
+
+class _Resource(_Echo):
+    """The rest of it, to be filled in."""
+
+    status: Any = None
+    completed_at: Any = None
+    error: Any = None
+    incomplete_details: Any = None
+    output: Any = None
+    service_tier: Any = None
+    usage: Any = None
+
+
+_REQUEST: msgspec.json.Decoder[_Resource] = msgspec.json.Decoder(_Resource)
+_SILENT = _Echo()
+_ECHO: dict[str, Any] = _json.decode(_json.encode(_SILENT))
+for _name in ("id", "object", "created_at", "model"):
+    del _ECHO[_name]
+_DEFAULT_ECHO = _json.encode(_ECHO)
+_DEFAULTS = {name: value for name, value in _ECHO.items() if name not in _ECHOED}
 
 
 class ResourceWriter:
@@ -124,29 +175,36 @@ def encode_reply(reply: Reply, context: ReplyContext) -> dict[str, Any]:
 
 
 def reply_document(reply: Reply, context: ReplyContext) -> bytes:
-    """The same as text. What most responses repeat of their requests, the defaults, is written once and for all."""
-    body = context.body
-    if context.profile == "open_responses" or not _BESIDE.isdisjoint(body):
+    """The same as text. Most of what a response repeats, most requests say as it is repeated, or not at all."""
+    resource = _repeating(context.document) if context.profile == "openai" else None
+    if resource is None:
         return _json.encode(encode_reply(reply, context))
-    said = {name: body[name] for name in _DEFAULTS.keys() & body.keys() if body[name] is not None}
-    now, (status, reason) = context.now(), ending(reply.finish_reason)
-    head = {"id": context.new_id("resp"), "object": "response", "created_at": now, "model": context.model}
-    told = {
-        "status": status,
-        "completed_at": context.now() if status == "completed" else None,
-        "error": None,
-        "incomplete_details": {"reason": reason} if reason else None,
-        "output": _output(reply, status, context),
-        "service_tier": "default" if reply.service_tier is UNSET else reply.service_tier,
-        "usage": None if reply.usage is UNSET else encode_usage(reply.usage),
-    }
-    return b"%b,%b,%b" % (_json.encode(head | said)[:-1], _unsaid(frozenset(said)), _json.encode(told)[1:])
+    status, reason = ending(reply.finish_reason)
+    resource.created_at = now = context.now()
+    resource.id = context.new_id("resp")
+    resource.object = "response"
+    resource.model = context.model
+    resource.status = status
+    resource.completed_at = now if status == "completed" else None
+    resource.error = None
+    resource.incomplete_details = {"reason": reason} if reason else None
+    resource.output = _output(reply, status, context)
+    resource.service_tier = "default" if reply.service_tier is UNSET else reply.service_tier
+    resource.usage = None if reply.usage is UNSET else encode_usage(reply.usage)
+    return _json.encode(resource)
 
 
-@functools.lru_cache(256)
-def _unsaid(said: frozenset[str]) -> bytes:
-    """What a response repeats that its request did not say, as text without the braces."""
-    return _json.encode({name: value for name, value in _ECHO.items() if name not in said})[1:-1]
+def _repeating(document: Document) -> _Resource | None:
+    """A resource with what it repeats of this request; None where that is not simply a copy."""
+    if document.touched:
+        return None
+    try:
+        resource = _REQUEST.decode(document.raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if resource.tools is not _SILENT.tools or resource.tool_choice is not _SILENT.tool_choice:
+        return None
+    return resource if resource.text is _SILENT.text and resource.reasoning is _SILENT.reasoning else None
 
 
 def _output(reply: Reply, status: str, context: ReplyContext) -> list[dict[str, Any]]:
@@ -191,29 +249,12 @@ def _echoed(body: dict[str, Any]) -> dict[str, Any]:
         value = body[name]
         if value is not None:
             echo[name] = value
-    if not _BESIDE.isdisjoint(body):
-        for name, made in _ECHOED.items():
-            echo[name] = made(body.get(name))
-        for name in _IF_GIVEN:
-            if body.get(name) is not None:
-                echo[name] = body[name]
+    for name in _ECHOED.keys() & body.keys():
+        echo[name] = _ECHOED[name](body[name])
+    for name in _IF_GIVEN:
+        if body.get(name) is not None:
+            echo[name] = body[name]
     return echo
-
-
-def _echoed_reasoning(value: Any) -> dict[str, Any]:
-    wanted = value if isinstance(value, dict) else {}
-    return {"effort": wanted.get("effort"), "summary": wanted.get("summary") or wanted.get("generate_summary")}
-
-
-_ECHOED: dict[str, Callable[[Any], Any]] = {
-    "tools": echoed_tools,
-    "tool_choice": echoed_tool_choice,
-    "text": echoed_text,
-    "reasoning": _echoed_reasoning,
-}
-_ECHO = _DEFAULTS | {name: made(None) for name, made in _ECHOED.items()}
-_BESIDE = frozenset({*_ECHOED, *_IF_GIVEN})
-_DEFAULT_ECHO = _json.encode(_ECHO)
 
 
 def encode_usage(usage: Usage) -> dict[str, Any]:
@@ -296,19 +337,15 @@ def output_item(item: Item, id: str, status: str) -> dict[str, Any]:
     return raw
 
 
-_FACTS_OF = operator.attrgetter("id", "status", "phase", "extra")
-_NO_FACTS = (UNSET,) * 4
-_BESIDE_TEXT_OF = operator.attrgetter("annotations", "logprobs", "extra", "prompt_cache_breakpoint")
-_BARE = ((), (), UNSET, UNSET)
-
-
 def _plain_output(item: Message, id: str | ReplyContext, status: str) -> dict[str, Any] | None:
     """The same of a message with nothing but bare texts, as most are; None of any other. id: or who makes one."""
-    if _FACTS_OF(item) != _NO_FACTS:
+    if item.id is not UNSET or item.status is not UNSET or item.phase is not UNSET or item.extra is not UNSET:
         return None
     content: list[dict[str, Any]] = []
     for part in item.content:
-        if not isinstance(part, Text) or _BESIDE_TEXT_OF(part) != _BARE:
+        if type(part) is not Text or part.annotations or part.logprobs:
+            return None
+        if part.extra is not UNSET or part.prompt_cache_breakpoint is not UNSET:
             return None
         content.append({"type": "output_text", "text": part.text, "annotations": [], "logprobs": []})
     known = id if isinstance(id, str) else id.new_id("msg")
