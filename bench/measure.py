@@ -20,7 +20,6 @@ from bench import apps, payload, peers
 from bench.apps import App
 from bench.load import Counts, Crowd, load
 from bench.processes import (
-    TICK,
     BenchError,
     cpu_seconds,
     free_port,
@@ -273,7 +272,7 @@ class Bench:
                         chunks[name] += counts.chunks
         for name in [name for name in spent if name not in out]:
             counted = units[name] * (self._options.events + 2 if work.is_streamed else 1)  # usage and [DONE] on top
-            self.results.add(work.name, name, max(spent[name], TICK) * 1e6 / counted)  # TICK: the grain of the clock
+            self.results.add(work.name, name, spent[name] * 1e6 / counted)
             if work.is_streamed:
                 self.results.add(f"{work.name} chunks", name, chunks[name] / counted)
 
