@@ -101,6 +101,8 @@ class Chain:
             except Exception as error:  # noqa: BLE001 - it is judged there
                 _failed(method, call, error, fail_open=fail_open)
                 found = None
+            if found is None:
+                continue
             if type(found) is not Principal:
                 found = _principal(found)
             if found is not None and call.principal is None:
@@ -132,7 +134,9 @@ class Chain:
         for method, fail_open in self.steps["on_route"]:
             try:
                 changed = method(call, targets)
-                if changed is not None and hasattr(changed, "__await__"):
+                if changed is None or changed is targets:
+                    continue
+                if hasattr(changed, "__await__"):
                     changed = await changed
             except Exception as error:  # noqa: BLE001 - it is judged there
                 _failed(method, call, error, fail_open=fail_open)
