@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import time
 
@@ -12,6 +13,7 @@ import pytest
 from aigateway import APIKeyAuthenticator, Call, Gateway, Hook, LoggingHook, Provider
 from aigateway.errors import GatewayError
 from aigateway.hooks.logging_hook import LineHandler
+from aigateway.logs import BatchingHandler
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import REPLIES, USAGE, stream, whole
 from tests.asking import EVERY_WAY, EVERY_WAY_IDS, ROWS, WAYS, Row, Seen, post
@@ -204,6 +206,25 @@ async def test_a_line_goes_without_a_record_only_where_nobody_else_would_see_one
             assert (await post(url, ROWS[0])).status == 200
     assert (len(sink.lines), len(sink.records)) == ((1, 0) if listener == "nobody" else (0, 1))
     assert len(other.records) == (1 if "handler" in listener else 0)
+
+
+async def test_who_begins_to_listen_is_told_from_the_next_batch_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, other = io.StringIO(), Lines()
+    sink = BatchingHandler(out)
+    logger = logging.getLogger("test.calls.of.a.late.listener")
+    logger.setLevel(logging.INFO)
+    monkeypatch.setattr(logging.root, "handlers", [sink])
+    monkeypatch.setattr(LoggingHook, "sink", sink)
+    gateway = Gateway(hooks=[LoggingHook(logger)])
+    gateway.hook.before_request(lambda call: REPLIES["chat"])
+    for _ in range(2):
+        await gateway.chat(model="gpt", messages=[{"role": "user", "content": "q"}])
+    monkeypatch.setattr(logger, "handlers", [other])
+    sink.flush()
+    await gateway.chat(model="gpt", messages=[{"role": "user", "content": "q"}])
+    sink.flush()
+    assert out.getvalue().count(" INFO test.calls.of.a.late.listener ") == 3
+    assert len(other.records) == 1
 
 
 async def test_a_name_of_any_length_makes_no_long_line(caplog: pytest.LogCaptureFixture) -> None:
