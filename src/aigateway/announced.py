@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from aigateway import _json, _sse
+from aigateway.answer import Answer
 from aigateway.call import Attempt
 from aigateway.canonical.types import Usage
 from aigateway.errors import GatewayError
-from aigateway.exchange import Answer, Exchange
+from aigateway.exchange import Exchange
 from aigateway.formats.protocol import WireEvent
 from aigateway.providers.protocol import ProviderReply
 from aigateway.state.announcing import Announcement, with_spent

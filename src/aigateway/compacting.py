@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from aigateway import _json
+from aigateway.answer import JSON_TYPE, Answer
 from aigateway.call import Target
 from aigateway.default_provider import offers
 from aigateway.errors import UpstreamError
-from aigateway.exchange import JSON_TYPE, Answer, Exchange
+from aigateway.exchange import Exchange
 from aigateway.formats.responses.count import estimated_tokens
 from aigateway.formats.responses.resource import encode_usage
 from aigateway.intake import top_of

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aigateway import _json
+from aigateway.answer import JSON_TYPE, Answer
 from aigateway.call import Target
 from aigateway.default_provider import offers
 from aigateway.errors import UpstreamError
-from aigateway.exchange import JSON_TYPE, Answer
 from aigateway.formats.generate_content.count import count_reply
 from aigateway.formats.messages.count import estimated_tokens
 from aigateway.models import Model

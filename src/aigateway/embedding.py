@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from aigateway import _json
+from aigateway.answer import JSON_TYPE, Answer
 from aigateway.call import Attempt, Plan, Target
 from aigateway.canonical.types import Usage
 from aigateway.default_provider import offering, offers
 from aigateway.errors import UpstreamProtocolError
-from aigateway.exchange import JSON_TYPE, Answer
 from aigateway.formats.embeddings.gemini import decode_contents, encode_vectors
 from aigateway.formats.generate_content.usage import encode_usage
 from aigateway.formats.usage import chat_usage

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from urllib.parse import urlencode
 
 from aigateway import _json, _sse
+from aigateway.answer import Answer
 from aigateway.call import ON_UNSUPPORTED, Call, OnUnsupported, require_one_of
 from aigateway.canonical.lens import EventLens, ReplyLens
 from aigateway.counting import Counting
 from aigateway.default_provider import DefaultProvider
 from aigateway.embedding import ContentEmbedding
 from aigateway.errors import InvalidRequestError, ModelNotFoundError, NotFoundError
-from aigateway.exchange import Answer, Exchange, spoken_by
+from aigateway.exchange import Exchange, spoken_by
 from aigateway.explain import Explanation, explain
 from aigateway.formats import FORMATS
 from aigateway.formats.protocol import PROFILES, Profile

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from aigateway.answer import Answer
 from aigateway.call import Call
 from aigateway.compacting import Compacting, CountingInput
-from aigateway.exchange import Answer, Exchange
+from aigateway.exchange import Exchange
 from aigateway.kept_completion import keep_completion
 from aigateway.runs import RunExchange, Runs, principal_of
 from aigateway.state.memory import MemoryStore

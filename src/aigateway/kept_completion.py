@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from aigateway import _json, _sse
+from aigateway.answer import Answer
 from aigateway.call import Call
 from aigateway.canonical.types import Change
-from aigateway.exchange import Answer
 from aigateway.formats import render_error
 from aigateway.formats.chat.joined import JoinedChunks
 from aigateway.formats.relay import events_in, frames_in

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from aigateway import _json
+from aigateway.answer import JSON_TYPE, STREAM_HEADERS, Answer, CutShortError
+from aigateway.answering import pipe_of
 from aigateway.call import Attempt, Call, Plan, Target
 from aigateway.default_provider import DefaultProvider, offering
 from aigateway.errors import GatewayError, ServerError, UpstreamProtocolError
-from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer, CutShortError, Exchange, pipe_of
+from aigateway.exchange import Exchange
 from aigateway.formats import FORMATS, PASSING
 from aigateway.formats.passing import OpaqueReply, PassingRelay, TextReply
 from aigateway.hooks.chain import Chain

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
 from aigateway import _json
+from aigateway.answer import Answer, CutShortError
 from aigateway.errors import UpstreamConnectionError
-from aigateway.exchange import Answer, CutShortError, Exchange
+from aigateway.exchange import Exchange
 
 
 class RawReply:

@@ -12,9 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from aigateway import _json, _sse
+from aigateway.answer import JSON_TYPE, STREAM_HEADERS, Answer
 from aigateway.call import Call, Principal
 from aigateway.errors import GatewayError, ServerError
-from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer
 from aigateway.formats.protocol import WireEvent
 from aigateway.formats.responses.encoder import failure_events
 from aigateway.formats.responses.resource import queued_resource

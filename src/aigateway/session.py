@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from aigateway import _json
+from aigateway.answer import JSON_TYPE, Answer
 from aigateway.call import Attempt, Call, Target
 from aigateway.canonical.lens import EventLens
 from aigateway.errors import (
@@ -30,7 +31,6 @@ from aigateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeoutError,
 )
-from aigateway.exchange import JSON_TYPE, Answer
 from aigateway.formats import render_error
 from aigateway.formats.realtime.frames import SessionFrames, error_event, event_id_of
 from aigateway.formats.realtime.lens import RealtimeEvent, RealtimeRequest

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from aigateway import _json
 from aigateway.announced import AnnouncedExchange
+from aigateway.answer import Answer
 from aigateway.call import Attempt, Call, Target
 from aigateway.canonical.types import Change
 from aigateway.errors import UpstreamError, UpstreamProtocolError
-from aigateway.exchange import Answer
 from aigateway.formats import FORMATS
 from aigateway.formats.responses.count import estimated_tokens
 from aigateway.formats.responses.resource import encode_usage

@@ -13,9 +13,9 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from aigateway import _json
+from aigateway.answer import JSON_TYPE, STREAM_HEADERS, Answer
 from aigateway.call import Target
 from aigateway.errors import GatewayError, InvalidRequestError, NotFoundError
-from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer
 from aigateway.passthrough import PassThrough
 from aigateway.state.ending import end_early
 from aigateway.state.following import check_kept, follow, resource_of, starting_after

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from aigateway import _json, _sse
+from aigateway.answer import JSON_TYPE, Answer
 from aigateway.call import Call
 from aigateway.errors import GatewayError, InvalidRequestError, ServerError
-from aigateway.exchange import JSON_TYPE, Answer
 from aigateway.formats import render_error
 from aigateway.formats.responses.encoder import error_fields
 from aigateway.hooks.chain import Chain

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 from aigateway import _json
+from aigateway.answer import JSON_TYPE, Answer
 from aigateway.app.cors import CORS
 from aigateway.app.delivery import LEAVING, WRITING, Delivery, id_headers
 from aigateway.app.websocket import WEBSOCKETS, ClientSocket, Offer, is_foreign, serve_session
@@ -19,7 +20,7 @@ from aigateway.errors import (
     PermissionDeniedError,
     UpgradeRequiredError,
 )
-from aigateway.exchange import JSON_TYPE, Answer, Exchange
+from aigateway.exchange import Exchange
 from aigateway.formats import FORMATS, KEY_HEADERS, render_error, spoken
 from aigateway.formats.protocol import Profile
 from aigateway.gateway import Journey, request_id

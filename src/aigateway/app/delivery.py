@@ -7,9 +7,10 @@ import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
+from aigateway.answer import JSON_TYPE, STREAM_HEADERS, Answer, CutShortError
 from aigateway.call import Call
 from aigateway.errors import InvalidRequestError, PayloadTooLargeError
-from aigateway.exchange import JSON_TYPE, STREAM_HEADERS, Answer, CutShortError, Exchange
+from aigateway.exchange import Exchange
 from aigateway.intake import Limits
 
 _BODILESS = (204, 304)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from aigateway.answer import JSON_TYPE, CutShortError
 from aigateway.app.delivery import Delivery, Leaving, id_headers
 from aigateway.app.head import KnownHead
-from aigateway.exchange import JSON_TYPE, CutShortError, Exchange
+from aigateway.exchange import Exchange
 from aigateway.intake import Limits
 from aigateway.surface import Operation
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from aigateway.answer import Answer
 from aigateway.app.delivery import ClientGoneError, Leaving, header_value
-from aigateway.exchange import Answer
 from aigateway.transport.protocol import WebSocketClosedError, closing
 
 if TYPE_CHECKING:
