@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 from aigateway import _json
-from aigateway.gateway import new_id
+from aigateway.ids import new_id
 from aigateway.state import ResponseStore, open_store
 from aigateway.state.record import Record
 from aigateway.state.responses import Responses

@@ -6,9 +6,6 @@ surface on top (app/asgi.py).
 
 from __future__ import annotations
 
-import os
-import random
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -28,6 +25,7 @@ from aigateway.explain import Explanation, explain
 from aigateway.formats import FORMATS
 from aigateway.formats.protocol import PROFILES, Profile
 from aigateway.hooks.chain import Chain
+from aigateway.ids import new_id, request_id
 from aigateway.intake import Limits
 from aigateway.metrics import Metrics
 from aigateway.model_list import (
@@ -52,12 +50,8 @@ if TYPE_CHECKING:
     from aigateway.state.state import StateSettings
     from aigateway.turns_session import TurnsSession
 
-_random = random.Random(os.urandom(32))  # noqa: S311 - request ids are no secrets
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
 _PASSED = {"relay": PassThrough, "count": Counting, "embed": ContentEmbedding}
 """By kind of operation: what runs a call that is passed on, as far as it can be."""
-_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STATEFUL = frozenset(
     name
     for name, row in OPERATIONS.items()
@@ -618,36 +612,3 @@ class Journey:
         finally:
             if not open_stream:
                 await exchange.aclose()
-
-
-def request_id(headers: Mapping[str, str]) -> str:
-    """The caller's own id of a request where it sent a sane one, else a fresh one."""
-    asked = headers.get("x-request-id", "")
-    return asked if asked and _SANE_ID.fullmatch(asked) else f"req_{_random.getrandbits(128):032x}"
-
-
-def new_id(prefix: str) -> str:
-    """A fresh id such as `resp_4f1c...` (128 random bits); ids of completions join with a dash, as OpenAI's do."""
-    return f"{prefix}{'-' if prefix in _DASHED else '_'}{_entropy.take()}"
-
-
-_DASHED = frozenset({"chatcmpl", "cmpl"})
-
-
-class _Entropy:
-    """Random digits of the system, read in stock: to ask it for every id costs as much as to write one."""
-
-    def __init__(self) -> None:
-        self._stock: list[str] = []
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._stock.clear)  # or two processes would make the same ids
-
-    def take(self) -> str:
-        """32 hexadecimal digits that nobody has had."""
-        if not self._stock:
-            read = os.urandom(16 * 256).hex()
-            self._stock += [read[at : at + 32] for at in range(0, len(read), 32)]
-        return self._stock.pop()
-
-
-_entropy = _Entropy()

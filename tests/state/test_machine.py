@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from aigateway import _json
 from aigateway.errors import GatewayError
-from aigateway.gateway import new_id
+from aigateway.ids import new_id
 from aigateway.state import ResponseStore, open_store
 from aigateway.state.paging import Page
 from aigateway.state.record import Record

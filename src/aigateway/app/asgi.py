@@ -23,7 +23,8 @@ from aigateway.errors import (
 from aigateway.exchange import Exchange
 from aigateway.formats import FORMATS, KEY_HEADERS, render_error, spoken
 from aigateway.formats.protocol import Profile
-from aigateway.gateway import Journey, request_id
+from aigateway.gateway import Journey
+from aigateway.ids import request_id
 from aigateway.intake import Limits
 from aigateway.metrics import Metrics
 from aigateway.models import Models, Resolver, Where

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from aigateway import _json
 from aigateway.errors import GatewayError
 from aigateway.formats import render_error
-from aigateway.gateway import request_id
+from aigateway.ids import request_id
 
 _SECONDS: Final = 1.0
 
