@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,6 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from aigateway import Answer, Call, Gateway, Limits, Provider, ProviderReply, ProviderRequest, serving
+from aigateway.app.protocol import HeadFirstProtocol
 from aigateway.serving import Address, Signals, Stop
 from aigateway.testing import ScriptedWebSocket
 
@@ -97,6 +99,33 @@ async def test_an_idle_connection_does_not_hold_the_end_up() -> None:
         stop.finish()
         await served
         writer.close()
+
+
+async def test_a_connection_that_comes_up_late_does_not_hold_the_end_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serving, "GRACE", 1.0)
+    ours, theirs = socket.socketpair()
+    shutdown, loop, late = HeadFirstProtocol.shutdown, asyncio.get_running_loop(), asyncio.Event()
+
+    def told(self: HeadFirstProtocol) -> None:
+        shutdown(self)
+        if not late.is_set():
+            late.set()
+            another = HeadFirstProtocol(self.config, self.server_state, {})
+            loop.call_soon(lambda: asyncio.ensure_future(loop.connect_accepted_socket(lambda: another, ours)))
+
+    monkeypatch.setattr(HeadFirstProtocol, "shutdown", told)
+    stop = Stop()
+    async with serving_process(Gateway(providers=[Waiting()]), stop) as (url, served):
+        host, _, port = url.removeprefix("http://").partition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        stop.finish()
+        await served
+        assert late.is_set()
+        assert "cutting" not in caplog.text
+        writer.close()
+        theirs.close()
 
 
 class Opening(Waiting):

@@ -34,6 +34,7 @@ _CUT: Final = 2.0  # seconds that a request has to end once its connection was c
 _CLOSE: Final = 10.0  # seconds that closing the gateway may take
 _SAME: Final = 0.5  # seconds in which a second SIGTERM is the first, sent to the process and to its group
 _BACKLOG: Final = 2048
+_TURNS: Final = 3  # of the event loop, until a connection that it has accepted has its protocol
 _KEEP_ALIVE: Final = 75  # seconds; longer than HTTP clients keep an idle connection, so that they close it, not we
 _LISTEN_AGAIN: Final = 0.1  # seconds
 _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -182,6 +183,7 @@ class _Server(uvicorn.Server):
         self._retiring: set[asyncio.Task[None]] = set()
         self._publishing: asyncio.TimerHandle | None = None
         self._spares: list[socket.socket] = []
+        self._told: set[Any] = set()
 
     async def _swap_as_wished(self) -> None:
         while True:
@@ -261,8 +263,8 @@ class _Server(uvicorn.Server):
             sock.close()
         for one in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, one)
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         if not await self._drained(GRACE, self._stop.cut):
             await self._cut()
         with contextlib.suppress(TimeoutError):
@@ -313,6 +315,9 @@ class _Server(uvicorn.Server):
         """Whether all requests were answered, and their connections closed, in this time."""
         state, deadline = self.server_state, time.monotonic() + seconds
         while state.connections or state.tasks:
+            for connection in state.connections - self._told:  # some come up late: they were let in before the stop
+                connection.shutdown()
+                self._told.add(connection)
             if time.monotonic() > deadline or (cut is not None and cut.is_set()):
                 return False
             await asyncio.sleep(0.02)

@@ -87,7 +87,8 @@ class ScriptedUpstream:
         self._scripts: list[Script] = []
         self._answerer: Answerer | None = None
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._is_over = False
 
     def script(self, *answers: Script) -> None:
         """Answer the coming requests with these."""
@@ -111,21 +112,31 @@ class ScriptedUpstream:
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._is_over = False
+        self._server = await asyncio.start_server(self._let_in, "127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        for task in list(self._connections):
+        self._is_over = True
+        connections = dict(self._connections)
+        for task in connections:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*connections, return_exceptions=True)
+        for writer in connections.values():  # one that was cancelled before it began has closed nothing
+            writer.close()
         await self._server.wait_closed()
 
+    def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_over:
+            writer.close()
+            return
+        task = asyncio.ensure_future(self._accept(reader, writer))
+        self._connections[task] = writer
+        task.add_done_callback(self._connections.pop)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
         try:
             while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)
@@ -135,7 +146,6 @@ class ScriptedUpstream:
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             return
         finally:
-            self._connections.discard(task)
             writer.close()
 
     def _next(self, request: ReceivedRequest) -> Script:
