@@ -8,9 +8,21 @@ from typing import Any
 
 import pytest
 
-from aigateway import Attempt, Call, Gateway, Hook, InvalidRequestError, Models, Provider, Target
+from aigateway import (
+    Attempt,
+    Breaker,
+    Call,
+    FunctionProvider,
+    Gateway,
+    Hook,
+    InvalidRequestError,
+    Models,
+    Provider,
+    Target,
+    UpstreamError,
+)
 from aigateway.hooks import APIKeyAuthenticator
-from aigateway.testing import ScriptedUpstream
+from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import whole
 from tests.test_cli import run
 
@@ -86,6 +98,50 @@ async def test_every_target_stands_in_order_with_what_it_lacks() -> None:
     assert (second.error, second.mode) == ("", "relay")
     assert explained.refused
     assert "  refused  400 unsupported_parameter" in explained.text()
+
+
+@pytest.mark.parametrize(
+    ("balance", "first", "second"),
+    [("round_robin", "abc", "bca"), ("weighted", "bac", "bac"), ("ordered", "abc", "abc")],
+)
+async def test_the_order_is_that_in_which_the_next_call_tries_them(balance: Any, first: str, second: str) -> None:
+    weights = {"a": 1.0, "b": 2.0, "c": 0.0}
+    models = Models()
+    targets = [Target(FunctionProvider(name, lambda body: "ok"), weight=weight) for name, weight in weights.items()]
+    models.register("m", targets, balance=balance)
+    gateway = Gateway(models=models)
+
+    async def order() -> str:
+        explained = await gateway.explain("chat", CHAT)
+        assert explained.balance == ("" if balance == "ordered" else balance)
+        assert (f"balance    {balance}" in explained.text()) is (balance != "ordered")
+        return "".join(target.provider for target in explained.targets)
+
+    assert (await order(), await order()) == (first, first)  # who only asks takes no turn
+    await gateway.chat(CHAT)
+    assert await order() == second
+
+
+async def test_an_open_circuit_shows() -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.script(Script.of_json({"error": {"message": "no"}}, 500))
+        breaker = Breaker(min_requests=1)
+        gateway = Gateway(models={"m": Provider("up", upstream.base_url, "k", apis=["chat"], breaker=breaker)})
+        async with gateway:
+            assert (await gateway.explain("chat", CHAT)).targets[0].circuit == ""
+            assert gateway.traffic.state() == []  # nothing was sent
+            with pytest.raises(UpstreamError):
+                await gateway.chat(CHAT)
+            explained = await gateway.explain("chat", CHAT)
+    assert (explained.targets[0].circuit, explained.refused) == ("open", False)
+    assert "circuit  open: it is passed over" in explained.text()
+
+
+async def test_the_caller_s_headers_that_go_on_are_named() -> None:
+    gateway = Gateway(models={"m": Provider("up", "http://up.test")})
+    headers = {"Traceparent": "00-1", "Cookie": "c", "Authorization": "Bearer k", "Idempotency-Key": "i"}
+    explained = await gateway.explain("chat", CHAT, headers=headers)
+    assert explained.targets[0].headers == ["idempotency-key", "traceparent"]
 
 
 async def test_what_is_refused_says_why() -> None:

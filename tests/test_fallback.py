@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from aigateway import EventLens, Fallback, Gateway, Limits, Models, Provider, Retry, Target, Timeout
-from aigateway.formats.opening import MOST_BYTES, Opening
+from aigateway.formats.opening import MOST_BYTES, Opening, held_back
+from aigateway.formats.protocol import WireEvent
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import ERROR_EVENTS, EVENTS, REPLIES, TEXT, data_of, stream, whole
 from tests.asking import Row, Seen, post
@@ -80,6 +81,7 @@ FAILURES: dict[str, tuple[Script, str, bool]] = {
     "429": (refusal(429), "rate_limit", True),
     "500": (refusal(500), "server_error", True),
     "503": (refusal(503), "server_error", True),
+    "529": (refusal(529), "server_error", True),
     "a web page": (Script(headers={"content-type": "text/html"}, body=b"<html>"), "server_error", True),
     "401": (refusal(401), "auth", True),
     "402": (refusal(402), "auth", True),
@@ -322,6 +324,20 @@ def test_an_opening_is_over_after_256_kib() -> None:
     assert 2 * len(frame) < MOST_BYTES < 3 * len(frame)
 
 
+async def test_translated_events_are_let_go_after_256_kib_too() -> None:
+    asked: list[int] = []
+
+    async def events() -> AsyncIterator[WireEvent]:
+        for number in range(10):
+            asked.append(number)
+            yield WireEvent("response.in_progress", {"type": "response.in_progress", "x": "x" * 100_000})
+
+    source = held_back(events(), Opening("responses"))
+    await anext(source)
+    assert asked == [0, 1, 2]
+    await source.aclose()  # type: ignore[attr-defined]  # a generator
+
+
 OPEN: dict[str, tuple[str, Any, bool]] = {
     "a role": ("chat", {"choices": [{"delta": {"role": "assistant", "content": ""}}]}, False),
     "Azure's filter results": ("chat", {"choices": [], "prompt_filter_results": []}, False),
@@ -333,6 +349,16 @@ OPEN: dict[str, tuple[str, Any, bool]] = {
     "an item": ("responses", {"type": "response.output_item.added"}, False),
     "a delta": ("responses", {"type": "response.function_call_arguments.delta"}, True),
     "an event of tomorrow": ("responses", {"type": "response.dance.started"}, True),
+    "the start of a message": ("messages", {"type": "message_start"}, False),
+    "a ping": ("messages", {"type": "ping"}, False),
+    "the start of a block": ("messages", {"type": "content_block_start"}, False),
+    "a delta of a block": ("messages", {"type": "content_block_delta"}, True),
+    "the end of a message": ("messages", {"type": "message_delta"}, True),
+    "a queue": ("responses", {"type": "response.queued"}, False),
+    "progress": ("responses", {"type": "response.in_progress"}, False),
+    "a part of an item": ("responses", {"type": "response.content_part.added"}, False),
+    "a part of a summary": ("responses", {"type": "response.reasoning_summary_part.added"}, False),
+    "the end of an answer": ("responses", {"type": "response.completed"}, True),
     "a picture": ("images", {"type": "image_generation.partial_image"}, True),
 }
 

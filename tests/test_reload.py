@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aigateway import Breaker, FunctionProvider, UpstreamError, UpstreamUnavailableError
 from aigateway.app.asgi import Gateway
 from aigateway.assembly import ProvidersMade, build
 from aigateway.config import ServerConfig, Source, find, parse
@@ -109,6 +110,63 @@ def test_sighup_reads_the_file_again(
     assert last_model(upstream, url) == "upstream-model"
 
 
+@each_count
+def test_what_runs_at_a_provider_that_nobody_changed_still_counts(
+    serve: Callable[..., Served], upstream: Upstream, tmp_path: Path, workers: str
+) -> None:
+    limited = (
+        f"providers: {{mock: {{base_url: '{upstream.url}', api_key: none, apis: [chat], "
+        "max_concurrent: 1, queue: {size: 0}}}\nmodels: {'*': mock}\n"
+    )
+    (tmp_path / "gateway.yaml").write_text(limited)
+    gateway = serve("--port", "0", "--workers", workers)
+    url = gateway.url()
+    running = [Asking(url)]
+    assert upstream.arrived.wait(PATIENCE)
+    while len(running) < int(workers):  # until each of them has one
+        running.append(Asking(url))
+        until(lambda: len(upstream.requests) == len(running) or running[-1].outcome is not None)
+        if running[-1].outcome is not None:
+            running.pop()
+    (tmp_path / "gateway.yaml").write_text(limited + "on_unsupported: drop\n")
+    until(lambda: gateway.errors.count("the new configuration serves") == int(workers))
+    assert [ask(url)[0] for _ in range(4)] == [503] * 4
+    upstream.release.set()
+    for one in running:
+        one.join(PATIENCE)
+        assert isinstance(one.outcome, tuple)
+        assert one.outcome[0] == 200
+    assert [ask(url)[0] for _ in range(4)] == [200] * 4
+
+
+async def test_circuits_and_counts_outlive_a_change() -> None:
+    def broken(body: object) -> str:
+        raise UpstreamError("no")
+
+    one, other = FunctionProvider("one", broken), FunctionProvider("other", broken)
+    one.breaker = other.breaker = Breaker(min_requests=1)  # type: ignore[attr-defined]  # any provider may have it
+    old, new = Gateway(models={"m": one, "n": other}), Gateway(models={"m": one})
+    for model in ("m", "n"):
+        with pytest.raises(UpstreamError):
+            await old.chat(model=model, messages=MESSAGES)
+    new.traffic.take_over(old.traffic, new.providers())
+    [shown] = new.traffic.state()
+    assert (shown["name"], shown["targets"][0]["circuit"], shown["targets"][0]["failed"]) == ("one", "open", 1)
+    with pytest.raises(UpstreamUnavailableError):
+        await new.chat(model="m", messages=MESSAGES)
+
+
+def test_a_hook_that_ends_the_process_when_it_is_imported_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaving_hook.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    reloader, _ = reloader_of(tmp_path, TEXT, lambda _: None)
+    (tmp_path / "gateway.yaml").write_text(f"hooks: ['leaving_hook:x']\n{TEXT}")
+    assert reloader.again() is None
+    assert "importing leaving_hook failed: SystemExit: 3" in caplog.text
+
+
 def reloader_of(folder: Path, text: str, refuse: Callable[[Gateway], str | None]) -> tuple[Reloader, Gateway]:
     file, made = folder / "gateway.yaml", ProvidersMade()
     file.write_text(text)
@@ -118,6 +176,7 @@ def reloader_of(folder: Path, text: str, refuse: Callable[[Gateway], str | None]
     return Reloader(source, config.server, made, refuse), build(config, made=made)
 
 
+MESSAGES = [{"role": "user", "content": "hi"}]
 TEXT = "providers: {a: {base_url: 'http://a.test'}, b: {base_url: 'http://b.test'}}\nmodels: {m: a, n: b}\n"
 
 

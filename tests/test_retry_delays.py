@@ -15,6 +15,7 @@ from aigateway import (
     UnreachableError,
     UpstreamConnectionError,
     UpstreamError,
+    UpstreamOverloadedError,
     UpstreamProtocolError,
     UpstreamTimeoutError,
 )
@@ -106,6 +107,7 @@ KINDS: dict[str, tuple[GatewayError, Failure | None, bool, bool]] = {
     "a timeout": (UpstreamTimeoutError("x"), "timeout", True, False),
     "a web page": (UpstreamProtocolError("x"), "server_error", True, False),
     "500": (refusal(502), "server_error", True, False),
+    "529": (UpstreamOverloadedError("x"), "server_error", True, False),
     "408": (refusal(408), "timeout", False, False),
     "409": (refusal(409), "server_error", False, False),
     "429": (refusal(429, code="rate_limit_exceeded"), "rate_limit", True, False),

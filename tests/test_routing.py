@@ -149,12 +149,13 @@ def has_failed(shown: Any) -> bool:
         (refusal(429, retry_after="0"), "rate_limit"),
         (refusal(429, retry_after_ms="5"), "rate_limit"),
         (refusal(503), "server_error"),
+        (refusal(529), "server_error"),
         (refusal(409), "server_error"),
         (refusal(408), "timeout"),
         (Script(fault="reset"), "connection"),
         (Script(fault="refuse"), "connection"),
     ],
-    ids=["429 with Retry-After", "429 with retry-after-ms", "503", "409", "408", "reset", "closed"],
+    ids=["429 with Retry-After", "429 with retry-after-ms", "503", "529", "409", "408", "reset", "closed"],
 )
 @pytest.mark.parametrize("row", [CHAT, STREAM], ids=["whole", "streamed"])
 async def test_a_failure_that_passes_is_tried_again(script: Script, kind: str, row: Row) -> None:
@@ -375,6 +376,23 @@ async def test_a_target_that_fails_quickly_is_not_taken_for_quick() -> None:
         assert gateway.counts()[0] <= 2
 
 
+@pytest.mark.parametrize("row", [CHAT, STREAM], ids=["whole", "streamed"])
+async def test_a_target_that_never_answers_is_not_taken_for_quick(row: Row) -> None:
+    async with serving(2, balance="lowest_latency") as gateway:
+        gateway.up.script(whole("chat", hold=asyncio.Event()))
+        gateway.upstreams[1].answer_with(
+            lambda request: (stream if b'"stream":true' in request.body else whole)("chat", delay=0.01)
+        )
+        asking = asyncio.ensure_future(gateway.ask(row))
+        await gateway.up.arrived.wait()
+        await asyncio.sleep(0.2)  # as long as its caller has patience
+        asking.cancel()
+        await gateway.over(1)
+        for _ in range(6):
+            assert (await asyncio.wait_for(gateway.ask(row), 5)).status == 200
+        assert gateway.counts() == [1, 6]
+
+
 async def test_hooks_route_what_is_balanced_already_and_have_the_last_word() -> None:
     orders: list[str] = []
 
@@ -417,6 +435,34 @@ async def test_a_circuit_opens_refuses_at_once_probes_and_closes() -> None:
         [target] = (await gateway.shown())["targets"]
         assert target["circuit"] == "closed"
         assert "retry_in" not in target
+
+
+@pytest.mark.parametrize("row", [CHAT, STREAM], ids=["whole", "streamed"])
+@pytest.mark.parametrize("how", ["is wrong itself", "has a refused key", "is left by its caller"])
+async def test_after_a_probe_that_tells_nothing_the_next_request_is_one(row: Row, how: str) -> None:
+    clock = Clock()
+    async with serving(provider={"breaker": BREAKER}, clock=clock) as gateway:
+        gateway.up.script(refusal(500))
+        for _ in range(3):
+            await gateway.ask(row)
+        clock.now += 10
+        if how == "is left by its caller":
+            gateway.up.arrived.clear()
+            gateway.up.script(whole("chat", hold=asyncio.Event()))
+            asking = asyncio.ensure_future(gateway.ask(row))
+            await gateway.up.arrived.wait()
+            assert (await gateway.ask(row)).status == 503  # there is one probe at a time
+            asking.cancel()
+            await gateway.over(5)
+        else:
+            gateway.up.script(refusal(400 if how == "is wrong itself" else 401))
+            assert (await gateway.ask(row)).status in (400, 401)
+        [target] = gateway.state("p0")["targets"]
+        assert target["circuit"] == "half_open"
+        gateway.up.script(stream("chat") if row.stream else whole("chat"))
+        assert [(await gateway.ask(row)).status for _ in range(2)] == [200, 200]
+        [target] = gateway.state("p0")["targets"]
+        assert (target["circuit"], target["in_flight"]) == ("closed", 0)
 
 
 async def test_an_open_circuit_is_passed_over_without_an_attempt() -> None:
@@ -653,6 +699,25 @@ async def test_a_first_request_that_fails_leaves_the_second() -> None:
         await gateway.until(has_failed)
         second.set()
         assert (await asking).status == 200
+
+
+@pytest.mark.parametrize("who", ["first", "second"])
+async def test_a_key_refused_in_a_race_is_set_aside_though_the_other_request_wins(who: str) -> None:
+    hold, good = asyncio.Event(), asyncio.Event()
+    async with serving(2, hedge=HEDGE, provider={"api_keys": KEYS}) as gateway:
+        warm(gateway)
+        refused = Script.of_json({"error": {"message": "no"}}, 401, hold=hold)
+        answers = [refused, whole("chat", hold=good)]
+        for upstream, script in zip(gateway.upstreams, answers if who == "first" else answers[::-1], strict=True):
+            upstream.script(script)
+        asking = asyncio.ensure_future(gateway.ask())
+        await gateway.upstreams[1].arrived.wait()
+        hold.set()
+        name, other = ("p0", "p1") if who == "first" else ("p1", "p0")
+        await gateway.until(has_failed, name)
+        good.set()
+        assert (await asking).status == 200
+        assert (gateway.state(name)["keys_usable"], gateway.state(other)["keys_usable"]) == (2, 3)
 
 
 async def test_where_both_fail_the_call_goes_its_usual_way() -> None:

@@ -186,6 +186,9 @@ class Exchange(Answering):
         if lane is not None:
             self._lane = None
             lane.leave(self._since)
+            attempt = self.call.attempts[-1]
+            if not self._opened and attempt.error is None:
+                lane.note_unanswered(time.monotonic() - attempt.started_at)
 
     async def _generate(self, body: bytes) -> Answer:
         call = self.call
@@ -321,10 +324,13 @@ class Exchange(Answering):
                 self._reply = reply = await self._send(attempt)
             else:
                 self._lane = None
-                first = Runner(attempt, translation, self._asked_usage, lane, self._since, list(call.changes))
+                changes = list(call.changes)
+                first = Runner(attempt, translation, self._asked_usage, lane, self._since, changes, course.key)
                 won = await hedged(
                     call, course, first, delay, chain=self._chain, prepare=self._prepared, send=self._send
                 )
+                if won is not first:
+                    course.key = None  # of which nothing is known yet
                 attempt, translation, self._asked_usage = won.attempt, won.translation, won.asked_usage
                 lane, self._lane, self._since = won.lane, won.lane, won.since
                 self._reply = reply = won.answered

@@ -18,8 +18,9 @@ from aigateway.intake import Limits, read_wishes, understand
 from aigateway.models import Models
 from aigateway.providers.protocol import ProviderRequest
 from aigateway.providers.provider import Provider
+from aigateway.routing.traffic import Traffic
 from aigateway.translation import Translation
-from aigateway.upstream import plan_for, upstream_path, upstream_request
+from aigateway.upstream import forwarded_headers, plan_for, upstream_path, upstream_request
 
 
 class PlannedAttempt(msgspec.Struct, kw_only=True):
@@ -30,6 +31,7 @@ class PlannedAttempt(msgspec.Struct, kw_only=True):
     headers  the names of those that the caller or a hook adds; the provider adds its own and its key.
     body     as it would be sent.
     changes  codes of what the translation does not carry as it is.
+    circuit  `closed`, `open` (it would be passed over now), `half_open` (the next call there is a probe), "" = none known.
     error    why it would not be tried; then the rest may be empty.
     """
 
@@ -41,6 +43,7 @@ class PlannedAttempt(msgspec.Struct, kw_only=True):
     headers: list[str] = []
     body: str = ""
     changes: list[str] = []
+    circuit: str = ""
     error: str = ""
 
 
@@ -48,8 +51,10 @@ class Explanation(msgspec.Struct, kw_only=True):
     """What would become of a request.
 
     route    the entry of the registry that the model's name goes to; "" where a resolver or a hook chose.
+    balance  how the entry's targets are put in order; "" where there is no choice.
     hooks    stage -> the hooks that run there, in order.
-    targets  in the order in which they would be tried: the next one only where one fails.
+    targets  in the order in which they would be tried now: the next one only where one fails. With weights, which leave
+             it to chance, the heaviest first.
     answer   whether a hook answers in place of any provider.
     error    why the request would be refused.
     """
@@ -59,6 +64,7 @@ class Explanation(msgspec.Struct, kw_only=True):
     stream: bool = False
     tenant: str | None = None
     route: str = ""
+    balance: str = ""
     hooks: dict[str, list[str]] = {}
     targets: list[PlannedAttempt] = []
     answer: bool = False
@@ -73,6 +79,8 @@ class Explanation(msgspec.Struct, kw_only=True):
         """For people to read."""
         lines = [f"operation  {self.operation}{' (streamed)' if self.stream else ''}"]
         lines.append(f"model      {self.model or '(none)'}{f' -> {self.route}' if self.route else ''}")
+        if self.balance:
+            lines.append(f"balance    {self.balance}")
         if self.tenant is not None:
             lines.append(f"tenant     {self.tenant}")
         lines += [f"hooks      {stage}: {', '.join(names)}" for stage, names in self.hooks.items()]
@@ -93,13 +101,21 @@ def _lines_of(target: PlannedAttempt) -> list[str]:
         "url": target.url or "(in process)",
         "headers": ", ".join(target.headers),
         "changes": ", ".join(target.changes),
+        "circuit": "open: it is passed over" if target.circuit == "open" else target.circuit,
         "body": target.body,
     }
     return [f"  {name:<8} {fact}" for name, fact in facts.items() if fact]
 
 
 async def explain(
-    call: Call, body: bytes, *, chain: Chain, models: Models, limits: Limits, new_id: Callable[[str], str]
+    call: Call,
+    body: bytes,
+    *,
+    chain: Chain,
+    models: Models,
+    limits: Limits,
+    new_id: Callable[[str], str],
+    traffic: Traffic,
 ) -> Explanation:
     """What would become of this call with this body. A GatewayError on the way is its outcome, and is not raised."""
     explained = Explanation(operation=call.operation.name, hooks=_hooks_of(chain))
@@ -115,14 +131,17 @@ async def explain(
             understand(call, call.request.raw, limits, lens=call.request)
         if explained.answer:
             return explained
-        targets = await chain.on_route(call, await models.resolve(call))
-        entry = models.find(call.model, call.principal)
+        targets, entry = await models.route(call)
+        if entry is not None and entry.balance != "ordered" and len(targets) > 1:
+            explained.balance = entry.balance
+            targets = traffic.foreseen(entry, targets)
+        targets = await chain.on_route(call, targets)
         explained.route = entry.name if entry is not None and models.resolver is None else ""
         wants_usage = chain.has("on_complete")
         for number, target in enumerate(targets, 1):
-            explained.targets.append(
-                await _planned(call, target, number, _Means(chain, asked, new_id, wants_usage=wants_usage))
-            )
+            planned = await _planned(call, target, number, _Means(chain, asked, new_id, wants_usage=wants_usage))
+            planned.circuit = traffic.circuit(target) or ""
+            explained.targets.append(planned)
     except GatewayError as error:
         explained.error = _words(error)
     return explained
@@ -150,7 +169,7 @@ async def _planned(call: Call, target: Target, number: int, means: _Means) -> Pl
         planned.error = _words(error)
         return planned
     planned.body = request.body.decode("utf-8", "replace")
-    planned.headers = sorted(name.lower() for name in attempt.headers)
+    planned.headers = sorted({*forwarded_headers(call, plan.upstream_api), *(name.lower() for name in attempt.headers)})
     planned.changes = [change.code for change in call.changes]
     planned.url = _url(plan, request)
     return planned

@@ -255,7 +255,8 @@ class Journey:
         lowered = {name.lower(): value for name, value in (headers or {}).items()}
         call = self._call(operation, lowered, api_key, "")
         raw = _json.encode(body)
-        return await explain(call, raw, chain=self._chain, models=self.models, limits=self.limits, new_id=new_id)
+        chain, models, limits, traffic = self._chain, self.models, self.limits, self.traffic
+        return await explain(call, raw, chain=chain, models=models, limits=limits, new_id=new_id, traffic=traffic)
 
     def _call(self, operation: str, headers: Mapping[str, str], api_key: str | None, client: str) -> Call:
         return Call(

@@ -12,6 +12,7 @@ from aigateway.canonical.types import Change
 from aigateway.errors import GatewayError
 from aigateway.hooks.chain import Chain
 from aigateway.providers.protocol import ProviderReply
+from aigateway.providers.secret import Secret
 from aigateway.routing.course import Course
 from aigateway.routing.hedge import race
 from aigateway.routing.traffic import Lane
@@ -23,7 +24,7 @@ class Runner(msgspec.Struct):
     """An attempt that has its place on a lane, and what belongs to it.
 
     asked_usage  whether usage was asked for on the gateway's account. since: for the lane's `leave`. changes: what its
-    translation does not carry as it was.
+    translation does not carry as it was. key: of the provider's, which it goes by.
     """
 
     attempt: Attempt
@@ -32,6 +33,7 @@ class Runner(msgspec.Struct):
     lane: Lane
     since: float
     changes: list[Change]
+    key: Secret | None = None
     reply: ProviderReply | None = None
 
     @property
@@ -68,13 +70,15 @@ async def hedged(
         except GatewayError as error:
             runner.attempt.error = error
             runner.lane.note_failure(error)
+            if runner.key is not None:
+                runner.lane.set_aside(runner.key, error)
             raise
         return runner
 
     async def run_second() -> Runner:
         target, lane = course.spare()
         attempt, translation, asked_usage = prepare(target, "hedge")
-        attempt.api_key = lane.keys.pick() if lane.keys is not None else None
+        attempt.api_key = key = lane.keys.pick() if lane.keys is not None else None
         changes = list(call.changes)
         try:
             await chain.before_attempt(call, attempt)
@@ -83,7 +87,8 @@ async def hedged(
             attempt.error = error
             attempt.ended_at = time.monotonic()
             raise
-        runners.append(Runner(attempt, translation, asked_usage, lane, since, changes))
+        own = key if attempt.api_key is key else None  # a hook's is its own affair
+        runners.append(Runner(attempt, translation, asked_usage, lane, since, changes, own))
         return await run(runners[-1])
 
     won: Runner | None = None
@@ -101,7 +106,10 @@ async def hedged(
 async def _let_go(runner: Runner) -> None:
     runner.attempt.ended_at = now = time.monotonic()
     runner.lane.leave(runner.since)
-    if runner.lane.latencies is not None and runner.attempt.status is None:
-        runner.lane.latencies.note(now - runner.attempt.started_at)  # it would have taken longer
+    if runner.attempt.status is None and runner.attempt.error is None:
+        took = now - runner.attempt.started_at
+        runner.lane.note_unanswered(took)
+        if runner.lane.latencies is not None:
+            runner.lane.latencies.note(took)  # it would have taken longer
     if runner.reply is not None:
         await runner.reply.aclose()

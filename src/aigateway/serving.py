@@ -205,6 +205,7 @@ class _Server(uvicorn.Server):
         """
         await _open(gateway)
         old, self._gateway = self._gateway, gateway
+        gateway.traffic.take_over(old.traffic, gateway.providers())
         self._measure()
         self.config.loaded_app = gateway
         self.config.ws_max_size = gateway.limits.max_body

@@ -154,7 +154,11 @@ class Supervisor:
             self._news.recv_bytes()
         if self._reloader is None or not (self._reloader.changed() or asked):
             return
-        found = self._reloader.again()
+        try:
+            found = self._reloader.again()
+        except Exception:
+            logger.exception("the new configuration is refused, and the old one stays")
+            return
         if found is not None:
             self._job = msgspec.structs.replace(self._job, source=found[0])
             for worker in self._workers:

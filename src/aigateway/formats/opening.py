@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from aigateway import _json
 from aigateway.errors import UpstreamError
 from aigateway.formats.protocol import WireEvent
 from aigateway.formats.relay import events_in, object_in
@@ -49,10 +50,12 @@ class Opening:
             self.is_over = self._bytes > MOST_BYTES or any(self.ends_with(body) for body in bodies if body is not None)
         return self.is_over
 
-    def ends_with(self, body: dict[str, Any]) -> bool:
-        """Whether it is over with this event."""
+    def ends_with(self, body: dict[str, Any], size: int = 0) -> bool:
+        """Whether it is over with this event. size: its bytes, where they are not counted yet."""
         self._events += 1
-        self.is_over = self.is_over or self._events >= MOST_EVENTS or self._is_output(body)
+        self._bytes += size
+        is_full = self._events >= MOST_EVENTS or self._bytes > MOST_BYTES
+        self.is_over = self.is_over or is_full or self._is_output(body)
         return self.is_over
 
     def _is_output(self, body: dict[str, Any]) -> bool:
@@ -73,7 +76,7 @@ async def held_back(events: AsyncIterator[WireEvent], opening: Opening) -> Async
     try:
         async for wire in events:
             held.append(wire)
-            if opening.ends_with(wire.data):
+            if opening.ends_with(wire.data, len(_json.encode(wire.data))):
                 break
         while held:
             yield held.pop(0)

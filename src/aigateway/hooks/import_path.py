@@ -38,7 +38,7 @@ def load_hook(path: str, arguments: Mapping[str, Any]) -> object:
 def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that was meant to be run
         missing = isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}.")
         advice = "; is it installed, or in the folder where aigateway is started?" if missing else ""
         raise HookImportError(f"importing {name} failed: {type(error).__name__}: {error}{advice}") from error

@@ -17,8 +17,9 @@ class Circuit:
 
     closed     requests pass; outcomes are counted over a sliding window.
     open       none passes until the cooldown is over.
-    half_open  one passes as a probe: a success closes the circuit, a failure opens it anew. Another probe may follow
-               a cooldown later, so that one that nobody heard of again does not shut the target off.
+    half_open  one passes as a probe: a success closes the circuit, a failure opens it anew. Where it tells nothing
+               (`give_back`) the next request is one; else another may follow a cooldown later, so that one that
+               nobody heard of again does not shut the target off.
     """
 
     def __init__(self, policy: Breaker, clock: Callable[[], float]) -> None:
@@ -76,6 +77,11 @@ class Circuit:
         failed = sum(count for _, _, count in self._outcomes)
         if total >= self._policy.min_requests and failed >= self._policy.failure_rate * total:
             self._open(asked)
+
+    def give_back(self) -> None:
+        """A request told nothing of the target: it was wrong itself, or its caller has left. The next one is the probe."""
+        if self._probing:
+            self._shut_until, self._probing = self._clock(), False
 
     def _open(self, asked: float | None) -> None:
         policy = self._policy

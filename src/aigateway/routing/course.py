@@ -12,15 +12,9 @@ from aigateway.models import Model
 from aigateway.policies import DEFAULT_RETRY, Failure, Fallback, Retry
 from aigateway.providers.secret import Secret
 from aigateway.routing.delays import asked_delay
-from aigateway.routing.failures import failure_of, key_is_refused
+from aigateway.routing.failures import failure_of
 from aigateway.routing.retry import retry_delay
 from aigateway.routing.traffic import Lane, Traffic
-
-KEY_REFUSED: Final = 600.0
-"""Seconds that a refused key is left alone: somebody has to do something about it."""
-
-KEY_LIMITED: Final = 10.0
-"""The same for a key that has reached its limit, where the provider does not say how long."""
 
 _FALLBACK: Final = Fallback()
 
@@ -99,7 +93,7 @@ class Course:
         if kind is None:
             return None
         floor = asked_delay(error.headers, time.time())
-        if self._has_another_key(error, kind, floor):
+        if self._has_another_key(error):
             self.why = f"another key after {kind}"
             return 0.0
         delay = self._retry_in(error, kind, floor)
@@ -128,15 +122,9 @@ class Course:
             draw=self._traffic.draw,
         )
 
-    def _has_another_key(self, error: GatewayError, kind: Failure, floor: float | None) -> bool:
+    def _has_another_key(self, error: GatewayError) -> bool:
         keys = self.lane.keys
-        if keys is None or self.key is None:
-            return False
-        if key_is_refused(error):
-            keys.set_aside(self.key, KEY_REFUSED)
-        elif kind == "rate_limit":
-            keys.set_aside(self.key, KEY_LIMITED if floor is None else min(floor, KEY_REFUSED))
-        else:
+        if keys is None or self.key is None or not self.lane.set_aside(self.key, error):
             return False
         self._tried_keys += 1
         if self._tried_keys >= len(keys) or not keys.usable:

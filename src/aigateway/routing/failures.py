@@ -9,7 +9,6 @@ from aigateway.errors import (
     UnreachableError,
     UpstreamConnectionError,
     UpstreamError,
-    UpstreamOverloadedError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
@@ -32,7 +31,7 @@ _SPENT: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "
 
 def failure_of(error: GatewayError) -> Failure | None:
     """The kind of an attempt's failure; None for one that is the request's own fault."""
-    if isinstance(error, UpstreamUnavailableError | UpstreamOverloadedError):
+    if isinstance(error, UpstreamUnavailableError):
         return "overload"
     if isinstance(error, UpstreamTimeoutError):
         return "timeout"

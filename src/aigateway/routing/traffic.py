@@ -14,10 +14,11 @@ from aigateway.models import Model
 from aigateway.policies import Breaker, Hedge, Queue
 from aigateway.providers.keys import KeyRing
 from aigateway.providers.protocol import ProviderLike
+from aigateway.providers.secret import Secret
 from aigateway.routing.balance import PeakEWMA, balanced
-from aigateway.routing.breaker import Circuit
+from aigateway.routing.breaker import Circuit, State
 from aigateway.routing.delays import asked_delay
-from aigateway.routing.failures import speaks_ill_of_target
+from aigateway.routing.failures import failure_of, key_is_refused, speaks_ill_of_target
 from aigateway.routing.hedge import Allowance, Latencies
 from aigateway.routing.limits import Gate
 
@@ -26,6 +27,15 @@ _MOST: Final = 4096
 
 _PENALTY: Final = 1.0
 """Seconds that a failure counts at least as a latency: who fails quickly is not quick."""
+
+KEY_REFUSED: Final = 600.0
+"""Seconds that a refused key is left alone: somebody has to do something about it."""
+
+KEY_LIMITED: Final = 10.0
+"""The same for a key that has reached its limit, where the provider does not say how long."""
+
+_EVEN: Final = 0.5
+"""A draw for all alike: the heaviest target comes first."""
 
 
 class Lane:
@@ -115,11 +125,33 @@ class Lane:
         """An attempt failed. was_answered: it had been noted as answered, and its stream broke off later."""
         self.failed += 1
         if not speaks_ill_of_target(error):
+            if self.circuit is not None and not was_answered:
+                self.circuit.give_back()
             return
         if self._ewma is not None:
             self._ewma.note(max(_PENALTY, 2 * self._ewma.value))
         if self.circuit is not None:
             self.circuit.fail(asked_delay(error.headers, time.time()), was_answered=was_answered)
+
+    def note_unanswered(self, seconds: float) -> None:
+        """An attempt was given up after so long, before it was answered: its caller left, or another was quicker."""
+        if self._ewma is not None and seconds > self._ewma.value:
+            self._ewma.note(seconds)
+        if self.circuit is not None:
+            self.circuit.give_back()
+
+    def set_aside(self, key: Secret, error: GatewayError) -> bool:
+        """Leave a key of the provider's alone that this error speaks of, as being refused or at its limit; whether it does."""
+        if self.keys is None:
+            return False
+        if key_is_refused(error):
+            self.keys.set_aside(key, KEY_REFUSED)
+        elif failure_of(error) == "rate_limit":
+            asked = asked_delay(error.headers, time.time())
+            self.keys.set_aside(key, KEY_LIMITED if asked is None else min(asked, KEY_REFUSED))
+        else:
+            return False
+        return True
 
 
 class _Weighted:
@@ -175,8 +207,26 @@ class Traffic:
         """The targets of a model in the order in which this call tries them."""
         turn = self._turns.get(entry.name, 0)
         self._turns[entry.name] = turn + 1
+        return self._in_order(entry, targets, turn, self.draw)
+
+    def foreseen(self, entry: Model, targets: Sequence[Target]) -> list[Target]:
+        """The order in which the next call would try them, where there were one; of weights the likeliest."""
+        return self._in_order(entry, targets, self._turns.get(entry.name, 0), lambda: _EVEN)
+
+    def _in_order(self, entry: Model, targets: Sequence[Target], turn: int, draw: Callable[[], float]) -> list[Target]:
         known = [_Weighted(target, self.lane(target)) for target in targets]
-        return [one.target for one in balanced(entry.balance, known, turn=turn, draw=self.draw)]
+        return [one.target for one in balanced(entry.balance, known, turn=turn, draw=draw)]
+
+    def circuit(self, target: Target) -> State | None:
+        """How the circuit of a target is; None where there is none, or nothing was sent there yet."""
+        lane = self._lanes.get((id(target.provider), target.model))
+        return lane.circuit.state if lane is not None and lane.circuit is not None else None
+
+    def take_over(self, other: Traffic, providers: Iterable[ProviderLike]) -> None:
+        """Go on with what another gateway knows of these providers: what runs there, and waits; circuits, latencies."""
+        kept = {id(provider) for provider in providers}
+        self._lanes |= {key: lane for key, lane in other._lanes.items() if key[0] in kept}
+        self._gates |= {key: gate for key, gate in other._gates.items() if key in kept}
 
     def hedge_delay(self, entry: Model, hedge: Hedge, lane: Lane) -> float | None:
         """Seconds after which a second request is sent; None where none is, or too little is known of the lane.
