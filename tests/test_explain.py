@@ -23,7 +23,10 @@ from aigateway import (
 )
 from aigateway.hooks import APIKeyAuthenticator
 from aigateway.testing import Script, ScriptedUpstream
-from tests.answers import whole
+from tests.answers import REQUESTS, whole
+from tests.answers import stream as stream_of
+from tests.asking import Row, post
+from tests.serving import served
 from tests.test_cli import run
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -67,6 +70,36 @@ async def test_it_says_the_bytes_that_are_then_sent(operation: str) -> None:
     text = explained.text()
     assert "secret-value" not in text
     assert "sk-upstream-key" not in text
+
+
+@pytest.mark.parametrize("stage", ["", "on_complete", "on_event", "after_response"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("upstream_api", ["chat", "responses", "messages", "generate_content"])
+async def test_in_every_mode_it_says_the_place_and_the_bytes(upstream_api: str, stream: bool, stage: str) -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.answer_with(lambda request: (stream_of if stream else whole)(upstream_api))
+        provider = Provider("up", upstream.base_url, "k", apis=[upstream_api])
+        gateway = Gateway(models={"gpt": Target(provider, "there")})
+        if stage:
+            getattr(gateway.hook, stage)(lambda *_: None)
+        modes = set()
+        async with served(gateway) as url:
+            for api in ("chat", "completions", "responses", "messages", "generate_content"):
+                row = Row(api, upstream_api, stream=stream)
+                operation = "generate_content.stream" if api == "generate_content" and stream else api
+                explained = await gateway.explain(operation, REQUESTS[api] | ({"stream": True} if stream else {}))
+                assert not explained.error
+                assert (await post(url, row)).status == 200
+                sent, [planned] = upstream.requests[-1], explained.targets
+                modes.add(planned.mode)
+                assert (planned.body.encode(), planned.url) == (
+                    sent.body,
+                    upstream.base_url.removesuffix("/v1") + sent.path,
+                )
+        relayed = {"": "relay", "on_complete": "observe"}.get(stage) or (
+            "edit" if stream is (stage == "on_event") else "relay"
+        )
+        assert modes == {"translate", relayed}
 
 
 @pytest.mark.parametrize(

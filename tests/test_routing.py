@@ -18,6 +18,7 @@ from aigateway import (
     APIKeyAuthenticator,
     Breaker,
     Call,
+    Fallback,
     FunctionProvider,
     Gateway,
     Hedge,
@@ -189,6 +190,28 @@ async def test_a_wait_beyond_the_budget_is_the_caller_s() -> None:
         assert (seen.status, seen.headers["retry-after"], gateway.counts()) == (429, "60", [1])
 
 
+@pytest.mark.parametrize("row", [CHAT, STREAM], ids=["whole", "streamed"])
+async def test_the_budget_counts_from_the_start_of_the_first_attempt(row: Row) -> None:
+    async with serving(retry=Retry(attempts=3, backoff=0.001, budget=0.1)) as gateway:
+        gateway.up.script(Script.of_json({"error": {"message": "no"}}, 503, delay=0.15), whole("chat"))
+        assert (await gateway.ask(row)).status == 502
+        assert gateway.counts() == [1]
+
+
+async def test_the_budget_is_one_for_all_targets_and_attempts() -> None:
+    clock = Clock()
+
+    def late(request: ReceivedRequest) -> Script:
+        clock.now += 2
+        return refusal(503)
+
+    async with serving(2, retry=Retry(attempts=4, backoff=0.001, budget=9.0), clock=clock) as gateway:
+        for upstream in gateway.upstreams:
+            upstream.answer_with(late)
+        assert (await gateway.ask(STREAM)).status == 502
+        assert gateway.counts() == [4, 1]
+
+
 async def test_a_wait_beyond_the_budget_leads_to_the_next_target() -> None:
     async with serving(2, retry=QUICK) as gateway:
         gateway.up.script(refusal(429, retry_after="60"))
@@ -269,6 +292,18 @@ async def test_a_key_whose_limit_is_told_inside_the_stream_is_set_aside_too() ->
         seen = await gateway.ask(STREAM)
         assert [event["choices"][0]["delta"].get("role") for event in seen.events[:2]] == ["assistant", None]
         assert keys_seen(gateway.up) == KEYS[:2]
+
+
+async def test_the_next_target_s_keys_take_turns_too() -> None:
+    async with serving(2, provider={"api_keys": KEYS}) as gateway:
+        gateway.up.script(refusal(503))
+        gateway.upstreams[1].answer_with(by_key({KEYS[0]: refusal(401)}))
+        for _ in range(2):
+            assert (await gateway.ask()).status == 200
+        assert keys_seen(gateway.upstreams[1]) == KEYS
+        call = (await gateway.over(2))[0]
+        whys = ["", "fallback after server_error", "another key after auth"]
+        assert [attempt.why for attempt in call.attempts] == whys
 
 
 async def test_a_key_at_its_limit_comes_back_when_the_provider_said() -> None:
@@ -474,6 +509,28 @@ async def test_an_open_circuit_is_passed_over_without_an_attempt() -> None:
         assert len((await gateway.over(6))[-1].attempts) == 1
 
 
+async def test_a_fallback_passes_over_an_open_circuit_too() -> None:
+    async with serving(3, provider={"breaker": Breaker(min_requests=2)}, clock=Clock()) as gateway:
+        circuit = gateway.gateway.traffic.lane(gateway.gateway.models.listed()[0].targets[1]).circuit
+        assert circuit is not None
+        for _ in range(2):
+            circuit.fail()
+        gateway.up.script(refusal(503))
+        assert (await gateway.ask()).status == 200
+        assert gateway.counts() == [1, 0, 1]
+        [call] = await gateway.over(1)
+        assert [attempt.why for attempt in call.attempts] == ["", "fallback after server_error"]
+
+
+async def test_where_all_circuits_are_open_the_caller_may_come_for_the_first_probe() -> None:
+    async with serving(2, provider={"breaker": Breaker(min_requests=1)}, clock=Clock()) as gateway:
+        gateway.up.script(refusal(429, retry_after="120"))
+        gateway.upstreams[1].script(refusal(429, retry_after="40"))
+        assert (await gateway.ask()).status == 429
+        seen = await gateway.ask()
+        assert (seen.status, seen.headers["retry-after"], gateway.counts()) == (503, "40", [1, 1])
+
+
 async def test_the_cooldown_is_as_long_as_the_provider_asks() -> None:
     async with serving(provider={"breaker": BREAKER}, clock=Clock()) as gateway:
         gateway.up.script(refusal(429, retry_after="120"))
@@ -490,6 +547,18 @@ async def test_what_a_caller_can_bring_about_opens_no_circuit(status: int) -> No
         for _ in range(4):
             assert (await gateway.ask()).status == status
         assert gateway.counts() == [4]
+
+
+async def test_keys_at_their_limit_open_no_circuit_while_there_is_another() -> None:
+    breaker = Breaker(min_requests=2, failure_rate=0.5)
+    async with serving(provider={"breaker": breaker, "api_keys": KEYS}) as gateway:
+        full = refusal(429, retry_after="300")
+        gateway.up.answer_with(by_key({KEYS[0]: full, KEYS[1]: full}))
+        assert [(await gateway.ask()).status for _ in range(3)] == [200] * 3
+        assert gateway.state("p0")["targets"][0]["opened"] == 0
+        gateway.up.script(full)
+        statuses = [(await gateway.ask()).status for _ in range(8)]
+        assert (statuses[0], statuses[-1]) == (429, 503)  # not one is left
 
 
 async def test_streams_that_break_off_open_it_too() -> None:
@@ -556,6 +625,19 @@ async def test_overload_leads_to_the_next_target() -> None:
         assert (await gateway.ask()).status == 200
         [call] = await gateway.over(1)
         assert [attempt.why for attempt in call.attempts] == ["", "fallback after overload"]
+        hold.set()
+        assert (await first).status == 200
+
+
+async def test_overload_leads_nowhere_where_its_switch_is_off() -> None:
+    hold = asyncio.Event()
+    fallback = Fallback(on=("rate_limit", "server_error", "timeout", "connection", "auth"))
+    async with serving(2, provider={"max_concurrent": 1, "queue": Queue(size=0)}, fallback=fallback) as gateway:
+        gateway.up.script(whole("chat", hold=hold))
+        first = asyncio.ensure_future(gateway.ask())
+        await gateway.up.arrived.wait()
+        assert (await gateway.ask()).status == 503
+        assert gateway.counts() == [1, 0]
         hold.set()
         assert (await first).status == 200
 
@@ -718,6 +800,33 @@ async def test_a_key_refused_in_a_race_is_set_aside_though_the_other_request_win
         good.set()
         assert (await asking).status == 200
         assert (gateway.state(name)["keys_usable"], gateway.state(other)["keys_usable"]) == (2, 3)
+
+
+async def test_a_second_request_waits_for_no_place_that_there_is_not() -> None:
+    hold = asyncio.Event()
+    async with serving(2, hedge=HEDGE, provider={"max_concurrent": 1, "queue": Queue(size=0)}) as gateway:
+        warm(gateway)
+        gateway.up.script(whole("chat", hold=hold))
+        busy = gateway.gateway.traffic.lane(gateway.gateway.models.listed()[0].targets[1])
+        since = await busy.enter(None)
+        asking = asyncio.ensure_future(gateway.ask())
+        await gateway.until(lambda shown: shown["refused"] == 1, "p1")
+        hold.set()
+        assert (await asking).status == 200
+        assert gateway.counts() == [1, 0]
+        busy.leave(since)
+        assert [gateway.state(name)["running"] for name in ("p0", "p1")] == [0, 0]
+
+
+async def test_a_second_request_passes_over_an_open_circuit() -> None:
+    async with serving(2, hedge=HEDGE, provider={"breaker": Breaker(min_requests=1)}) as gateway:
+        warm(gateway)
+        gateway.up.script(whole("chat", hold=asyncio.Event()), whole("chat"))
+        circuit = gateway.gateway.traffic.lane(gateway.gateway.models.listed()[0].targets[1]).circuit
+        assert circuit is not None
+        circuit.fail()
+        assert (await asyncio.wait_for(gateway.ask(), 5)).status == 200
+        assert gateway.counts() == [2, 0]
 
 
 async def test_where_both_fail_the_call_goes_its_usual_way() -> None:

@@ -124,7 +124,7 @@ class Lane:
     def note_failure(self, error: GatewayError, *, was_answered: bool = False) -> None:
         """An attempt failed. was_answered: it had been noted as answered, and its stream broke off later."""
         self.failed += 1
-        if not speaks_ill_of_target(error):
+        if not speaks_ill_of_target(error) or self._is_of_one_key(error):
             if self.circuit is not None and not was_answered:
                 self.circuit.give_back()
             return
@@ -132,6 +132,10 @@ class Lane:
             self._ewma.note(max(_PENALTY, 2 * self._ewma.value))
         if self.circuit is not None:
             self.circuit.fail(asked_delay(error.headers, time.time()), was_answered=was_answered)
+
+    def _is_of_one_key(self, error: GatewayError) -> bool:
+        """Whether it is one key's limit, while others may still be used: the target is well."""
+        return error.status == 429 and self.keys is not None and self.keys.usable > 0
 
     def note_unanswered(self, seconds: float) -> None:
         """An attempt was given up after so long, before it was answered: its caller left, or another was quicker."""
