@@ -22,6 +22,7 @@ from aigateway import (
     UpstreamError,
 )
 from aigateway.hooks import APIKeyAuthenticator
+from aigateway.providers.azure import AzureProvider
 from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import REQUESTS, whole
 from tests.answers import stream as stream_of
@@ -153,6 +154,19 @@ async def test_the_order_is_that_in_which_the_next_call_tries_them(balance: Any,
     assert (await order(), await order()) == (first, first)  # who only asks takes no turn
     await gateway.chat(CHAT)
     assert await order() == second
+
+
+@pytest.mark.parametrize("upstream_api", ["chat", "responses"])
+async def test_it_says_what_the_host_s_own_form_makes_of_it(upstream_api: str) -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.script(whole(upstream_api))
+        address = f"http://127.0.0.1:{upstream.port}"
+        provider = AzureProvider("azure", address, "k", api_version="2025-04-01-preview", apis=[upstream_api])
+        async with Gateway(models={"m": Target(provider, "my deployment")}) as gateway:
+            explained = await gateway.explain("chat", CHAT)
+            await gateway.chat(CHAT)
+        [planned], [sent] = explained.targets, upstream.requests
+        assert (planned.body.encode(), planned.url) == (sent.body, address + sent.path)
 
 
 async def test_an_open_circuit_shows() -> None:

@@ -187,7 +187,7 @@ async def test_a_caller_who_leaves_is_counted_as_such() -> None:
 
 async def test_circuits_queues_and_keys_show() -> None:
     async with ScriptedUpstream() as upstream:
-        upstream.script(Script(status=500, body=b"{}"))
+        upstream.script(Script(status=401, body=b"{}"), Script(status=500, body=b"{}"))
         provider = Provider(
             "up",
             upstream.base_url,
@@ -198,19 +198,25 @@ async def test_circuits_queues_and_keys_show() -> None:
             queue=Queue(size=3),
         )
         async with gateway_at({"gpt": Target(provider, "gpt-x")}) as url:
+            texts = []
             for _ in range(2):
                 await post(url, CHAT)
-            async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
-                text = await answer.text()
-    samples = samples_of(read_prometheus(text))
+                async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
+                    texts.append(await answer.text())
+    before, text = texts
     circuit = {"provider": "up", "gen_ai_request_model": "gpt-x"}
+    samples = samples_of(read_prometheus(before))
+    assert value(samples, "aigateway_circuit_state", **circuit, state="open") == 0
+    assert value(samples, "aigateway_circuit_state", **circuit, state="closed") == 1
+    samples = samples_of(read_prometheus(text))
     assert "sk-one" not in text
     assert value(samples, "aigateway_circuit_state", **circuit, state="open") == 1
     assert value(samples, "aigateway_circuit_state", **circuit, state="closed") == 0
     assert value(samples, "aigateway_circuit_opened_total", **circuit) == 1
     assert value(samples, "aigateway_concurrency_limit", provider="up") == 7
     assert value(samples, "aigateway_queue_length", provider="up") == 0
-    assert value(samples, "aigateway_keys", provider="up", state="usable") == 2
+    assert value(samples, "aigateway_keys", provider="up", state="usable") == 1
+    assert value(samples, "aigateway_keys", provider="up", state="set_aside") == 1
 
 
 async def test_names_that_callers_make_up_do_not_make_series() -> None:
