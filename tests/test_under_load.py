@@ -51,19 +51,24 @@ class Load:
     outcomes  how the requests ended. Nobody answers where `refused` counts.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clients: int = CLIENTS) -> None:
         self.outcomes: Counter[str] = Counter()
         self._url = url
+        self._clients = clients
         self._stop = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._one(number)) for number in range(CLIENTS)]
+        self._tasks = [asyncio.create_task(self._one(number)) for number in range(self._clients)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._stop = True
+        self.stop()
         await asyncio.wait_for(asyncio.gather(*self._tasks), PATIENCE)
+
+    def stop(self) -> None:
+        """No caller asks once more."""
+        self._stop = True
 
     async def more(self, count: int, outcome: str = "answered") -> None:
         """Wait until so many more have ended so."""
@@ -142,6 +147,36 @@ async def test_a_stop_under_load_loses_no_request(serve: Callable[..., Served]) 
             await load.more(CLIENTS, "refused")
         assert set(load.outcomes) == {"answered", "refused"}, load.outcomes
     assert await asyncio.to_thread(gateway.ended) == 0
+
+
+@LINUX
+async def test_open_streams_and_idle_callers_hold_together(serve: Callable[..., Served]) -> None:
+    """A tenth and less of what `make bench` holds: 2,000 streams, 10,000 callers."""
+    streams, idle = 120, 250
+    go_on = asyncio.Event()
+    async with ScriptedUpstream() as upstream:
+        upstream.answer_with(lambda asked: Script.of_events(EVENTS["chat"], hold_after=(2, go_on)))
+        gateway = serve(upstream)
+        url = await asyncio.to_thread(gateway.url)
+        host, _, port = url.removeprefix("http://").partition(":")
+
+        async def healthy(caller: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> bool:
+            reader, writer = caller
+            writer.write(f"GET /health HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            return b" 200 " in head and b"ok" in await reader.readuntil(b"}")
+
+        async with Load(url, clients=streams) as load:
+            await until(lambda: len(upstream.requests) == streams)
+            callers = [await asyncio.open_connection(host, int(port)) for _ in range(idle)]
+            assert all([await healthy(caller) for caller in callers])
+            assert load.outcomes.total() == 0
+            load.stop()
+            go_on.set()
+        assert load.outcomes == {"answered": streams}
+        assert all([await healthy(caller) for caller in callers])
+        for _, writer in callers:
+            writer.close()
 
 
 async def until_all_tell(url: str, total: int) -> None:
