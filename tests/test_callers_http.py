@@ -16,6 +16,7 @@ PATIENCE = 20.0
 BODY = b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}'
 START = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 LENGTH = b"content-length: %d\r\n" % len(BODY)
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
 
 
@@ -147,6 +148,11 @@ LAWFUL = {
     "no Host": [plain().replace(b"host: x\r\n", b"", 1)],
     "a whole URL": [plain().replace(b"/v1/", b"http://x/v1/", 1)],
     "chunks": [START + CHUNKED, *(chunk(bytes([byte])) for byte in BODY), b"0\r\n\r\n"],
+    "an upgrade to HTTP/2, as Java's client asks for": [plain(H2C)],
+    "an upgrade, and its body later": [START + H2C + LENGTH + b"\r\n", BODY],
+    "an upgrade, byte by byte": [bytes([byte]) for byte in plain(H2C)],
+    "an upgrade of chunks": [START + H2C + CHUNKED + chunk(BODY[:9]), chunk(BODY[9:]) + b"0\r\n\r\n"],
+    "a POST that asks for a WebSocket": [plain(b"connection: upgrade\r\nupgrade: websocket\r\n")],
     "a chunk extension and trailers": [START + CHUNKED + b"%x;a=b\r\n%b\r\n0\r\nx: y\r\n\r\n" % (len(BODY), BODY)],
 }
 
@@ -167,6 +173,24 @@ async def test_who_asks_before_sending_a_body_is_told_to_go_on(stage: Stage) -> 
         writer.write(BODY)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
     writer.close()
+
+
+@pytest.mark.parametrize("upgrade", [H2C, b"connection: upgrade\r\nupgrade: websocket\r\n"], ids=["h2c", "websocket"])
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+async def test_the_body_of_a_request_to_upgrade_is_never_read_as_the_next_request(
+    stage: Stage, upgrade: bytes, method: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+    hidden = plain()
+    writer.write(method + b" /health HTTP/1.1\r\nhost: x\r\n" + upgrade + b"content-length: %d\r\n\r\n" % len(hidden))
+    await asyncio.sleep(0.02)
+    writer.write(hidden + b"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    async with asyncio.timeout(PATIENCE):
+        answers = await reader.read()
+    writer.close()
+    assert answers.count(b"HTTP/1.1 ") == 2
+    assert b'"list"' in answers
+    assert stage.asked == 0
 
 
 async def test_garbage_behind_a_request_does_not_get_into_its_answer() -> None:

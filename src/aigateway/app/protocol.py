@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -89,6 +90,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         "_chances",
         "_ends",
         "_has_factory",
+        "_has_unread_body",
         "_head_begun",
         "_head_begun_at",
         "_head_size",
@@ -114,7 +116,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
         self.pipeline = cast("deque[Any]", _Waiting())
         self._pieces: list[bytes] = []
         self._serves_plainly = not self.root_path and self.limit_concurrency is None
-        self._ends = False
+        self._ends = self._has_unread_body = False
         super().connection_made(cast("asyncio.Transport", HeadFirstTransport(transport)))
         self.flow = _Flow(self.transport)
         self._look_again_in(self.timeout_keep_alive)
@@ -145,8 +147,26 @@ class HeadFirstProtocol(HttpToolsProtocol):
             and self._serves_plainly
         ):
             self._operation, self._pieces = operation, []
+        elif parser.should_upgrade() and self._passes_a_body_over():
+            self._has_unread_body = True
         else:
             self._begin_asgi()
+
+    def _passes_a_body_over(self) -> bool:
+        """Whether a request to upgrade to what nobody here speaks has a body: its parser takes it for that other protocol."""
+        given = {name.lower(): value for name, value in self.headers}
+        if b"upgrade" not in given or given.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in given:
+            return False
+        is_websocket = given[b"upgrade"].lower() == b"websocket" and self.parser.get_method() == b"GET"
+        return not (is_websocket and is_handshake([*given.items()]))
+
+    def _read_again(self, rest: bytes) -> None:
+        """Take a request as if it had not asked to upgrade (RFC 9110, section 7.8). rest: what came behind its head."""
+        self._has_unread_body = False
+        lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b\r\n" % pair for pair in self.headers if pair[0].lower() != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"%b\r\n%b" % (b"".join(lines), rest))
 
     def _begin_asgi(self) -> None:
         """Let the application run, which reads the body as it comes. Its answer may be written past ASGI, which costs less."""
@@ -176,7 +196,8 @@ class HeadFirstProtocol(HttpToolsProtocol):
         self._between = True
         operation = self._operation
         if operation is None:
-            super().on_message_complete()
+            if not self._has_unread_body:
+                super().on_message_complete()
             return
         self._operation = None
         pieces = self._pieces
@@ -218,7 +239,17 @@ class HeadFirstProtocol(HttpToolsProtocol):
         if self._known is not None and self._is_known(data):
             return
         begins = self._between
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._has_unread_body:
+                self._read_again(data[upgrade.args[0] :])
+                return
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
         turn = self._begun
         if turn is not None:
             self._begun = None

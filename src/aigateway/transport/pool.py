@@ -166,21 +166,18 @@ class PooledTransport:
     async def _connection(
         self, origin: _Origin, place: Place, request: HTTPRequest, deadline: float | None, *, fresh: bool = False
     ) -> Wire:
+        connect = request.timeout.connect
         if origin.slots is not None:
-            await _slot(origin.slots, request)
+            await _slot(origin.slots, request.peer, _sooner(connect, deadline))
         wire = None if fresh else origin.take()
         if wire is None:
-            limit = request.timeout.connect
-            if deadline is not None:
-                left = max(0.0, deadline - asyncio.get_running_loop().time())
-                limit = left if limit is None else min(limit, left)
             try:
                 try:
-                    wire = await self._connector.open(place, request.peer, limit)
+                    wire = await self._connector.open(place, request.peer, _sooner(connect, deadline))
                 except UpstreamUnavailableError:  # too many files are open
                     if not await _make_room():
                         raise
-                    wire = await self._connector.open(place, request.peer, limit)
+                    wire = await self._connector.open(place, request.peer, _sooner(connect, deadline))
             except BaseException:
                 if origin.slots is not None:
                     origin.slots.release()
@@ -239,7 +236,7 @@ class Line:
             origin = transport._origins.get(place.key)  # noqa: SLF001
             if origin is not None and origin.slots is None:
                 head = head_of(request, place.target, place.host_header, place.extra)
-                self._start = head.replace(b"content-length: %d\r\n" % len(body), b"")[:-2]
+                self._start = head.replace(b"\r\ncontent-length: %d\r\n" % len(body), b"\r\n")[:-2]
                 self._origin = origin
         return response
 
@@ -315,15 +312,23 @@ class _Origin(Owner):
         wire.close()
 
 
-async def _slot(slots: asyncio.Semaphore, request: HTTPRequest) -> None:
+def _sooner(limit: float | None, deadline: float | None) -> float | None:
+    """A limit in seconds, or what is left until a deadline where that comes first."""
+    if deadline is None:
+        return limit
+    left = max(0.0, deadline - asyncio.get_running_loop().time())
+    return left if limit is None else min(limit, left)
+
+
+async def _slot(slots: asyncio.Semaphore, peer: str, limit: float | None) -> None:
     if not slots.locked():
         await slots.acquire()
         return
     try:
-        async with asyncio.timeout(request.timeout.connect):
+        async with asyncio.timeout(limit):
             await slots.acquire()
     except TimeoutError as error:
-        raise UpstreamTimeoutError(f"{request.peer} had no free connection in time.") from error
+        raise UpstreamTimeoutError(f"{peer} had no free connection in time.") from error
 
 
 def _is_safe(request: HTTPRequest) -> bool:

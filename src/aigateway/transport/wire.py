@@ -207,7 +207,7 @@ class Wire(asyncio.Protocol):
     def ask(self, request: bytes, limit: float | None) -> asyncio.Future[None]:
         """begin() a whole request that has no deadline, on a connection that rested; what is awaited for its head.
 
-        Behind it there may be no more than a part of the head: where not `is_answered`, head() waits for the rest.
+        Where it is not `is_answered` then, head() raises why.
         """
         transport = self._transport
         if transport is None:
@@ -508,7 +508,9 @@ class Wire(asyncio.Protocol):
         sink = self._sink
         if sink is None:
             waiter = self._waiter
-            if waiter is not None and not waiter.done():
+            if (
+                waiter is not None and self.is_answered and not waiter.done()
+            ):  # a part of a head does not put its limit off
                 waiter.set_result(None)
             return
         if self._pieces or self.is_done:
@@ -560,8 +562,9 @@ class Wire(asyncio.Protocol):
         if known in SPECIAL:
             self.is_special = True
         if self.is_answered:
-            self.trailers = self._trailers
-            self._trailers.append((known, value.decode("latin-1")))
+            if not self.is_done:  # else it is that of an answer too many
+                self.trailers = self._trailers
+                self._trailers.append((known, value.decode("latin-1")))
         else:
             self.headers.append((known, value.decode("latin-1")))
 
