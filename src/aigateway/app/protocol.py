@@ -155,7 +155,7 @@ class HeadFirstProtocol(HttpToolsProtocol):
     def _passes_a_body_over(self) -> bool:
         """Whether a request to upgrade to what nobody here speaks has a body: its parser takes it for that other protocol."""
         given = {name.lower(): value for name, value in self.headers}
-        if b"upgrade" not in given or given.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in given:
+        if b"upgrade" not in given or not (given.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in given):
             return False
         is_websocket = given[b"upgrade"].lower() == b"websocket" and self.parser.get_method() == b"GET"
         return not (is_websocket and is_handshake([*given.items()]))
@@ -239,17 +239,10 @@ class HeadFirstProtocol(HttpToolsProtocol):
         if self._known is not None and self._is_known(data):
             return
         begins = self._between
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("")
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._has_unread_body:
-                self._read_again(data[upgrade.args[0] :])
-                return
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
+        rest = self._parse(data)
+        if rest is not None:
+            self._read_again(rest)
+            return
         turn = self._begun
         if turn is not None:
             self._begun = None
@@ -266,6 +259,20 @@ class HeadFirstProtocol(HttpToolsProtocol):
                 super().on_body(piece)
         if self._waits_for_more() and self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._look_again_in(HEAD_SECONDS)
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Have these bytes read. Gives those that are left of a request which is to be read again."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._has_unread_body:
+                return data[upgrade.args[0] :]
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+        return None
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
