@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import signal
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -89,6 +91,21 @@ async def test_requests_that_do_not_finish_in_time_are_cut(stubborn: bool, monke
             await asking
     assert outcomes.seen == ["abandoned"]
     assert provider.closed
+
+
+def test_a_process_that_serves_runs_on_uvloop_and_httptools_and_collects_nothing_of_its_start() -> None:
+    async def main() -> None:
+        stop = Stop()
+        gc.unfreeze()
+        async with serving_process(Gateway(providers=[Waiting()]), stop):
+            assert type(asyncio.get_running_loop()).__module__.partition(".")[0] == "uvloop"
+            assert gc.get_freeze_count() > 10_000
+
+    try:
+        serving.run(main())
+    finally:
+        gc.unfreeze()
+    assert issubclass(HeadFirstProtocol, HttpToolsProtocol)
 
 
 async def test_an_idle_connection_does_not_hold_the_end_up() -> None:

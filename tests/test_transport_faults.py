@@ -333,6 +333,28 @@ async def test_a_connection_broken_under_a_request_frees_its_place() -> None:
             await fetch(transport, "http://127.0.0.1:9/")
 
 
+@pytest.mark.parametrize(
+    "limits", [Timeout(connect=0.1), Timeout(connect=10, total=0.1), Timeout(connect=None, total=0.1)],
+    ids=["connect", "total", "total alone"],
+)  # fmt: skip
+async def test_who_waits_for_a_free_connection_too_long_is_told_so_and_takes_none(limits: Timeout) -> None:
+    asked = asyncio.Event()
+
+    async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_in(reader)
+        asked.set()
+        await reader.read()
+
+    async with raw_peer(conduct) as peer, pooled(PooledTransport(Pool(max_connections=1))) as transport:
+        first = asyncio.ensure_future(fetch(transport, peer.url))
+        await asked.wait()
+        with pytest.raises(UpstreamTimeoutError, match="Provider 'p' had no free connection in time") as caught:
+            await asyncio.wait_for(fetch(transport, peer.url, limits=limits), 5)
+        assert (caught.value.status, peer.connections) == (504, 1)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
 async def test_trailers_are_kept_apart_from_the_headers() -> None:
     answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n"
     async with raw_peer(answering(answer)) as peer, pooled() as transport:

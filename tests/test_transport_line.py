@@ -9,12 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aigateway.errors import UpstreamConnectionError, UpstreamProtocolError, UpstreamTimeoutError
+from aigateway.transport.head import head_of
 from aigateway.transport.pool import Line, PooledTransport
 from aigateway.transport.protocol import HTTPRequest, Timeout
+from aigateway.transport.response import Response
+from aigateway.transport.wire import HIGH_WATER
 from tests.raw_peer import LIMITS, OK, PEER, Conduct, RawPeer, fetch, head_in, pooled, raw_peer, request_in
 from tests.test_transport_faults import BROKEN
 from tests.test_wire import LAWFUL, UNLAWFUL
 
+ONE_READ = 256 * 1024  # bytes that an event loop reads at once, and cannot give back
 HEADERS = (("x-content-length", "2"), ("x-a", "b"))
 
 
@@ -151,3 +155,43 @@ async def test_only_the_length_of_the_body_changes_from_one_head_to_the_next() -
     rest = {frozenset(one for one in head.split(b"\r\n") if not one.startswith(b"content-length")) for head in heads}
     assert len(rest) == 1
     assert b"x-content-length: 2" in next(iter(rest))
+
+
+async def test_the_head_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[HTTPRequest] = []
+
+    def counted(request: HTTPRequest, *rest: str) -> bytes:
+        built.append(request)
+        return head_of(request, *rest)
+
+    monkeypatch.setattr("aigateway.transport.pool.head_of", counted)
+    async with warmed(saying(OK, step=1_000)) as (_, line, __):
+        first = len(built)
+        for _ in range(5):
+            assert await ask(line) == (200, b"ok")
+        assert len(built) == first
+
+
+@pytest.mark.parametrize("poured", [False, True], ids=["read", "poured"])
+async def test_who_does_not_read_makes_the_gateway_hold_little(poured: bool) -> None:
+    async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_in(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+
+    async with warmed(conduct) as (_, line, transport):
+        before = transport.connections()["received"]
+        response = await line.post(b"{}")
+        assert isinstance(response, Response)
+        pouring = asyncio.create_task(response.pour(lambda _: False)) if poured else None
+        held = -1
+        while held != transport.connections()["received"]:  # until nothing more comes
+            held = transport.connections()["received"]
+            await asyncio.sleep(0.1)
+        assert 0 < held - before <= HIGH_WATER + 2 * ONE_READ
+        if pouring is not None:
+            pouring.cancel()
+            await asyncio.gather(pouring, return_exceptions=True)
+        await response.aclose()

@@ -140,6 +140,41 @@ async def test_a_look_up_holds_up_nobody_else_and_counts_against_the_connect_lim
         release.set()
 
 
+async def test_a_name_that_takes_long_is_looked_up_once_for_all_who_wait_and_in_nobody_s_way(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = threading.Event()
+    looked_up: list[Any] = []
+
+    def slow(host: Any, port: Any, *more: Any, **named: Any) -> Any:
+        if named.get("flags"):  # it is no address
+            return _raise() if str(host).endswith(".example") else real(host, port, *more, **named)
+        looked_up.append(host)
+        if host == "slow.example":
+            release.wait(30)
+            _raise()
+        return real("127.0.0.1", port, *more, **named)
+
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    async with raw_peer(answering(OK)) as peer, pooled(PooledTransport(proxy="none")) as transport:
+        asking = [asyncio.ensure_future(fetch(transport, "http://slow.example/")) for _ in range(100)]
+        await asyncio.sleep(0)
+        gone = asyncio.ensure_future(fetch(transport, "http://slow.example/", limits=Timeout(connect=0.05)))
+        assert isinstance((await asyncio.gather(gone, return_exceptions=True))[0], UpstreamTimeoutError)
+        assert await fetch(transport, f"http://good.example:{peer.port}/") == (200, b"ok")
+        asking[0].cancel()
+        release.set()
+        cancelled, *others = await asyncio.gather(*asking, return_exceptions=True)
+        assert isinstance(cancelled, asyncio.CancelledError)
+        assert {getattr(one, "message", one) for one in others} == {
+            "The host name of provider 'p' could not be resolved."
+        }
+    assert looked_up == ["slow.example", "good.example"]
+    assert not sockets._LOOKING
+    assert not caplog.records
+
+
 def _raise() -> None:
     raise socket.gaierror(socket.EAI_NONAME, "unknown")
 

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, Final
 
 ATTEMPT_DELAY = 0.25
 """Seconds that an address is tried alone, before the next one is tried beside it."""
@@ -18,6 +18,9 @@ SCARCE = frozenset({errno.EMFILE, errno.ENFILE})
 
 Address = tuple[int, int, int, Any]
 """Family, kind, protocol, and what connect() wants."""
+
+_LOOKING: Final[dict[tuple[asyncio.AbstractEventLoop, str, int], asyncio.Task[list[Address]]]] = {}
+"""The look-ups that run."""
 
 
 def out_of_files() -> bool:
@@ -48,6 +51,24 @@ def _literal(host: str, port: int) -> list[Address]:
 
 
 async def _look_up(host: str, port: int) -> list[Address]:
+    """The addresses of a name. Who asks for the same one meanwhile waits with the first: few threads look up for all."""
+    loop = asyncio.get_running_loop()
+    key = (loop, host, port)
+    looking = _LOOKING.get(key)
+    if looking is None:
+        looking = _LOOKING[key] = loop.create_task(_found(host, port))
+
+        def over(done: asyncio.Task[list[Address]]) -> None:
+            _LOOKING.pop(key, None)
+            if not done.cancelled():
+                done.exception()  # who asked may have left
+
+        looking.add_done_callback(over)
+    await asyncio.wait((looking,))  # who gives up does not end it for the others
+    return looking.result()
+
+
+async def _found(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
