@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from aigateway.transport.pool import PooledTransport
 from aigateway.transport.protocol import TLS, Timeout
 from aigateway.transport.proxy import Proxies, parse_proxy
 from tests.raw_peer import OK, RawPeer, answering, fetch, head_in, pooled, raw_peer, request_in
-from tests.test_transport_tls import CA, serving
+from tests.test_transport_tls import CA, CLIENT, serving
 
 SECRET = "p@ss:word/"
 LOGIN = "me:p%40ss%3Aword%2F@"
@@ -152,6 +153,30 @@ async def test_a_proxy_s_own_certificate_counts() -> None:
     async with raw_peer(Forwarder(), tls=serving("elsewhere")) as proxy:
         words = "failed the TLS handshake: its certificate is from an issuer that is not trusted"
         await fails(f"https://127.0.0.1:{proxy.port}", "http://up.example/", words)
+
+
+@pytest.mark.parametrize("url", ["http://up.example/", "https://up.example/"])
+async def test_a_proxy_gets_no_client_certificate_and_is_verified_where_the_upstream_is_not(url: str) -> None:
+    shown: list[object] = []
+
+    async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown.append(writer.get_extra_info("peercert"))
+        await request_in(reader)
+        writer.write(b"HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n")
+
+    context = serving()
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(CA)
+    async with raw_peer(conduct, tls=context) as proxy:
+        way = f"https://127.0.0.1:{proxy.port}"
+        async with pooled(PooledTransport(proxy=way, tls=TLS(ca=CA, cert=CLIENT))) as known:
+            with pytest.raises(UpstreamConnectionError, match=r"asks for credentials \(407\)"):
+                await fetch(known, url)
+        assert shown in ([None], [{}])
+        async with pooled(PooledTransport(proxy=way, tls=TLS(verify=False))) as careless:
+            with pytest.raises(UpstreamConnectionError, match="an issuer that is not trusted"):
+                await fetch(careless, url)
+        assert len(shown) == 1
 
 
 async def test_an_upstream_s_certificate_counts_inside_the_tunnel() -> None:

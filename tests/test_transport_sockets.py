@@ -120,6 +120,13 @@ async def test_a_name_with_a_dead_address_is_reached_at_the_other(names: dict[st
         assert await fetch(transport, "http://up.example/") == (200, b"ok")
 
 
+async def test_what_is_written_goes_out_at_once_and_a_dead_peer_is_noticed() -> None:
+    async with raw_peer(answering(OK)) as peer:
+        with await sockets.connected("127.0.0.1", peer.port) as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
 async def test_a_look_up_holds_up_nobody_else_and_counts_against_the_connect_limit(
     names: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
+import socket
 import ssl
 from pathlib import Path
 
@@ -89,6 +91,33 @@ async def test_a_server_that_asks_for_a_client_certificate_gets_it(version: ssl.
         async with pooled(PooledTransport(tls=TLS(ca=CA))) as unknown:
             with pytest.raises(UpstreamConnectionError, match=r"TLS handshake|without a valid answer"):
                 await fetch(unknown, https(peer.url))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+async def test_who_has_no_client_certificate_is_told_that_one_is_asked_for(version: ssl.TLSVersion) -> None:
+    """On a thread: the event loop's own servers cut the connection before they have said why."""
+    context = serving()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(CA)
+    context.minimum_version = context.maximum_version = version
+
+    def refuse(listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        with context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False) as connection:
+            with contextlib.suppress(ssl.SSLError):
+                connection.do_handshake()
+            with contextlib.suppress(OSError):
+                while socket.socket.recv(connection, 65_536):  # what is unread at the end would be a reset
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        refusing = asyncio.create_task(asyncio.to_thread(refuse, listener))
+        async with pooled(PooledTransport(tls=TLS(ca=CA))) as unknown:
+            with pytest.raises(
+                UpstreamConnectionError, match="failed the TLS handshake: .*asks for a client certificate"
+            ):
+                await fetch(unknown, f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        await refusing
 
 
 @pytest.mark.parametrize("option", ["ca", "cert"])

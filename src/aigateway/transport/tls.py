@@ -27,7 +27,8 @@ _CERTIFICATES = {
 _REASONS = (
     (("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"), "it does not speak TLS there"),
     (("CERTIFICATE_REQUIRED",), "it asks for a client certificate"),
-    (("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION", "HANDSHAKE_FAILURE", "NO_PROTOCOLS"), "it offers no TLS version or cipher that is accepted here"),
+    (("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION", "NO_PROTOCOLS"), "it offers no TLS version that is accepted here"),
+    (("HANDSHAKE_FAILURE",), "it offers no cipher that is accepted here, or it asks for a client certificate"),
     (("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "ACCESS_DENIED"), "it refused the client certificate"),
     (("UNRECOGNIZED_NAME",), "it knows no host of that name"),
 )  # fmt: skip
