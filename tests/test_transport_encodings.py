@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import importlib
 import sys
@@ -119,6 +120,27 @@ async def test_a_bomb_is_defused_in_small_steps_and_never_read_as_a_whole(
         sizes = [len(piece) async for piece in streamed.stream()]
         await streamed.aclose()
         assert (sum(sizes), max(sizes) <= STEP) == (16 * 1024 * 1024, True)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
+async def test_while_a_bomb_is_defused_others_go_on(encoding: str) -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    bomb = dict(PACKERS.values())[encoding](bytes(16 * 1024 * 1024))
+    async with raw_peer(answering(encoded(encoding, bomb))) as peer, pooled() as transport:
+        bombed = await transport.send(HTTPRequest(method="POST", url=peer.url, headers=[], body=b"{}"))
+        await asyncio.sleep(0.05)  # all of it has come
+        busy = asyncio.create_task(other())
+        assert len(await bombed.read()) == 16 * 1024 * 1024
+        assert turns >= 200
+        busy.cancel()
+        await bombed.aclose()
 
 
 async def test_a_plain_body_without_end_is_never_read_as_a_whole_either(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ async def test_who_has_no_client_certificate_is_told_that_one_is_asked_for(versi
         refusing = asyncio.create_task(asyncio.to_thread(refuse, listener))
         async with pooled(PooledTransport(tls=TLS(ca=CA))) as unknown:
             with pytest.raises(
-                UpstreamConnectionError, match="failed the TLS handshake: .*asks for a client certificate"
+                UpstreamConnectionError, match=r"failed the TLS handshake: .*asks for a client certificate"
             ):
                 await fetch(unknown, f"https://127.0.0.1:{listener.getsockname()[1]}/")
         await refusing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
@@ -153,7 +154,9 @@ class Response:
                 if decoder is None:
                     yield piece
                 else:
-                    for plain in decoder.feed(piece):
+                    for number, plain in enumerate(decoder.feed(piece)):
+                        if number:  # a bomb stops nobody else
+                            await asyncio.sleep(0)
                         yield plain
         except _FAULTS as error:
             raise failure(error, self._peer, begun=True) from error
