@@ -8,14 +8,19 @@ import pytest
 
 from aigateway import (
     Breaker,
+    Gateway,
     Hedge,
+    Limits,
+    Models,
+    Provider,
     Queue,
+    Target,
     UpstreamError,
 )
 from aigateway.routing.hedge import Latencies
-from aigateway.testing import Script
+from aigateway.testing import Script, ScriptedUpstream
 from tests.answers import whole
-from tests.asking import Row
+from tests.asking import Row, post
 from tests.routing.rig import (
     CHAT,
     KEYS,
@@ -25,6 +30,7 @@ from tests.routing.rig import (
     refusal,
     serving,
 )
+from tests.serving import served
 
 
 def warm(gateway: Served) -> None:
@@ -201,3 +207,28 @@ async def test_without_the_option_nothing_is_sent_twice() -> None:
         gateway.up.answer_with(lambda request: whole("chat", delay=0.1))
         await gateway.ask()
         assert gateway.counts() == [1, 0]
+
+
+@pytest.mark.parametrize("late", ["who loses something", "who loses nothing"])
+async def test_what_is_lost_is_that_of_the_answer_that_counts(late: str) -> None:
+    never = asyncio.Event()
+    asked = Row("responses", "chat", raw=b'{"model":"gpt","input":"question","max_tool_calls":3}')
+    async with ScriptedUpstream() as loses, ScriptedUpstream() as keeps:
+        loses.script(whole("chat", hold=never if late == "who loses something" else None))
+        keeps.script(whole("responses", hold=never if late == "who loses nothing" else None))
+        targets = [
+            Target(Provider("loses", loses.base_url, "k", apis={"chat"})),
+            Target(Provider("keeps", keeps.base_url, "k", apis={"responses"})),
+        ]
+        models = Models()
+        models.register("gpt", targets if late == "who loses something" else targets[::-1], hedge=HEDGE)
+        gateway = Gateway(models=models, limits=Limits(keepalive=30))
+        for target in targets:
+            gateway.traffic.lane(target).latencies = latencies = Latencies()
+            for _ in range(25):
+                latencies.note(0.001)
+        async with served(gateway) as url:
+            seen = await asyncio.wait_for(post(url, asked), 5)
+    assert seen.status == 200
+    lost = seen.headers.get("x-aigateway-changes", "")
+    assert ("max_tool_calls" in lost) == (late == "who loses nothing")
