@@ -34,9 +34,13 @@ from tests.serving import served
 
 
 def warm(gateway: Served) -> None:
+    know_latencies(gateway.gateway)
+
+
+def know_latencies(gateway: Gateway) -> None:
     """As after enough calls for the usual latency to be known."""
-    for target in gateway.gateway.models.listed()[0].targets:
-        gateway.gateway.traffic.lane(target).latencies = latencies = Latencies()
+    for target in gateway.models.listed()[0].targets:
+        gateway.traffic.lane(target).latencies = latencies = Latencies()
         for _ in range(25):
             latencies.note(0.001)
 
@@ -209,26 +213,29 @@ async def test_without_the_option_nothing_is_sent_twice() -> None:
         assert gateway.counts() == [1, 0]
 
 
-@pytest.mark.parametrize("late", ["who loses something", "who loses nothing"])
-async def test_what_is_lost_is_that_of_the_answer_that_counts(late: str) -> None:
-    never = asyncio.Event()
+@pytest.mark.parametrize("first", ["loses", "keeps"])
+@pytest.mark.parametrize("winner", ["first", "second"])
+async def test_what_is_lost_is_that_of_the_answer_that_counts(first: str, winner: str) -> None:
+    now, never = asyncio.Event(), asyncio.Event()
     asked = Row("responses", "chat", raw=b'{"model":"gpt","input":"question","max_tool_calls":3}')
     async with ScriptedUpstream() as loses, ScriptedUpstream() as keeps:
-        loses.script(whole("chat", hold=never if late == "who loses something" else None))
-        keeps.script(whole("responses", hold=never if late == "who loses nothing" else None))
+        upstreams = {"loses": (loses, "chat"), "keeps": (keeps, "responses")}
+        names = [first, *(name for name in upstreams if name != first)]
+        for name, hold in zip(names, (now, never) if winner == "first" else (never, now), strict=True):
+            upstream, api = upstreams[name]
+            upstream.script(whole(api, hold=hold))
         targets = [
-            Target(Provider("loses", loses.base_url, "k", apis={"chat"})),
-            Target(Provider("keeps", keeps.base_url, "k", apis={"responses"})),
+            Target(Provider(name, upstreams[name][0].base_url, "k", apis={upstreams[name][1]})) for name in names
         ]
         models = Models()
-        models.register("gpt", targets if late == "who loses something" else targets[::-1], hedge=HEDGE)
+        models.register("gpt", targets, hedge=HEDGE)
         gateway = Gateway(models=models, limits=Limits(keepalive=30))
-        for target in targets:
-            gateway.traffic.lane(target).latencies = latencies = Latencies()
-            for _ in range(25):
-                latencies.note(0.001)
+        know_latencies(gateway)
         async with served(gateway) as url:
-            seen = await asyncio.wait_for(post(url, asked), 5)
+            asking = asyncio.ensure_future(post(url, asked))
+            await upstreams[names[1]][0].arrived.wait()
+            now.set()
+            seen = await asyncio.wait_for(asking, 5)
     assert seen.status == 200
-    lost = seen.headers.get("x-aigateway-changes", "")
-    assert ("max_tool_calls" in lost) == (late == "who loses nothing")
+    counts = first if winner == "first" else names[1]
+    assert ("max_tool_calls" in seen.headers.get("x-aigateway-changes", "")) == (counts == "loses")
