@@ -89,6 +89,7 @@ class Soak:
             "auth": {"keys": {payload.CLIENT_KEY: "soak"}},
             "hooks": ["aigateway.hooks:LoggingHook", "bench.soak_census:Census"],
             "metrics": {"enabled": True},
+            "state": {"url": f"sqlite:///{folder / 'state.db'}"},  # else it would be the user's own
         }
         config = folder / "gateway.yaml"
         config.write_text(json.dumps(configuration, indent=2))  # JSON is YAML
