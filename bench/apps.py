@@ -56,6 +56,7 @@ def _gateway(name: str, upstream: int, folder: Path, hooks: list[str]) -> App:
         "auth": {"keys": {payload.CLIENT_KEY: "bench"}},
         "hooks": hooks,
         "metrics": {"enabled": True},
+        "state": {"url": f"sqlite:///{folder / name}.db"},  # as by default, but not the user's own
     }
     port = free_port()
     config = folder / f"{name}.yaml"
