@@ -146,6 +146,22 @@ async def test_a_reset_time_is_told_as_a_retry_after() -> None:
         assert (seen.status, seen.headers["retry-after"]) == (429, "360")
 
 
+@pytest.mark.parametrize("caller", ["chat", "responses"])
+async def test_what_a_failed_attempt_said_of_tokens_is_forgotten(caller: str) -> None:
+    row = Row(caller, "chat", stream=True)
+    spent = EVENTS["chat"][0] | {
+        "choices": [],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8},
+    }
+    unsaid = stream(
+        "chat", [{key: value for key, value in event.items() if key != "usage"} for event in EVENTS["chat"]]
+    )
+    async with two(row) as stage:
+        seen = await stage.ask(row, stream("chat", [spent, ERROR_EVENTS["chat"]]), second=unsaid)
+        assert (seen.status, stage.counts()) == (200, (1, 1))
+        assert stage.calls.calls[0].usage is None
+
+
 async def test_the_changes_listed_are_those_of_the_attempt_that_answered() -> None:
     async with ScriptedUpstream() as first, ScriptedUpstream() as second:
         first.script(refusal(503))
