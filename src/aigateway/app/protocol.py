@@ -386,6 +386,11 @@ class HeadFirstProtocol(HttpToolsProtocol):
             timer.cancel()
         super().connection_lost(exc)
         self.leaving.tell()
+        # a turn knows its protocol: as a ring they would wait, with all that they hold, for the collector
+        self.pipeline.clear()
+        cycle = self.cycle
+        if cycle is not None and cycle.response_complete:
+            self.cycle = None  # type: ignore[assignment]  # as it was at first
 
 
 def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -226,8 +226,11 @@ class Turn:
 
     def _end(self) -> None:
         cycle = self._cycle
-        if not (cycle or self).response_complete and not (cycle or self).disconnected:
-            self._protocol.transport.close()
+        protocol, was_left = self._protocol, (cycle or self).disconnected
+        if was_left and protocol.cycle is cast("object", cycle or self):
+            protocol.cycle = None  # type: ignore[assignment]  # as it was at first
+        elif not was_left and not (cycle or self).response_complete:
+            protocol.transport.close()
         if cycle is not None:
             cycle.on_response = _nothing
 
