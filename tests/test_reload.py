@@ -193,6 +193,21 @@ def test_providers_that_nobody_changed_live_on(tmp_path: Path) -> None:
     assert before[1] is not after[1]
 
 
+def test_looking_at_the_file_leaves_nothing_in_the_table_of_strings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reloader, _ = reloader_of(tmp_path, TEXT, lambda _: None)
+    interned: list[str] = []
+
+    def intern(text: str) -> str:
+        interned.append(text)
+        return text
+
+    monkeypatch.setattr("sys.intern", intern)
+    assert not reloader.changed()
+    assert interned == []
+
+
 def test_a_file_that_is_gone_is_no_change(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     reloader, _ = reloader_of(tmp_path, TEXT, lambda _: None)
     (tmp_path / "gateway.yaml").unlink()

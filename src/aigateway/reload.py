@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from aigateway import config as configuration
@@ -45,7 +45,8 @@ class Reloader:
         if self.source is None:
             return None
         try:
-            found = Path(self.source.name).stat()
+            # a Path would write the folders' names into the interpreter's table of strings anew, and let that grow
+            found = os.stat(self.source.name)  # noqa: PTH116
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino

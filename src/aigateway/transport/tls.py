@@ -6,7 +6,6 @@ import errno
 import os
 import ssl
 from functools import lru_cache
-from pathlib import Path
 
 from aigateway.errors import ServerError
 from aigateway.transport.protocol import TLS
@@ -108,6 +107,6 @@ def _environment() -> tuple[str, str]:
 
 def _changed(path: str | None) -> int:
     try:
-        return 0 if path is None else Path(path).stat().st_mtime_ns
+        return 0 if path is None else os.stat(path).st_mtime_ns  # noqa: PTH116 - asked for at every connection
     except OSError:
         return 0
