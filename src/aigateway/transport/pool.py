@@ -16,7 +16,7 @@ from aigateway.transport.head import head_of, length_of
 from aigateway.transport.place import Place, Places
 from aigateway.transport.protocol import TLS, HTTPRequest, Pool
 from aigateway.transport.proxy import NONE, Proxies, parse_proxy
-from aigateway.transport.response import Response, Whole, failure
+from aigateway.transport.response import FAULTS, Response, Whole, failure
 from aigateway.transport.wire import MAX_JOINED, Owner, Wire
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -79,10 +79,9 @@ class PooledTransport:
                 may_repeat = reused and wire.is_silent  # asked here, for what is given back knows nothing anymore
                 await response.aclose()
                 if not (may_repeat and isinstance(error, ConnectionError) and _is_safe(request)):
-                    shown = failure(error, request.peer, begun=False)
-                    if shown is error:
-                        raise
-                    raise shown from error
+                    if isinstance(error, FAULTS):
+                        raise failure(error, request.peer, begun=False) from error
+                    raise
             else:
                 if place.proxy is not None and response.status == 407 and not place.secure:
                     await _refuse(response, place, request)
@@ -120,10 +119,9 @@ class PooledTransport:
                 await response.upload.aclose()
         except BaseException as error:
             await response.aclose()
-            shown = failure(error, request.peer, begun=False)
-            if shown is error:
-                raise
-            raise shown from error
+            if isinstance(error, FAULTS):
+                raise failure(error, request.peer, begun=False) from error
+            raise
         if response.status == 407 and place.proxy is not None and not place.secure:
             await _refuse(response, place, request)
         return response
@@ -222,10 +220,9 @@ class Line:
             response.learn()
         except BaseException as error:
             origin.give_back(wire)
-            shown = failure(error, self._request.peer, begun=False)
-            if shown is error:
-                raise
-            raise shown from error
+            if isinstance(error, FAULTS):
+                raise failure(error, self._request.peer, begun=False) from error
+            raise
         return response
 
     async def _send(self, body: bytes) -> Response:

@@ -20,7 +20,8 @@ MAX_WHOLE = 256 * 1024 * 1024
 _HIDDEN = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
 _NO_ANSWER = "did not answer in time"
 _STOPPED = "stopped sending in the middle of its answer"
-_FAULTS = (OSError, GarbledError, LateError, EncodingError, BodyError)
+FAULTS = (OSError, GarbledError, LateError, EncodingError, BodyError)
+"""What failure() puts into words."""
 
 
 class Lender(Protocol):
@@ -125,7 +126,7 @@ class Response:
         if self._decoder is None:
             try:
                 first = await wire.read(self._idle)
-            except _FAULTS as error:
+            except FAULTS as error:
                 raise failure(error, self._peer, begun=True) from error
             if wire.is_done:
                 return first
@@ -158,7 +159,7 @@ class Response:
                         if number:  # a bomb stops nobody else
                             await asyncio.sleep(0)
                         yield plain
-        except _FAULTS as error:
+        except FAULTS as error:
             raise failure(error, self._peer, begun=True) from error
 
     @property
@@ -179,7 +180,7 @@ class Response:
             return
         try:
             await self._wire.pour(sink, self._idle)
-        except _FAULTS as error:
+        except FAULTS as error:
             raise failure(error, self._peer, begun=True) from error
 
     def hold(self) -> None:

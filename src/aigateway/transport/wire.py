@@ -539,6 +539,7 @@ class Wire(asyncio.Protocol):
         self.owner.lost(self)
         self._disarm()
         self._transport = None
+        self._parser = None  # type: ignore[assignment]  # it knows us: as a ring we would wait for the collector
         if not self.is_done and self.is_answered and exc is None and self._error is None and self._ends_with_close():
             self.is_done = True
         self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("the connection was closed"))
