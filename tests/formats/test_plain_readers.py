@@ -120,8 +120,16 @@ def test_messages_as_most_are_are_read_quickly() -> None:
         assert plain_message(raw) == decode_item(raw, "input[0]")
 
 
+PARTS = st.builds(
+    lambda kind, text: {"type": kind, "text": text}, st.sampled_from(["input_text", "output_text"]), TEXTS
+)
 SAID = st.one_of(
-    st.builds(lambda role, text: {"role": role, "content": text}, st.sampled_from(["user", "assistant"]), TEXTS), ITEMS
+    st.builds(
+        lambda role, content: {"role": role, "content": content},
+        st.sampled_from(["user", "assistant", "developer"]),
+        st.one_of(TEXTS, st.lists(PARTS, max_size=2)),
+    ),
+    ITEMS,
 )
 KNOBS: dict[str, st.SearchStrategy[Any]] = {
     "stream": st.booleans(),
@@ -316,3 +324,8 @@ def test_events_that_come_whole_are_those_that_come_in_bytes(pieces: list[bytes]
     found = [event for piece in pieces for event in whole.feed(piece)] + whole.flush()
     stream = b"".join(pieces)
     assert found == [event for at in range(len(stream)) for event in single.feed(stream[at : at + 1])] + single.flush()
+
+
+def test_an_answer_said_again_in_input_parts_is_read_slowly() -> None:
+    said = {"role": "assistant", "content": [{"type": "input_text", "text": "Yes?"}]}
+    assert decode_plain_request(_json.encode({"model": "m", "input": [said]})) is None
