@@ -74,7 +74,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--only", type=_Names(PARTS), default=list(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="tiny counts: shows that it works, not how fast")
     parser.add_argument("--check", action="store_true", help="exit with 1 when something that must hold does not")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every round here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every value here")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="put the result into this document, between its marks"
     )

@@ -37,11 +37,10 @@ PARTS: Final = (
     *("unary", "stream", "responses", "responses-stream", "conversation", "latency"),
 )
 EVENTS_PER_SECOND: Final = 5000  # offered over all connections: below what one core serves, so that reads stay apart
-_SLICES: Final = 4
 _VARIANTS: Final = ("gateway+log", "gateway+hooks")  # of the gateway: what is more of them counts, and no more
 _SPARE_FILES: Final = 1000  # what a process opens besides
 _SETTLE: Final = 0.5  # seconds between the last request and a look at the memory
-_IMPORTS: Final = 5  # processes, of which the least time counts
+_IMPORTS: Final = 5  # processes, three times in a run: some slow minute of the machine must not decide
 _KB: Final = 1000.0
 _MB: Final = 1e6
 
@@ -55,6 +54,11 @@ class Work:
     counted: str
     only: str = ""  # the one app that is put to it; all are, where none is named
     without: tuple[str, ...] = ()
+
+    @property
+    def slices(self) -> int:
+        """Of a round: short, so that what is compared is close in time, and long enough to keep all connections busy."""
+        return 4 if self.is_streamed else 8
 
     @property
     def is_streamed(self) -> bool:
@@ -110,7 +114,9 @@ class Bench:
             self._deadline = time.monotonic() + self._options.limit
             self._import()
             self._alone(chosen)
+            self._import()
             self._together(chosen)
+            self._import()
         return self.results
 
     def _wants(self, *parts: str) -> bool:
@@ -137,12 +143,9 @@ class Bench:
         code = "import time; start = time.process_time(); import aigateway; print(time.process_time() - start)"
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         command = [sys.executable, "-c", code]
-        for _ in range(self._options.rounds):
-            took = [
-                float(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
-                for _ in range(_IMPORTS)
-            ]
-            self.results.add("import", "gateway", min(took) * 1e3)  # each does the same work: what is more is noise
+        for _ in range(_IMPORTS):
+            ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+            self.results.add("import", "gateway", float(ended.stdout) * 1e3)
 
     def _alone(self, chosen: Sequence[App]) -> None:
         if not self._wants("start", "open", "clients"):
@@ -256,27 +259,23 @@ class Bench:
                     self._latencies(servers, out)
 
     def _costs(self, servers: Sequence[Server], work: Work, out: set[str]) -> None:
-        """What one unit of the work costs each server; a peer that fails is `out`."""
-        spent = dict.fromkeys((server.app.name for server in servers), 0.0)
-        units, chunks = dict.fromkeys(spent, 0), dict.fromkeys(spent, 0)
-        for number in range(-1, _SLICES):  # the one before the first warms up
+        """What one unit of the work costs each server, slice by slice; a peer that fails is `out`."""
+        per_answer = self._options.events + 2 if work.is_streamed else 1  # usage and [DONE] on top
+        for number in range(-1, work.slices):  # the one before the first warms up
             for server in servers if number % 2 == 0 else reversed(servers):
                 name = server.app.name
                 if name in out:
                     continue
                 with self._forgiven(server.app, out):
-                    requests = max(2, round(getattr(self._options, work.counted) * server.app.share / _SLICES))
+                    requests = max(2, round(getattr(self._options, work.counted) * server.app.share / work.slices))
                     before = cpu_seconds(server.pid)
                     counts = self._load(server, work, requests)
-                    if number >= 0:
-                        spent[name] += cpu_seconds(server.pid) - before
-                        units[name] += counts.completed
-                        chunks[name] += counts.chunks
-        for name in [name for name in spent if name not in out]:
-            counted = units[name] * (self._options.events + 2 if work.is_streamed else 1)  # usage and [DONE] on top
-            self.results.add(work.name, name, spent[name] * 1e6 / counted)
-            if work.is_streamed:
-                self.results.add(f"{work.name} chunks", name, chunks[name] / counted)
+                    if number < 0:
+                        continue
+                    units = counts.completed * per_answer
+                    self.results.add(work.name, name, (cpu_seconds(server.pid) - before) * 1e6 / units)
+                    if work.is_streamed:
+                        self.results.add(f"{work.name} chunks", name, counts.chunks / units)
 
     def _load(self, server: Server, work: Work, requests: int) -> Counts:
         app = server.app

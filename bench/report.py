@@ -29,9 +29,9 @@ def number(value: float | None) -> str:
 def costs(results: Results) -> list[list[str]]:
     """Medians: a row a measure, a column an app; the head first."""
     names = results.apps()
-    rows = [["median", "unit", *names]]
+    rows = [["measured", "unit", *names]]
     for measure in MEASURES.values():
-        cells = [number(results.median((measure.name, name))) for name in names]
+        cells = [number(results.value((measure.name, name))) for name in names]
         if any(cells):
             rows.append([measure.title, measure.unit, *cells])
     return rows
@@ -74,7 +74,7 @@ def chart(results: Results) -> str:
     """Bars of CPU, the shortest first; one that would hide the others is cut and ends with >>."""
     parts = []
     for name in _CHARTED:
-        found = {app: median for app in results.apps() if (median := results.median((name, app))) is not None}
+        found = {app: median for app in results.apps() if (median := results.value((name, app))) is not None}
         ours = found.get("gateway")
         if ours is None:
             continue
@@ -89,7 +89,7 @@ def chart(results: Results) -> str:
 
 def joined(results: Results) -> list[str]:
     """Notes on streams whose events came together, which makes one event look cheaper than it is."""
-    found = [(app, results.median(("stream chunks", app))) for app in results.apps()]
+    found = [(app, results.value(("stream chunks", app))) for app in results.apps()]
     return [
         f"{app}: {number(chunks)} chunks an event: it joined events, so its cost of one is understated"
         for app, chunks in found
@@ -133,9 +133,9 @@ def into_document(document: Path, results: Results, where: str) -> None:
 
 
 def as_json(results: Results) -> dict[str, object]:
-    """Every round of everything."""
+    """Every value of everything: one a round, and of costs one a slice."""
     series = [
-        {"measure": measure, "app": app, "median": results.median((measure, app)), "rounds": values}
+        {"measure": measure, "app": app, "value": results.value((measure, app)), "values": values}
         for (measure, app), values in results.values.items()
     ]
     held = [
