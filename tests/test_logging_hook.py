@@ -208,6 +208,57 @@ async def test_a_line_goes_without_a_record_only_where_nobody_else_would_see_one
     assert len(other.records) == (1 if "handler" in listener else 0)
 
 
+class Writes(io.StringIO):
+    """What was written, one entry a write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.all.append(text)
+        return len(text)
+
+
+def info(sink: BatchingHandler, line: str, level: int = logging.INFO) -> None:
+    sink.emit(logging.LogRecord("test", level, "", 0, line, None, None))
+
+
+async def test_lines_are_written_together() -> None:
+    out = Writes()
+    sink = BatchingHandler(out)
+    for number in range(5):
+        sink.write("test", f"call {number}")
+        info(sink, f"record {number}")
+    assert out.all == []
+    async with asyncio.timeout(10):
+        while not out.all:  # noqa: ASYNC110 - a stream tells nobody
+            await asyncio.sleep(0.01)
+    (written,) = out.all
+    assert written.count("\n") == 10
+    assert [line.split(" test ")[1] for line in written.splitlines()][:3] == ["call 0", "record 0", "call 1"]
+
+
+async def test_a_warning_and_a_full_batch_are_written_at_once() -> None:
+    out = Writes()
+    sink = BatchingHandler(out)
+    info(sink, "before")
+    info(sink, "beware", logging.WARNING)
+    assert [text.count("\n") for text in out.all] == [2]
+    for number in range(1000):
+        sink.write("test", str(number))
+    assert [text.count("\n") for text in out.all] == [2, 256, 256, 256]
+    sink.flush()
+    assert sum(text.count("\n") for text in out.all) == 1002
+
+
+def test_without_a_loop_a_line_is_written_at_once() -> None:
+    out = Writes()
+    sink = BatchingHandler(out)
+    sink.write("test", "alone")
+    assert len(out.all) == 1
+
+
 async def test_who_begins_to_listen_is_told_from_the_next_batch_on(monkeypatch: pytest.MonkeyPatch) -> None:
     out, other = io.StringIO(), Lines()
     sink = BatchingHandler(out)

@@ -423,3 +423,20 @@ async def test_the_meter_keeps_nothing_of_what_was_said(fails: bool) -> None:
     gc.collect()
     assert [call() for call in calls] == [None]
     assert metrics.meter._noted == 1
+
+
+async def test_calls_are_folded_into_the_totals_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aigateway.metrics.meter._BATCH_SECONDS", 3600.0)
+    metrics, folds = Metrics(), 0
+    fold = metrics.meter.fold
+
+    def counted() -> None:
+        nonlocal folds
+        folds += 1
+        fold()
+
+    monkeypatch.setattr(metrics.meter, "fold", counted)
+    async with Gateway(models={"gpt": FunctionProvider("f", lambda _: "yes")}, metrics=metrics) as gateway:
+        for _ in range(600):
+            await gateway.chat(model="gpt", messages=[{"role": "user", "content": "q"}])
+        assert (folds, metrics.meter._noted) == (2, 600 - 2 * 256)
