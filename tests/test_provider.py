@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aigateway
 from aigateway import (
     Attempt,
     Call,
@@ -350,3 +351,17 @@ def test_the_origin_of_what_it_encrypts_is_the_vendor_or_made_of_the_host(given:
     provider = Provider(**given)
     assert provider.origin == origin or (provider.origin.startswith(origin) and origin == "host-")
     assert "gpu-box" not in provider.origin
+
+
+@pytest.mark.parametrize(
+    ("option", "kind"),
+    [
+        *(("timeout", "Timeout"), ("pool", "Pool"), ("quirks", "Quirks"), ("tls", "TLS")),
+        *(("retry", "Retry"), ("breaker", "Breaker"), ("queue", "Queue")),
+    ],
+)
+def test_a_setting_that_is_a_dict_is_refused_when_it_is_given(option: str, kind: str) -> None:
+    options: Any = {option: {}}
+    with pytest.raises(TypeError, match=f"provider 'up': {option} is a {kind}"):
+        Provider("up", "http://host", **options)
+    assert hasattr(aigateway, kind)

@@ -48,6 +48,15 @@ _OPERATIONS = (
     "/images/generations",
     "/realtime",
 )
+_KINDS = {
+    "timeout": Timeout,
+    "pool": Pool,
+    "quirks": Quirks,
+    "tls": TLS,
+    "retry": Retry,
+    "breaker": Breaker,
+    "queue": Queue,
+}
 
 
 class Provider:
@@ -110,6 +119,9 @@ class Provider:
             raise ValueError(f"provider {name!r}: give api_key or api_keys, not both")
         if max_concurrent is not None and max_concurrent < 1:
             raise ValueError("max_concurrent must be at least 1")
+        _check_kinds(
+            name, timeout=timeout, pool=pool, quirks=quirks, tls=tls, retry=retry, breaker=breaker, queue=queue
+        )
         row = _catalog_row(name, type, base_url)
         self.name = name
         self.type = row.name if row is not None else None
@@ -368,6 +380,16 @@ def _dialects(names: Mapping[str, str]) -> Mapping[str, Dialect]:
     from aigateway.providers.dialects import dialects_named  # noqa: PLC0415
 
     return dialects_named(names)
+
+
+def _check_kinds(provider: str, **options: object) -> None:
+    """A dict, as a configuration file has it, would fail at the first request."""
+    for option, value in options.items():
+        kind = _KINDS[option]
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"provider {provider!r}: {option} is a {kind.__name__}(...) of aigateway, not a {type(value).__name__}"
+            )
 
 
 def _catalog_row(name: str, type: str | None, base_url: str | None) -> CatalogRow | None:
